@@ -1,0 +1,98 @@
+// What the operating system says about processes. A pid alone proves nothing: it may have been given to another process.
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const isLinux = process.platform === 'linux'
+const pollMs = 10
+
+/** A process, told apart from a later one with the same pid by the time it started. */
+export type ProcessIdentity = { readonly pid: number; readonly startedAt: string }
+
+/** The living process with this pid; undefined when there is none. A zombie counts as dead. */
+export function identifyProcess(pid: number): ProcessIdentity | undefined {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return undefined
+  const startedAt = isLinux ? linuxStartTime(pid) : otherStartTime(pid)
+  return startedAt === undefined ? undefined : { pid, startedAt }
+}
+
+export function isRunning(process: ProcessIdentity): boolean {
+  return identifyProcess(process.pid)?.startedAt === process.startedAt
+}
+
+/** Resolves to true once the process is gone, false when `timeoutMs` passed before that. */
+export async function waitForEnd(process: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs
+  while (isRunning(process)) {
+    if (performance.now() > deadline) return false
+    await sleep(pollMs)
+  }
+  return true
+}
+
+/** Sends a signal; a process that has just ended is not an error. */
+export function signal(target: ProcessIdentity, name: NodeJS.Signals): void {
+  if (!isRunning(target)) return
+  try {
+    process.kill(target.pid, name)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** True when the process is a Postgres whose data directory is this one. */
+export function isPostgresOf(pid: number, dataDirectory: string): boolean {
+  try {
+    if (!isLinux) return psField(pid, 'comm').endsWith('postgres')
+    // Every Postgres process keeps its data directory as its working directory.
+    return (
+      readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'postgres' &&
+      sameFile(`/proc/${pid}/cwd`, dataDirectory)
+    )
+  } catch {
+    // Gone, or another user's: not ours either way.
+    return false
+  }
+}
+
+/** All Postgres processes that work in this data directory; Linux only, elsewhere empty. */
+export function postgresProcessesOf(dataDirectory: string): ProcessIdentity[] {
+  if (!isLinux) return []
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && isPostgresOf(Number(name), dataDirectory))
+    .map((name) => identifyProcess(Number(name)))
+    .filter((found) => found !== undefined)
+}
+
+function sameFile(left: string, right: string): boolean {
+  const [a, b] = [statSync(left), statSync(right)]
+  return a.dev === b.dev && a.ino === b.ino
+}
+
+function linuxStartTime(pid: number): string | undefined {
+  let stat: string
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  } catch {
+    return undefined
+  }
+  // The command name before the last ")" may itself hold spaces and brackets. Field 3 is the state, field 22 the start time.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
+}
+
+function otherStartTime(pid: number): string | undefined {
+  try {
+    if (psField(pid, 'stat').startsWith('Z')) return undefined
+    return psField(pid, 'lstart') || undefined
+  } catch {
+    return undefined
+  }
+}
+
+const psField = (pid: number, field: string): string =>
+  execFileSync('ps', ['-o', `${field}=`, '-p', String(pid)], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }).trim()
