@@ -1,4 +1,4 @@
-export { databaseUrl } from './databases.ts'
+export { createDatabase, databaseUrl, dropDatabase } from './databases.ts'
 export { EmbeddedPostgresError, type EmbeddedPostgresErrorCode } from './embedded-postgres-error.ts'
 export {
   startEmbeddedPostgres,

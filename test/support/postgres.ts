@@ -1,0 +1,54 @@
+// The Postgres servers that tests run on: one fast server for the whole run, and servers of their own for crash tests.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+
+export type TestPostgres = {
+  /** Superuser URL of an administrative database. */
+  readonly url: string
+  stop(): Promise<void>
+}
+
+export type OwnPostgres = {
+  readonly server: EmbeddedPostgres
+  /** Ends the server and removes its data. */
+  close(): Promise<void>
+}
+
+/** The server of a test run: `TEST_DATABASE_URL` when set (left as it was found), else a fresh embedded one. */
+export async function startTestPostgres(): Promise<TestPostgres> {
+  const given = process.env['TEST_DATABASE_URL']
+  if (given) return { url: given, stop: async () => {} }
+  const { server, close } = await startOwnPostgres({ durable: false })
+  return { url: server.url, stop: close }
+}
+
+/** An embedded server that no other test shares, for tests that crash or stop it; durable unless told otherwise. */
+export async function startOwnPostgres(options: { readonly durable?: boolean } = {}): Promise<OwnPostgres> {
+  const directory = await mkdtemp(join(tmpdir(), 'lockstep-test-postgres-'))
+  const remove = () => rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  try {
+    const server = await startEmbeddedPostgres({ directory, ...options })
+    return {
+      server,
+      close: async () => {
+        await server.stop('immediate')
+        await remove()
+      },
+    }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+/** Runs `use` with a server of its own, which is gone afterwards. */
+export async function withOwnPostgres<T>(use: (server: EmbeddedPostgres) => Promise<T>): Promise<T> {
+  const { server, close } = await startOwnPostgres()
+  try {
+    return await use(server)
+  } finally {
+    await close()
+  }
+}

@@ -1,0 +1,35 @@
+import { defaultServerConditions } from 'vite'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+
+// `lockstep` means the sources here, through the condition of that name in package.json.
+const conditions = ['lockstep-source', ...defaultServerConditions]
+
+const lane = (name: string, test: TestProjectInlineConfiguration['test']): TestProjectInlineConfiguration => ({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: { name, environment: 'node', testTimeout: 20_000, hookTimeout: 30_000, ...test },
+})
+
+export default defineConfig({
+  test: {
+    globalSetup: ['test/support/global-setup.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      lane('unit', { include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'] }),
+      lane('integration', { include: ['test/integration/**/*.test.ts'] }),
+      // These start and kill processes and watch the clock: one file at a time, after the others.
+      lane('process', {
+        include: ['test/process/**/*.test.ts'],
+        fileParallelism: false,
+        sequence: { groupOrder: 1 },
+      }),
+      // Needs Chromium, so `npm test` leaves it out; CI asks for it with --project browser.
+      lane('browser', {
+        include: ['test/browser/**/*.test.ts'],
+        fileParallelism: false,
+        sequence: { groupOrder: 2 },
+      }),
+    ],
+  },
+})
