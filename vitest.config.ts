@@ -4,7 +4,10 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
 // `lockstep` means the sources here, through the condition of that name in package.json.
 const conditions = ['lockstep-source', ...defaultServerConditions]
 
-const lane = (name: string, test: TestProjectInlineConfiguration['test']): TestProjectInlineConfiguration => ({
+const lane = (
+  name: string,
+  test: TestProjectInlineConfiguration['test'],
+): TestProjectInlineConfiguration => ({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: { name, environment: 'node', testTimeout: 20_000, hookTimeout: 30_000, ...test },

@@ -1,0 +1,211 @@
+-- {schema} is replaced by the configured schema name, quoted.
+
+create table {schema}.meta (
+  only_row boolean primary key default true check (only_row),
+  -- Names the history that offsets belong to. Clients that hold another epoch are told to reload.
+  epoch text not null,
+  -- Cluster and timeline the epoch was made on: a restored backup or a promoted replica differs in one of them.
+  system_identifier text,
+  timeline integer
+);
+
+-- One row a channel, one hot page a busy channel: free room in the page lets the counter be updated in place.
+create table {schema}.channels (
+  channel text collate "C" primary key,
+  head bigint not null
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
+
+create table {schema}.events (
+  channel text collate "C" not null,
+  "offset" bigint not null,
+  operation_id uuid not null,
+  type text not null,
+  -- json, not jsonb: every reader gets the bytes that were emitted.
+  data json not null,
+  at timestamptz not null,
+  primary key (channel, "offset")
+);
+
+create table {schema}.operations (
+  id uuid primary key,
+  name text not null,
+  user_id text not null,
+  node uuid,
+  input_hash text not null,
+  state text not null check (state in ('started', 'committed', 'rolled_back')),
+  result json,
+  notice json,
+  -- Last offset of the operation in each channel it emitted to.
+  positions jsonb,
+  started_at timestamptz not null default clock_timestamp(),
+  settled_at timestamptz
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+
+-- What a dead node left open is found by this; settled rows are not in it.
+create index operations_open on {schema}.operations (node) where state = 'started';
+
+create table {schema}.nodes (
+  node uuid primary key,
+  lease_until timestamptz not null,
+  started_at timestamptz not null default clock_timestamp(),
+  address text
+);
+
+-- Appends the events of one operation to their channels and answers the last offset of each.
+-- Locks the channel heads, and nothing else, in byte order of their names: two transactions can never wait for
+-- each other here. p_counts[i] is how many events p_channels[i] gets; p_event_channel[j] is the index of event
+-- j's channel, p_event_rank[j] its place among that channel's events, both from 1.
+create function {schema}.append_events(
+  p_operation uuid,
+  p_channels text[],
+  p_counts int[],
+  p_event_channel int[],
+  p_event_rank int[],
+  p_types text[],
+  p_data json[],
+  out positions jsonb,
+  out at timestamptz
+) language plpgsql as $$
+begin
+  at := date_trunc('milliseconds', clock_timestamp());
+  with wanted as (
+    select w.channel, w.added, w.place
+    from unnest(p_channels, p_counts) with ordinality as w (channel, added, place)
+  ), heads as (
+    insert into {schema}.channels as c (channel, head)
+    select w.channel, w.added from wanted w order by w.channel collate "C"
+    on conflict (channel) do update set head = c.head + excluded.head
+    returning c.channel, c.head
+  ), placed as (
+    select h.channel, h.head, w.added, w.place from heads h join wanted w using (channel)
+  ), stored as (
+    insert into {schema}.events (channel, "offset", operation_id, type, data, at)
+    select p.channel, p.head - p.added + e.rank, p_operation, e.type, e.data, append_events.at
+    from unnest(p_event_channel, p_event_rank, p_types, p_data) as e (place, rank, type, data)
+    join placed p on p.place = e.place
+  )
+  select jsonb_object_agg(p.channel, p.head) into append_events.positions from placed p;
+end $$;
+
+-- The last thing before COMMIT: appends the events, then moves the outcome from open to committed. It raises
+-- where it must not commit, because COMMIT follows in the same flight:
+--   LS001  the operation was settled by somebody else (fenced)
+--   LS002  a statement of the user had ended the transaction
+-- Lock order, here and in settle_operation: channel heads in byte order, then the operation's row.
+create function {schema}.flush_operation(
+  p_id uuid,
+  p_name text,
+  p_user text,
+  p_node uuid,
+  p_input_hash text,
+  p_intent boolean,
+  p_result json,
+  p_channels text[],
+  p_counts int[],
+  p_event_channel int[],
+  p_event_rank int[],
+  p_types text[],
+  p_data json[],
+  out positions jsonb,
+  out at timestamptz
+) language plpgsql as $$
+begin
+  if current_setting('lockstep.operation', true) is distinct from p_id::text then
+    raise exception 'the transaction of operation % had been ended by a statement of its own', p_id
+      using errcode = 'LS002';
+  end if;
+  if cardinality(p_channels) > 0 then
+    select a.positions, a.at into flush_operation.positions, flush_operation.at
+    from {schema}.append_events(
+      p_id, p_channels, p_counts, p_event_channel, p_event_rank, p_types, p_data
+    ) a;
+  else
+    flush_operation.positions := '{}';
+    flush_operation.at := date_trunc('milliseconds', clock_timestamp());
+  end if;
+  if p_intent then
+    update {schema}.operations o
+    set state = 'committed', result = p_result, positions = flush_operation.positions,
+        settled_at = flush_operation.at
+    where o.id = p_id and o.state = 'started' and o.node = p_node;
+  else
+    insert into {schema}.operations
+      (id, name, user_id, node, input_hash, state, result, positions, started_at, settled_at)
+    values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result, flush_operation.positions,
+      flush_operation.at, flush_operation.at)
+    on conflict (id) do nothing;
+  end if;
+  if not found then
+    raise exception 'operation % had already been settled', p_id using errcode = 'LS001';
+  end if;
+end $$;
+
+-- Ends an operation as rolled back, with the notice on its user's channel, if and only if it is still open or
+-- was never heard of. Waits for a COMMIT in flight, at most p_lock_timeout. `settled` tells whether this call
+-- decided; the other columns tell what stands now.
+create function {schema}.settle_operation(
+  p_id uuid,
+  p_name text,
+  p_user text,
+  p_node uuid,
+  p_input_hash text,
+  p_channel text,
+  p_notice_type text,
+  p_notice json,
+  p_lock_timeout text,
+  out settled boolean,
+  out state text,
+  out result json,
+  out notice json,
+  out positions jsonb,
+  out "offset" bigint,
+  out at timestamptz,
+  out user_id text,
+  out input_hash text
+) language plpgsql as $$
+declare
+  v_found boolean;
+begin
+  perform set_config('lock_timeout', p_lock_timeout, true);
+  -- Head first, then the operation: the order of flush_operation. The counter moves only if we decide.
+  insert into {schema}.channels (channel, head) values (p_channel, 0) on conflict (channel) do nothing;
+  perform from {schema}.channels c where c.channel = p_channel for update;
+
+  insert into {schema}.operations as o
+    (id, name, user_id, node, input_hash, state, notice, settled_at)
+  values (p_id, p_name, p_user, p_node, p_input_hash, 'rolled_back', p_notice,
+    date_trunc('milliseconds', clock_timestamp()))
+  on conflict (id) do update
+    set state = 'rolled_back', notice = excluded.notice, settled_at = excluded.settled_at
+    where o.state = 'started'
+  returning true into v_found;
+  settle_operation.settled := coalesce(v_found, false);
+
+  if settle_operation.settled then
+    select (a.positions ->> p_channel)::bigint, a.at
+    into settle_operation."offset", settle_operation.at
+    from {schema}.append_events(
+      p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]
+    ) a;
+  end if;
+
+  select o.state, o.result, o.notice, o.positions, o.user_id, o.input_hash
+  into settle_operation.state, settle_operation.result, settle_operation.notice, settle_operation.positions,
+       settle_operation.user_id, settle_operation.input_hash
+  from {schema}.operations o where o.id = p_id;
+end $$;
+
+-- Writes the intents of a batch and answers those that were new. A surviving commit implies a surviving intent,
+-- because the intent's WAL precedes it, so the flush to disk need not be waited for.
+create function {schema}.start_operations(
+  p_ids uuid[], p_names text[], p_users text[], p_nodes uuid[], p_input_hashes text[]
+) returns setof uuid language plpgsql as $$
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  return query
+    insert into {schema}.operations as o (id, name, user_id, node, input_hash, state)
+    select i.id, i.name, i.user_id, i.node, i.input_hash, 'started'
+    from unnest(p_ids, p_names, p_users, p_nodes, p_input_hashes) as i (id, name, user_id, node, input_hash)
+    on conflict (id) do nothing
+    returning o.id;
+end $$;

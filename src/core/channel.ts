@@ -1,0 +1,152 @@
+import { limits } from '../protocol/index.ts'
+import { LockstepError } from './errors.ts'
+import { validateSync, type OutputOf, type Schema } from './schema.ts'
+import type { UserContext } from './ids.ts'
+
+/** Event types of a channel, each with the schema of its data. */
+export type EventSchemas = Readonly<Record<string, Schema>>
+
+/** The names between braces of a pattern: `ParamsOf<'conversation:{id}'>` is `{ id: string }`. */
+export type ParamsOf<Pattern extends string> = Pattern extends `${string}{${infer Name}}${infer Rest}`
+  ? { readonly [K in Name]: string } & ParamsOf<Rest>
+  : unknown
+
+/** The names a pattern matches, as a template literal type: `conversation:${string}`. */
+export type NameOf<Pattern extends string> = Pattern extends `${infer Head}{${string}}${infer Rest}`
+  ? `${Head}${string}${NameOf<Rest>}`
+  : Pattern
+
+export interface SubscribeQuestion<Params, Db> {
+  readonly user: UserContext
+  readonly params: Params
+  readonly channel: string
+  readonly db: Db
+}
+
+export interface ChannelOptions<Pattern extends string, Events extends EventSchemas, Db> {
+  readonly events: Events
+  /** Asked at every subscribe and every resume. A throw counts as no, and is logged. */
+  canSubscribe(question: SubscribeQuestion<ParamsOf<Pattern>, Db>): boolean | Promise<boolean>
+}
+
+/** One concrete channel, ready to be emitted to. */
+export interface Channel<Events extends EventSchemas = EventSchemas> {
+  readonly name: string
+  readonly definition: ChannelDefinition<string, Events>
+}
+
+/** A family of channels. Call it with the params to get one channel. */
+export interface ChannelDefinition<
+  Pattern extends string = string,
+  Events extends EventSchemas = EventSchemas,
+> {
+  (params: ParamsOf<Pattern>): Channel<Events>
+  readonly kind: 'channel'
+  readonly pattern: Pattern
+  readonly events: Events
+  /** The params when the name belongs to this family, else undefined. */
+  match(name: string): Readonly<Record<string, string>> | undefined
+  // The database type is the application's own; the gateway hands it through without looking.
+  canSubscribe(question: SubscribeQuestion<never, never>): boolean | Promise<boolean>
+}
+
+export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> = OutputOf<Events[Type]>
+
+// What a name may hold: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis
+// and NATS, and no two names differ only by Unicode normalisation.
+const namePattern = /^[A-Za-z0-9._~@|=+:-]+$/
+const paramPattern = /^[A-Za-z0-9._~@|=+-]+$/
+
+export function isChannelName(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length <= limits.maxChannelBytes &&
+    namePattern.test(value) &&
+    !value.includes('..')
+  )
+}
+
+/**
+ * Declares a family of channels, such as `conversation:{id}`.
+ * @throws LS_CONFIG_INVALID for a pattern that is empty, malformed, or in the reserved `user:` family
+ */
+export function defineChannel<
+  const Pattern extends string,
+  const Events extends EventSchemas,
+  Db = { query: (text: string, values?: readonly unknown[]) => Promise<{ rows: Record<string, unknown>[] }> },
+>(pattern: Pattern, options: ChannelOptions<Pattern, Events, Db>): ChannelDefinition<Pattern, Events> {
+  const names = paramNames(pattern)
+  const matcher = toMatcher(pattern)
+
+  const toChannel = (params: ParamsOf<Pattern>): Channel<Events> => {
+    const name = fill(pattern, params as Readonly<Record<string, unknown>>)
+    if (!isChannelName(name)) throw new LockstepError('LS_CHANNEL_NAME_INVALID', { details: { pattern } })
+    return { name, definition }
+  }
+  const match = (name: string): Readonly<Record<string, string>> | undefined => {
+    if (!isChannelName(name)) return undefined
+    const found = matcher.exec(name)
+    if (found === null) return undefined
+    return Object.freeze(Object.fromEntries(names.map((key, index) => [key, found[index + 1] ?? ''])))
+  }
+  const definition: ChannelDefinition<Pattern, Events> = Object.assign(toChannel, {
+    kind: 'channel' as const,
+    pattern,
+    events: options.events,
+    match,
+    canSubscribe: options.canSubscribe.bind(options) as ChannelDefinition['canSubscribe'],
+  })
+  return definition
+}
+
+/**
+ * The event's data as its schema gives it back.
+ * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID
+ */
+export function validateEvent(channel: Channel, type: string, data: unknown): unknown {
+  const schema = Object.hasOwn(channel.definition.events, type) ? channel.definition.events[type] : undefined
+  if (schema === undefined) {
+    throw new LockstepError('LS_EVENT_UNKNOWN', {
+      message: `Channel ${channel.definition.pattern} declares no event "${type}". Add it to its events.`,
+    })
+  }
+  return validateSync(schema, data, 'LS_EVENT_INVALID', `event "${type}" on ${channel.name}`)
+}
+
+function paramNames(pattern: string): readonly string[] {
+  const names = [...pattern.matchAll(/\{([^{}]*)\}/g)].map((found) => found[1] ?? '')
+  const literal = pattern.replace(/\{[A-Za-z][A-Za-z0-9]*\}/g, '')
+  const unique = new Set(names).size === names.length
+  if (pattern === '' || /[{}]/.test(literal) || (literal !== '' && !isChannelName(literal)) || !unique) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `"${pattern}" is not a channel pattern. Use a form like "conversation:{id}", each name once.`,
+    })
+  }
+  if (pattern.startsWith('user:') || pattern.startsWith('{')) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `"${pattern}" could match user: channels, which belong to Lockstep. Start with another word.`,
+    })
+  }
+  return names
+}
+
+function toMatcher(pattern: string): RegExp {
+  const source = pattern
+    .split(/\{[^{}]*\}/)
+    .map((literal) => literal.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
+    .join('([A-Za-z0-9._~@|=+-]+)')
+  return new RegExp(`^${source}$`)
+}
+
+function fill(pattern: string, params: Readonly<Record<string, unknown>>): string {
+  return pattern.replace(/\{([^{}]*)\}/g, (_, key: string) => {
+    const value = params[key]
+    if (typeof value !== 'string' || !paramPattern.test(value)) {
+      throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
+        message: `The channel parameter "${key}" must be a string of letters, digits and . _ ~ @ | = + -`,
+        details: { pattern, key },
+      })
+    }
+    return value
+  })
+}

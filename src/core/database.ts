@@ -1,0 +1,79 @@
+/** One SQL statement with its parameters, numbered `$1`, `$2`, … */
+export interface Statement {
+  readonly text: string
+  readonly values?: readonly unknown[]
+}
+
+export interface Rows<Row> {
+  readonly rows: readonly Row[]
+  /** Rows that the statement returned or changed. */
+  readonly count: number
+}
+
+/** Sends Lockstep's own statements. Errors are `LockstepError`s, mapped from SQLSTATE. */
+export interface Queryable {
+  query<Row>(statement: Statement): Promise<Rows<Row>>
+}
+
+/** How a COMMIT ended, as far as this process could hear. */
+export type CommitEnding<Row> =
+  | { readonly ending: 'committed'; readonly flushed: Rows<Row> }
+  | { readonly ending: 'rolled_back'; readonly error: unknown }
+  /** The connection died first: it may have committed, or may still commit. Only the outcome row can tell. */
+  | { readonly ending: 'unknown'; readonly error: unknown }
+
+export interface BeginOptions {
+  /** Kept as the transaction-local setting `lockstep.operation`, which the flush asserts. */
+  readonly operationId: string
+}
+
+/**
+ * A transaction that has begun. `db` is what the user's code gets; it throws LS_TRANSACTION_CLOSED from `close`
+ * on, so that a statement of code that still runs can never reach the connection after COMMIT or ROLLBACK.
+ */
+export interface OpenTransaction<Db> {
+  readonly db: Db
+  /** From now on `db` throws. Nothing is sent. */
+  close(): void
+  /** `db` throws LS_SAVEPOINT_OPEN until the scope has ended. */
+  savepoint(): Promise<SavepointScope<Db>>
+  /** Sends the flush and COMMIT, in one flight where the driver can. Never throws: see `CommitEnding`. */
+  commit<Row>(flush: Statement): Promise<CommitEnding<Row>>
+  /** Sends ROLLBACK and gives the connection back, or discards it. Never throws. */
+  rollback(): Promise<void>
+  /** Stops a statement that is running now, and discards the connection at `rollback`. Never throws. */
+  cancel(): Promise<void>
+}
+
+export interface SavepointScope<Db> {
+  readonly db: Db
+  release(): Promise<void>
+  rollback(): Promise<void>
+}
+
+/** A read-only transaction in which every statement sees the same state (REPEATABLE READ). */
+export interface Snapshot<Db> {
+  readonly db: Db
+  readonly own: Queryable
+}
+
+/**
+ * What Lockstep needs of a database. Two drivers fulfil it, `fromPool` and `fromPglite`, held by one
+ * conformance suite.
+ */
+export interface Database<Db> {
+  readonly kind: 'postgres' | 'pglite'
+  /** One session serves everything: while a transaction is open, every other statement waits for its end. */
+  readonly singleSession: boolean
+  /** Schema that Lockstep's tables live in. */
+  readonly schema: string
+  /** Lockstep's own statements, on connections that the user's transactions cannot exhaust. */
+  readonly own: Queryable
+  /** The user's reads outside a transaction. */
+  readonly db: Db
+  /** Applies the migrations that are missing. @throws LS_SCHEMA_NEWER, LS_DATABASE_UNREACHABLE */
+  migrate(): Promise<void>
+  begin(options: BeginOptions): Promise<OpenTransaction<Db>>
+  snapshot<T>(work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}

@@ -1,0 +1,34 @@
+/**
+ * Named places where a test may stop, kill or break the process. A build for release holds no call of it (see
+ * `scripts/strip-fault-points.mjs`), so nothing here can be reached in production.
+ */
+export type FaultHook = (name: FaultPoint) => void | Promise<void>
+
+/** Every fault point there is; the fault-point lane runs each of them. */
+export const faultPoints = [
+  'transaction.before-intent',
+  'transaction.after-intent',
+  'transaction.before-work',
+  'transaction.after-work',
+  'transaction.before-commit',
+  'transaction.after-commit',
+  'transaction.before-notice',
+  'transaction.after-notice',
+  'transaction.before-reply',
+  'events.before-deliver',
+  'settlement.before-settle',
+  'settlement.after-settle',
+  'lease.before-renew',
+] as const
+
+export type FaultPoint = (typeof faultPoints)[number]
+
+let hook: FaultHook | undefined
+
+export function setFaultHook(next: FaultHook | undefined): void {
+  hook = next
+}
+
+export function faultPoint(name: FaultPoint): void | Promise<void> {
+  return hook?.(name)
+}

@@ -1,0 +1,48 @@
+import { v7 } from 'uuid'
+import { limits } from '../protocol/index.ts'
+import { LockstepError } from './errors.ts'
+
+/** The user who asks for something. One frozen object, passed on explicitly and never kept globally. */
+export interface UserContext {
+  readonly id: string
+  readonly sessionId?: string
+  readonly tenant?: string
+  readonly requestId?: string
+}
+
+const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+// ASCII only, so that no two ids can be folded into one by case rules of Unicode or by normalisation.
+const userIdPattern = /^[A-Za-z0-9._~@|=+-]+$/
+
+/** A new operation id: UUID version 7 (RFC 9562), so that ids made later sort later. */
+export function newOperationId(): string {
+  return v7()
+}
+
+export function isOperationId(value: unknown): value is string {
+  return typeof value === 'string' && uuidPattern.test(value)
+}
+
+/** @throws LS_OPERATION_ID_INVALID */
+export function assertOperationId(value: unknown): asserts value is string {
+  if (!isOperationId(value)) throw new LockstepError('LS_OPERATION_ID_INVALID')
+}
+
+export function isUserId(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length <= limits.maxUserIdBytes &&
+    userIdPattern.test(value) &&
+    !value.includes('..')
+  )
+}
+
+/** @throws LS_USER_ID_INVALID */
+export function assertUserId(value: unknown): asserts value is string {
+  if (!isUserId(value)) throw new LockstepError('LS_USER_ID_INVALID')
+}
+
+/** The channel that only this user may hear; notices go there. */
+export function userChannel(userId: string): string {
+  return `user:${userId}`
+}

@@ -1,0 +1,12 @@
+/**
+ * Room `core`: pure rules. It knows ids, channels, errors, the database contract and the machines that decide;
+ * it refuses to do I/O: time, sockets and the database reach it through ports.
+ */
+export * from './channel.ts'
+export * from './clock.ts'
+export * from './database.ts'
+export * from './error-catalogue.ts'
+export * from './errors.ts'
+export * from './ids.ts'
+export * from './logger.ts'
+export * from './schema.ts'

@@ -1,0 +1,47 @@
+import type { StreamPosition } from '../protocol/index.ts'
+
+/** A durable event as it goes to every subscriber of its channel: encoded once, not once per subscriber. */
+export interface EncodedEvent {
+  readonly channel: string
+  readonly offset: number
+  readonly type: string
+  readonly operationId: string
+  /** JSON text of the publication: `{"data":{"type":…,"data":…,"operationId":…,"at":…},"offset":…}`. */
+  readonly publication: string
+  /** JSON text of the whole frame: `{"push":{"channel":…,"pub":…}}`. */
+  readonly push: string
+}
+
+/** Receives a channel's events: offsets strictly increasing, without a hole, each once. */
+export interface Subscriber {
+  /** Called in one turn of the loop with events that follow each other. Must not throw. */
+  deliver(events: readonly EncodedEvent[]): void
+  /** Continuity cannot be kept (events are no longer there): the subscriber must start over. Called once, last. */
+  reset(): void
+}
+
+export interface JoinRequest {
+  /** What the subscriber already has; absent for one that starts fresh. */
+  readonly recoverFrom?: StreamPosition
+}
+
+export interface Joined {
+  /**
+   * `fresh`: nothing was asked for, live events start behind `position`.
+   * `recovered`: `missed` holds all events after the asked offset up to `position`.
+   * `unrecoverable`: another epoch, trimmed or too many; `position` is the top to start from after a reload.
+   */
+  readonly kind: 'fresh' | 'recovered' | 'unrecoverable'
+  readonly position: StreamPosition
+  readonly missed: readonly EncodedEvent[]
+  /** Hands over what arrived since `position`, then delivers live. Call it once the reply is on its way. */
+  start(): void
+  /** No delivery after this returns. May be called at any time, also before `start`, and twice. */
+  leave(): void
+}
+
+/** Where the gateway gets a channel's events from. */
+export interface EventSource {
+  /** @throws LS_DATABASE_UNREACHABLE and other retryable errors of the log */
+  join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined>
+}

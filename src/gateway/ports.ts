@@ -1,0 +1,33 @@
+import type { EventSource } from '../events/subscription.ts'
+import type { Logger, UserContext } from '../core/index.ts'
+
+/** Who a token speaks for, and until when. */
+export interface Identity {
+  readonly user: UserContext
+  /** Milliseconds since the epoch; absent when the token does not expire. */
+  readonly expiresAt?: number
+}
+
+export interface RpcRequest {
+  readonly data: unknown
+  readonly user: UserContext
+  /** Aborts when the connection that asked is gone. An operation goes on regardless; a query may stop. */
+  readonly signal: AbortSignal
+}
+
+/** Answers one RPC method. What it returns becomes the reply's `data`; a `LockstepError` becomes an error reply. */
+export type RpcHandler = (request: RpcRequest) => Promise<unknown>
+
+/** What the gateway needs of the rooms below, wired by `createLockstep`. */
+export interface GatewayPorts {
+  /** @throws LS_UNAUTHENTICATED, LS_USER_ID_INVALID */
+  authenticate(token: string): Promise<Identity>
+  /** @throws LS_CHANNEL_UNKNOWN, LS_CHANNEL_FORBIDDEN, LS_CHANNEL_NAME_INVALID */
+  authorizeSubscription(user: UserContext, channel: string): Promise<void>
+  readonly events: EventSource
+  /** By method name. */
+  rpc(method: string): RpcHandler | undefined
+  /** What `GET /lockstep/health` answers. */
+  health(): Promise<{ readonly status: 'ok' | 'degraded' | 'stopping' } & Readonly<Record<string, unknown>>>
+  readonly logger: Logger
+}

@@ -1,0 +1,37 @@
+import type { PoolClient, Pool, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import { LockstepError } from '../core/index.ts'
+import { assertNoTransactionControl, type TransactionGuard } from './transaction-guard.ts'
+
+/**
+ * The `query` of a `pg` client, for as long as its transaction is open. Has the shape that Drizzle and Kysely
+ * expect of a `pg` client, so either can be built on it.
+ */
+export class PgTransactionClient {
+  readonly #target: PoolClient | Pool
+  readonly #guard: TransactionGuard
+
+  constructor(target: PoolClient | Pool, guard: TransactionGuard) {
+    this.#target = target
+    this.#guard = guard
+  }
+
+  /**
+   * Sends one statement inside the transaction.
+   * @throws LS_TRANSACTION_CLOSED, LS_SAVEPOINT_OPEN, LS_TRANSACTION_CONTROL, and the driver's own errors
+   */
+  // The default row type is pg's own, so that code written against a pg client fits unchanged.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  async query<Row extends QueryResultRow = any>(
+    config: string | QueryConfig,
+    values?: readonly unknown[],
+  ): Promise<QueryResult<Row>> {
+    this.#guard.assertUsable()
+    assertNoTransactionControl(typeof config === 'string' ? config : config.text)
+    if (typeof values === 'function') {
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message: 'tx.db.query returns a promise; the callback form is not supported.',
+      })
+    }
+    return this.#target.query<Row>(config as QueryConfig, values === undefined ? undefined : [...values])
+  }
+}

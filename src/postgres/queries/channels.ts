@@ -1,0 +1,27 @@
+import type { Statement } from '../../core/index.ts'
+
+export interface HeadRow {
+  readonly channel: string
+  readonly head: number
+}
+
+/** Heads of channels, with the epoch they belong to. A channel that never had an event has no row: head 0. */
+export function readHeads(schema: string, channels: readonly string[]): Statement {
+  return {
+    text: `select m.epoch, c.channel, c.head
+           from ${schema}.meta m left join ${schema}.channels c on c.channel = any($1::text[])`,
+    values: [channels],
+  }
+}
+
+export interface Heads {
+  readonly epoch: string
+  readonly heads: ReadonlyMap<string, number>
+}
+
+export function toHeads(rows: readonly unknown[]): Heads {
+  const raw = rows as readonly { epoch: string; channel: string | null; head: string | number | null }[]
+  const heads = new Map<string, number>()
+  for (const row of raw) if (row.channel !== null) heads.set(row.channel, Number(row.head))
+  return { epoch: raw[0]?.epoch ?? '', heads }
+}

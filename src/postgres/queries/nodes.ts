@@ -1,0 +1,38 @@
+import type { Statement } from '../../core/index.ts'
+
+/** Takes or renews a node's lease, by the database's clock; no row back means that it had run out. */
+export function renewLease(schema: string, node: string, leaseMs: number): Statement {
+  return {
+    text: `update ${schema}.nodes
+           set lease_until = clock_timestamp() + make_interval(secs => $2::float8)
+           where node = $1 and lease_until >= clock_timestamp()
+           returning lease_until`,
+    values: [node, leaseMs / 1000],
+  }
+}
+
+export function registerNode(schema: string, node: string, leaseMs: number): Statement {
+  return {
+    text: `insert into ${schema}.nodes (node, lease_until)
+           values ($1, clock_timestamp() + make_interval(secs => $2::float8))`,
+    values: [node, leaseMs / 1000],
+  }
+}
+
+/** Ends the lease at once, so that others need not wait for it to run out. */
+export function releaseLease(schema: string, node: string): Statement {
+  return {
+    text: `update ${schema}.nodes set lease_until = '-infinity' where node = $1`,
+    values: [node],
+  }
+}
+
+/** Forgets nodes that have been dead for a day and left no open operation. */
+export function forgetNodes(schema: string): Statement {
+  return {
+    text: `delete from ${schema}.nodes n
+           where n.lease_until < clock_timestamp() - interval '1 day'
+             and not exists (
+               select from ${schema}.operations o where o.node = n.node and o.state = 'started')`,
+  }
+}

@@ -1,0 +1,101 @@
+import { LockstepError, isLockstepError, type ErrorCode } from '../core/index.ts'
+
+/**
+ * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; LS001 and LS002
+ * are raised by Lockstep's own functions (sql/migrations).
+ */
+const exact: Readonly<Record<string, ErrorCode>> = {
+  LS001: 'LS_OPERATION_FENCED',
+  LS002: 'LS_TRANSACTION_CONTROL',
+  '25P02': 'LS_TRANSACTION_ABORTED',
+  '25P03': 'LS_STATEMENT_TIMEOUT',
+  '25P04': 'LS_STATEMENT_TIMEOUT',
+  '40001': 'LS_SERIALIZATION_FAILURE',
+  '40P01': 'LS_SERIALIZATION_FAILURE',
+  '53300': 'LS_POOL_EXHAUSTED',
+  '55P03': 'LS_STATEMENT_TIMEOUT',
+  '57014': 'LS_STATEMENT_TIMEOUT',
+  '57P01': 'LS_CONNECTION_LOST',
+  '57P02': 'LS_CONNECTION_LOST',
+  '57P03': 'LS_DATABASE_UNREACHABLE',
+  '57P05': 'LS_CONNECTION_LOST',
+}
+
+const byClass: Readonly<Record<string, ErrorCode>> = {
+  '08': 'LS_CONNECTION_LOST',
+  '22': 'LS_DATA_INVALID',
+  '23': 'LS_CONSTRAINT_VIOLATED',
+}
+
+const unreachable = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'ENOENT',
+])
+const lost = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_DESTROYED'])
+
+/** SQLSTATE of an error response of the server, or undefined when the error is not one. */
+export function sqlState(error: unknown): string | undefined {
+  const code = property(error, 'code')
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+}
+
+/**
+ * True when the server answered with an error and lives on: the statement, and a COMMIT with it, has certainly
+ * failed. A FATAL answer is not that: it can follow a COMMIT that took effect (a terminated wait for a
+ * synchronous replica, for one).
+ */
+export function isErrorResponse(error: unknown): boolean {
+  const state = sqlState(error)
+  return state !== undefined && !state.startsWith('08') && !state.startsWith('57P')
+}
+
+/** The catalogue code for an error of a driver, or undefined for one that did not come from the database. */
+export function databaseErrorCode(error: unknown): ErrorCode | undefined {
+  const state = sqlState(error)
+  if (state !== undefined) return exact[state] ?? byClass[state.slice(0, 2)]
+  const code = property(error, 'code')
+  if (typeof code === 'string') {
+    if (unreachable.has(code)) return 'LS_DATABASE_UNREACHABLE'
+    if (lost.has(code)) return 'LS_CONNECTION_LOST'
+  }
+  return driverCode(error)
+}
+
+/** The error as one of the catalogue; errors that have no better code become the given one. */
+export function toLockstepError(error: unknown, fallback: ErrorCode = 'LS_OPERATION_FAILED'): LockstepError {
+  if (isLockstepError(error)) return error
+  const code = databaseErrorCode(error) ?? fallback
+  const state = sqlState(error)
+  return new LockstepError(code, {
+    ...(error instanceof Error ? { message: error.message } : {}),
+    ...(state === undefined ? {} : { details: { sqlState: state } }),
+    cause: error,
+  })
+}
+
+// pg reports a dead connection by these texts and no code at all (measured with pg 8.23).
+function driverCode(error: unknown): ErrorCode | undefined {
+  if (!(error instanceof Error)) return undefined
+  if (/^timeout exceeded when trying to connect/.test(error.message)) return 'LS_POOL_EXHAUSTED'
+  if (
+    /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(error.message)
+  ) {
+    return 'LS_CONNECTION_LOST'
+  }
+  if (/^(Query read timeout|Cannot use a pool after calling end)/.test(error.message))
+    return 'LS_CONNECTION_LOST'
+  // Node tries every address of a name and reports the failures together.
+  if (error instanceof AggregateError) {
+    return error.errors.map(databaseErrorCode).find((code) => code !== undefined)
+  }
+  return undefined
+}
+
+function property(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
+}

@@ -1,0 +1,66 @@
+import { LockstepError } from '../core/index.ts'
+
+/** Which handle of a transaction may be used right now. Handles nest: a savepoint scope is a child. */
+export class TransactionGuard {
+  #ended = false
+  #child: TransactionGuard | undefined
+  readonly #parent: TransactionGuard | undefined
+
+  constructor(parent?: TransactionGuard) {
+    this.#parent = parent
+  }
+
+  /** The guard of a nested scope; this one refuses statements until it has ended. */
+  nest(): TransactionGuard {
+    this.assertUsable()
+    this.#child = new TransactionGuard(this)
+    return this.#child
+  }
+
+  end(): void {
+    this.#ended = true
+    if (this.#parent !== undefined) this.#parent.#child = undefined
+  }
+
+  /** @throws LS_TRANSACTION_CLOSED, LS_SAVEPOINT_OPEN */
+  assertUsable(): void {
+    if (this.#isEnded()) {
+      throw new LockstepError('LS_TRANSACTION_CLOSED', {
+        message:
+          'This statement came after its transaction had ended, and was not sent. ' +
+          'Await every statement before the operation returns.',
+      })
+    }
+    if (this.#child !== undefined) {
+      throw new LockstepError('LS_SAVEPOINT_OPEN', {
+        message:
+          'A nested transaction is open: use its handle, or await its end. ' +
+          'A statement of the outer one would be undone with it.',
+      })
+    }
+  }
+
+  #isEnded(): boolean {
+    return this.#ended || (this.#parent !== undefined && this.#parent.#isEnded())
+  }
+}
+
+const leadingBlanksAndComments = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/)*/
+const transactionControl =
+  /^(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b))\b/i
+
+/**
+ * Refuses a statement that would end the transaction under Lockstep's feet. One hidden behind another in the same
+ * text is caught by the flush instead (SQLSTATE LS002).
+ * @throws LS_TRANSACTION_CONTROL
+ */
+export function assertNoTransactionControl(text: string): void {
+  const statement = text.slice(leadingBlanksAndComments.exec(text)?.[0].length ?? 0)
+  const found = transactionControl.exec(statement)
+  if (found === null) return
+  throw new LockstepError('LS_TRANSACTION_CONTROL', {
+    message:
+      `"${found[0].toUpperCase()}" was refused: Lockstep opens and ends the transaction. ` +
+      `Throw to roll back; use tx.transaction() for a nested one.`,
+  })
+}

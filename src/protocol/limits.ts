@@ -1,0 +1,29 @@
+/** Bounds of the wire. Sizes are bytes of UTF-8 unless a name says otherwise. */
+export const limits = {
+  /** Largest WebSocket message a client may send. */
+  maxMessageBytes: 64 * 1024,
+  /** Largest message before a successful `connect`. */
+  maxUnauthenticatedBytes: 4 * 1024,
+  /** Commands in one message. */
+  maxCommandsPerMessage: 128,
+  /** Nesting of a JSON message; deeper input breaks recursive walks. */
+  maxJsonDepth: 64,
+  /** Keys of all objects of a JSON message together. */
+  maxJsonKeys: 4096,
+  /** Length of a channel name. */
+  maxChannelBytes: 255,
+  /** Length of a user id. */
+  maxUserIdBytes: 200,
+  /** Subscriptions of one connection, server-side ones included. */
+  maxChannelsPerConnection: 128,
+  /** Operations of one connection that have no outcome yet. */
+  maxOutstandingCalls: 64,
+  /** Events that one recovery returns; a client further behind is told to reload. */
+  recoveryPage: 300,
+  /** Ids in one question for outcomes. */
+  maxOutcomeIds: 100,
+  /** Serialized `data` of one event. */
+  maxEventBytes: 256 * 1024,
+  /** Reason text of a WebSocket close (RFC 6455, section 5.5: control frames carry at most 125 bytes). */
+  maxCloseReasonBytes: 123,
+} as const
