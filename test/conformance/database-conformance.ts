@@ -1,0 +1,274 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { isLockstepError, type Database, type SqlClient } from '../../src/core/index.ts'
+import {
+  flushOperation,
+  readEvents,
+  readHeads,
+  readOperations,
+  registerNode,
+  settleOperation,
+  startOperations,
+  toEventRow,
+  toHeads,
+  toLockstepError,
+  toOperationRow,
+  type FlushRow,
+  type OperationKey,
+  type PendingEvent,
+  type SettleRow,
+} from '../../src/postgres/index.ts'
+import type { Notice } from '../../src/protocol/index.ts'
+
+export interface DatabaseFixture {
+  readonly database: Database<SqlClient>
+  close(): Promise<void>
+}
+
+/** What every driver must do. Each driver's own test file calls this, and adds only what is particular to it. */
+export function databaseConformance(name: string, open: () => Promise<DatabaseFixture>): void {
+  describe(`database contract: ${name}`, () => {
+    let fixture: DatabaseFixture
+    let database: Database<SqlClient>
+    const node = randomUUID()
+
+    beforeAll(async () => {
+      fixture = await open()
+      database = fixture.database
+      await database.migrate()
+      await database.own.query(registerNode(database.schema, node, 60_000))
+      await database.db.query('create table things (id text primary key, body text)')
+      await database.db.query(
+        `create table late (id int primary key, of int references late (id) deferrable initially deferred)`,
+      )
+    })
+    afterAll(() => fixture.close())
+
+    const key = (id: string = randomUUID()): OperationKey => ({
+      id,
+      name: 'test',
+      userId: 'ada',
+      node,
+      inputHash: 'hash',
+    })
+    const notice = (id: string): Notice => ({
+      transactionId: id,
+      failedOperation: 'test',
+      errorMessage: 'The operation failed.',
+      errorCode: 'LS_OPERATION_FAILED',
+      affectedLayers: ['database'],
+      recoveryActions: ['retry'],
+      userMessage: 'Not saved.',
+    })
+    const start = (operation: OperationKey) =>
+      database.own.query<{ id: string }>(startOperations(database.schema, [operation]))
+    const flush = (operation: OperationKey, events: readonly PendingEvent[], intentWritten = true) =>
+      flushOperation(database.schema, operation, intentWritten, '{"ok":true}', events)
+    const settle = async (operation: OperationKey) => {
+      const statement = settleOperation(database.schema, operation, notice(operation.id), 2_000)
+      return (await database.own.query<SettleRow>(statement)).rows[0]
+    }
+    const eventsOf = async (channel: string) =>
+      (await database.own.query(readEvents(database.schema, channel, 0, 1_000))).rows.map(toEventRow)
+    const stateOf = async (id: string) =>
+      (await database.own.query(readOperations(database.schema, [id]))).rows.map(toOperationRow)[0]
+    const hasThing = async (id: string) =>
+      (await database.db.query('select 1 from things where id = $1', [id])).rows.length === 1
+    const event = (channel: string, n: number): PendingEvent => ({
+      channel,
+      type: 'noted',
+      data: JSON.stringify({ n, text: 'ü "\\ \u2028' }),
+    })
+
+    it('migrates twice without harm', async () => {
+      await database.migrate()
+    })
+
+    it('commits rows, events and outcome together, with offsets from 1', async () => {
+      const operation = key()
+      await start(operation)
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into things values ($1, $2)', [operation.id, 'body'])
+      const ending = await transaction.commit<FlushRow>(
+        flush(operation, [event('b:1', 1), event('a:1', 2), event('b:1', 3)]),
+      )
+      expect(ending).toMatchObject({
+        ending: 'committed',
+        flushed: { rows: [{ positions: { 'a:1': 1, 'b:1': 2 } }] },
+      })
+      expect(await hasThing(operation.id)).toBe(true)
+      expect((await eventsOf('b:1')).map((row) => [row.offset, row.data])).toEqual([
+        [1, event('b:1', 1).data],
+        [2, event('b:1', 3).data],
+      ])
+      expect(await stateOf(operation.id)).toMatchObject({
+        state: 'committed',
+        result: '{"ok":true}',
+        positions: { 'a:1': 1, 'b:1': 2 },
+      })
+      const { rows } = await database.own.query(readHeads(database.schema, ['a:1', 'b:1', 'c:1']))
+      const { epoch, heads } = toHeads(rows)
+      expect(epoch).toMatch(/^[\w-]{8}$/)
+      expect(Object.fromEntries(heads)).toEqual({ 'a:1': 1, 'b:1': 2 })
+    })
+
+    it('leaves nothing and no hole after a rollback', async () => {
+      const first = key()
+      await start(first)
+      const transaction = await database.begin({ operationId: first.id })
+      await transaction.db.query('insert into things values ($1)', [first.id])
+      await transaction.rollback()
+      expect(await hasThing(first.id)).toBe(false)
+
+      const second = key()
+      await start(second)
+      const next = await database.begin({ operationId: second.id })
+      expect(await next.commit<FlushRow>(flush(second, [event('hole:1', 1)]))).toMatchObject({
+        ending: 'committed',
+        flushed: { rows: [{ positions: { 'hole:1': 1 } }] },
+      })
+    })
+
+    it('refuses a statement after the end, and never sends it', async () => {
+      const operation = key()
+      await start(operation)
+      const transaction = await database.begin({ operationId: operation.id })
+      transaction.close()
+      await expect(
+        transaction.db.query('insert into things values ($1)', [operation.id]),
+      ).rejects.toMatchObject({ code: 'LS_TRANSACTION_CLOSED' })
+      await transaction.rollback()
+      expect(await hasThing(operation.id)).toBe(false)
+    })
+
+    it.each(['commit', '  COMMIT', '/* x */ rollback', '-- x\nend', 'begin', 'abort', 'start transaction'])(
+      'refuses %j inside a transaction',
+      async (text) => {
+        const operation = key()
+        const transaction = await database.begin({ operationId: operation.id })
+        await expect(transaction.db.query(text)).rejects.toMatchObject({ code: 'LS_TRANSACTION_CONTROL' })
+        await transaction.rollback()
+      },
+    )
+
+    it('reports the error of a failed statement although the user swallowed it, and commits nothing', async () => {
+      const operation = key()
+      await start(operation)
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into things values ($1)', [operation.id])
+      await transaction.db.query('select 1 / 0').catch(() => {})
+      const ending = await transaction.commit<FlushRow>(flush(operation, [event('swallowed:1', 1)]))
+      expect(ending.ending).toBe('rolled_back')
+      expect(await hasThing(operation.id)).toBe(false)
+      expect(await eventsOf('swallowed:1')).toEqual([])
+      expect(await stateOf(operation.id)).toMatchObject({ state: 'started' })
+    })
+
+    it('reports a deferred constraint that fails at COMMIT as a rollback', async () => {
+      const operation = key()
+      await start(operation)
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into late values (1, 99)')
+      const ending = await transaction.commit<FlushRow>(flush(operation, [event('late:1', 1)]))
+      expect(ending.ending).toBe('rolled_back')
+      if (ending.ending === 'rolled_back') {
+        expect(toLockstepError(ending.error).code).toBe('LS_CONSTRAINT_VIOLATED')
+      }
+      expect(await eventsOf('late:1')).toEqual([])
+    })
+
+    it('fences a flush whose operation was settled meanwhile: the rows go with it', async () => {
+      const operation = key()
+      await start(operation)
+      expect(await settle(operation)).toMatchObject({ settled: true, state: 'rolled_back' })
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into things values ($1)', [operation.id])
+      const ending = await transaction.commit<FlushRow>(flush(operation, [event('fenced:1', 1)]))
+      expect(ending.ending).toBe('rolled_back')
+      if (ending.ending === 'rolled_back') {
+        expect(toLockstepError(ending.error).code).toBe('LS_OPERATION_FENCED')
+      }
+      expect(await hasThing(operation.id)).toBe(false)
+      expect(await eventsOf('fenced:1')).toEqual([])
+    })
+
+    it('fences a flush of another node', async () => {
+      const operation = key()
+      await start(operation)
+      const transaction = await database.begin({ operationId: operation.id })
+      const ending = await transaction.commit(flush({ ...operation, node: randomUUID() }, []))
+      expect(ending.ending).toBe('rolled_back')
+    })
+
+    it('commits without an intent, once for each id', async () => {
+      const operation = key()
+      for (const expected of ['committed', 'rolled_back']) {
+        const transaction = await database.begin({ operationId: operation.id })
+        const ending = await transaction.commit(flush(operation, [event('once:1', 1)], false))
+        expect(ending.ending).toBe(expected)
+      }
+      expect(await eventsOf('once:1')).toHaveLength(1)
+    })
+
+    it('settles once: one flip, one notice, and the committed stays committed', async () => {
+      const operation = { ...key(), userId: 'grace' }
+      await start(operation)
+      expect(await settle(operation)).toMatchObject({ settled: true, state: 'rolled_back' })
+      expect(await settle(operation)).toMatchObject({ settled: false, state: 'rolled_back' })
+      const told = await eventsOf('user:grace')
+      expect(told.map((row) => [row.offset, row.type, row.operationId])).toEqual([
+        [1, 'transaction_rolled_back', operation.id],
+      ])
+
+      const kept = { ...key(), userId: 'grace' }
+      await start(kept)
+      const transaction = await database.begin({ operationId: kept.id })
+      await transaction.commit(flush(kept, []))
+      expect(await settle(kept)).toMatchObject({ settled: false, state: 'committed' })
+      expect(await eventsOf('user:grace')).toHaveLength(1)
+    })
+
+    it('settles an operation that never landed, and fences its late copy', async () => {
+      const operation = key()
+      expect(await settle(operation)).toMatchObject({ settled: true, state: 'rolled_back' })
+      expect((await start(operation)).rows).toEqual([])
+      const transaction = await database.begin({ operationId: operation.id })
+      expect((await transaction.commit(flush(operation, [], false))).ending).toBe('rolled_back')
+    })
+
+    it('undoes a savepoint and keeps the rest', async () => {
+      const operation = key()
+      await start(operation)
+      const inner = randomUUID()
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into things values ($1)', [operation.id])
+      const scope = await transaction.savepoint()
+      await expect(transaction.db.query('select 1')).rejects.toMatchObject({ code: 'LS_SAVEPOINT_OPEN' })
+      await scope.db.query('insert into things values ($1)', [inner])
+      await scope.db.query('select 1 / 0').catch(() => {})
+      await scope.rollback()
+      await expect(scope.db.query('select 1')).rejects.toMatchObject({ code: 'LS_TRANSACTION_CLOSED' })
+      expect((await transaction.commit(flush(operation, []))).ending).toBe('committed')
+      expect(await hasThing(operation.id)).toBe(true)
+      expect(await hasThing(inner)).toBe(false)
+    })
+
+    it('reads one state in a snapshot, and cannot write in it', async () => {
+      const write = database.snapshot(({ db }) => db.query('insert into things values ($1)', [randomUUID()]))
+      await expect(write).rejects.toThrow(/read-only/)
+      await database.snapshot(async ({ own }) => {
+        const { rows } = await own.query(readHeads(database.schema, ['b:1']))
+        expect(toHeads(rows).heads.get('b:1')).toBe(2)
+      })
+    })
+
+    it('refuses a schema that a newer version has migrated', async () => {
+      await database.own.query({
+        text: `insert into ${database.schema}.migrations (version, name) values (9999, 'later')`,
+      })
+      const error: unknown = await database.migrate().catch((reason: unknown) => reason)
+      expect(isLockstepError(error, 'LS_SCHEMA_NEWER')).toBe(true)
+      await database.own.query({ text: `delete from ${database.schema}.migrations where version = 9999` })
+    })
+  })
+}

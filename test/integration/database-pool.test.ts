@@ -1,0 +1,20 @@
+import pg from 'pg'
+import { fromPool } from '../../src/postgres/index.ts'
+import { databaseConformance } from '../conformance/database-conformance.ts'
+import { createTestDatabase } from '../support/database.ts'
+
+for (const pipeline of [true, false]) {
+  databaseConformance(`fromPool, pipeline ${pipeline}`, async () => {
+    const test = await createTestDatabase()
+    const pool = new pg.Pool({ connectionString: test.url, max: 4, pipeline })
+    const database = fromPool(pool)
+    return {
+      database,
+      async close() {
+        await database.close()
+        await pool.end()
+        await test.drop()
+      },
+    }
+  })
+}
