@@ -2,6 +2,7 @@ import { limits } from '../protocol/index.ts'
 import { LockstepError } from './errors.ts'
 import { validateSync, type OutputOf, type Schema } from './schema.ts'
 import type { UserContext } from './ids.ts'
+import type { SqlClient } from './database.ts'
 
 /** Event types of a channel, each with the schema of its data. */
 export type EventSchemas = Readonly<Record<string, Schema>>
@@ -73,7 +74,7 @@ export function isChannelName(value: unknown): value is string {
 export function defineChannel<
   const Pattern extends string,
   const Events extends EventSchemas,
-  Db = { query: (text: string, values?: readonly unknown[]) => Promise<{ rows: Record<string, unknown>[] }> },
+  Db = SqlClient,
 >(pattern: Pattern, options: ChannelOptions<Pattern, Events, Db>): ChannelDefinition<Pattern, Events> {
   const names = paramNames(pattern)
   const matcher = toMatcher(pattern)

@@ -15,6 +15,18 @@ export interface Queryable {
   query<Row>(statement: Statement): Promise<Rows<Row>>
 }
 
+/** What user code gets for its own SQL: the promise form of `pg`'s `query`, on every driver. */
+export interface SqlClient {
+  // Rows are whatever the statement returns; pg's own default, so that code written for pg fits unchanged.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  query<Row = any>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>>
+}
+
+export interface SqlResult<Row> {
+  readonly rows: Row[]
+  readonly rowCount: number | null
+}
+
 /** How a COMMIT ended, as far as this process could hear. */
 export type CommitEnding<Row> =
   | { readonly ending: 'committed'; readonly flushed: Rows<Row> }

@@ -25,5 +25,5 @@ function write(level: string, fields: Readonly<Record<string, unknown>>, message
 
 function plainErrors(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value
-  return { name: value.name, message: value.message, stack: value.stack, cause: value.cause, ...value }
+  return { ...value, name: value.name, message: value.message, stack: value.stack, cause: value.cause }
 }

@@ -268,6 +268,7 @@ class PgTransaction implements OpenTransaction<PgDatabase> {
     const name = `lockstep_${++this.#savepoints}`
     await this.#client.query(`savepoint ${name}`)
     const end = async (sql: string): Promise<void> => {
+      nested.assertOpen()
       nested.end()
       await this.#client.query(sql)
     }

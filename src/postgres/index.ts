@@ -3,7 +3,7 @@
  * know why a statement is sent.
  */
 export { fromPool, type FromPoolOptions, type PgDatabase } from './from-pool.ts'
-export { fromPglite, type FromPgliteOptions, type PgliteDatabase, type PgliteLike } from './from-pglite.ts'
+export { fromPglite, type FromPgliteOptions, type PgliteLike } from './from-pglite.ts'
 export { openPglite, type OpenedPglite } from './open-pglite.ts'
 export * from './queries/channels.ts'
 export * from './queries/events.ts'

@@ -1,12 +1,15 @@
 import type { PoolClient, Pool, QueryConfig, QueryResult, QueryResultRow } from 'pg'
-import { LockstepError } from '../core/index.ts'
+import { LockstepError, type SqlClient } from '../core/index.ts'
 import { assertNoTransactionControl, type TransactionGuard } from './transaction-guard.ts'
+
+/** A result of `pg`, typed by its rows. */
+export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
 
 /**
  * The `query` of a `pg` client, for as long as its transaction is open. Has the shape that Drizzle and Kysely
  * expect of a `pg` client, so either can be built on it.
  */
-export class PgTransactionClient {
+export class PgTransactionClient implements SqlClient {
   readonly #target: PoolClient | Pool
   readonly #guard: TransactionGuard
 
@@ -21,10 +24,7 @@ export class PgTransactionClient {
    */
   // The default row type is pg's own, so that code written against a pg client fits unchanged.
   // oxlint-disable-next-line typescript/no-explicit-any
-  async query<Row extends QueryResultRow = any>(
-    config: string | QueryConfig,
-    values?: readonly unknown[],
-  ): Promise<QueryResult<Row>> {
+  async query<Row = any>(config: string | QueryConfig, values?: readonly unknown[]): Promise<PgResult<Row>> {
     this.#guard.assertUsable()
     assertNoTransactionControl(typeof config === 'string' ? config : config.text)
     if (typeof values === 'function') {
@@ -32,6 +32,9 @@ export class PgTransactionClient {
         message: 'tx.db.query returns a promise; the callback form is not supported.',
       })
     }
-    return this.#target.query<Row>(config as QueryConfig, values === undefined ? undefined : [...values])
+    return this.#target.query<Row & QueryResultRow>(
+      config as QueryConfig,
+      values === undefined ? undefined : [...values],
+    )
   }
 }

@@ -24,18 +24,23 @@ export class TransactionGuard {
 
   /** @throws LS_TRANSACTION_CLOSED, LS_SAVEPOINT_OPEN */
   assertUsable(): void {
-    if (this.#isEnded()) {
-      throw new LockstepError('LS_TRANSACTION_CLOSED', {
-        message:
-          'This statement came after its transaction had ended, and was not sent. ' +
-          'Await every statement before the operation returns.',
-      })
-    }
+    this.assertOpen()
     if (this.#child !== undefined) {
       throw new LockstepError('LS_SAVEPOINT_OPEN', {
         message:
           'A nested transaction is open: use its handle, or await its end. ' +
           'A statement of the outer one would be undone with it.',
+      })
+    }
+  }
+
+  /** @throws LS_TRANSACTION_CLOSED */
+  assertOpen(): void {
+    if (this.#isEnded()) {
+      throw new LockstepError('LS_TRANSACTION_CLOSED', {
+        message:
+          'This statement came after its transaction had ended, and was not sent. ' +
+          'Await every statement before the operation returns.',
       })
     }
   }

@@ -1,20 +1,22 @@
 import type { Statement } from '../../core/index.ts'
 
-/** Takes or renews a node's lease, by the database's clock; no row back means that it had run out. */
+/** Renews a node's lease, by the database's clock; no row back means that it had run out. */
 export function renewLease(schema: string, node: string, leaseMs: number): Statement {
   return {
     text: `update ${schema}.nodes
            set lease_until = clock_timestamp() + make_interval(secs => $2::float8)
            where node = $1 and lease_until >= clock_timestamp()
-           returning lease_until`,
+           returning (select epoch from ${schema}.meta) as epoch`,
     values: [node, leaseMs / 1000],
   }
 }
 
+/** Takes a lease for a node that has none; answers the epoch, as `renewLease` does. */
 export function registerNode(schema: string, node: string, leaseMs: number): Statement {
   return {
     text: `insert into ${schema}.nodes (node, lease_until)
-           values ($1, clock_timestamp() + make_interval(secs => $2::float8))`,
+           values ($1, clock_timestamp() + make_interval(secs => $2::float8))
+           returning (select epoch from ${schema}.meta) as epoch`,
     values: [node, leaseMs / 1000],
   }
 }

@@ -1,0 +1,274 @@
+import { limits } from '../protocol/index.ts'
+import { followsOn, messageOf, OffsetSequencer, type Clock, type Logger } from '../core/index.ts'
+import type { EventLog } from './event-log.ts'
+import type { EncodedEvent, Joined, JoinRequest, Subscriber } from './subscription.ts'
+
+export interface FeedOptions {
+  readonly log: EventLog
+  readonly clock: Clock
+  readonly logger: Logger
+  /** How long a hole may wait for its event before the log is read: commits can be heard out of order. */
+  readonly gapWaitMs: number
+  /** Events kept in memory, so that those who fell behind a little cost no read. */
+  readonly recentEvents: number
+}
+
+const firstRetryMs = 50
+const longestRetryMs = 2_000
+
+/**
+ * One channel on this node, for as long as it has subscribers. All of them stand at the same position; what
+ * arrives moves them on together, in offset order and without a hole.
+ */
+export class ChannelFeed {
+  readonly channel: string
+  readonly #options: FeedOptions
+  readonly #members = new Set<Member>()
+  readonly #opened: Promise<void>
+  #sequencer: OffsetSequencer<EncodedEvent> | undefined
+  /** Announced before the head was known. */
+  #early: EncodedEvent[] = []
+  #recent: EncodedEvent[] = []
+  #epoch = ''
+  #cancelGapTimer: (() => void) | undefined
+  #filling: Promise<void> | undefined
+
+  constructor(channel: string, options: FeedOptions) {
+    this.channel = channel
+    this.#options = options
+    this.#opened = this.#open()
+    // Each join awaits and reports it; without members nobody needs to.
+    this.#opened.catch(() => {})
+  }
+
+  get memberCount(): number {
+    return this.#members.size
+  }
+
+  get position(): number {
+    return this.#sequencer?.position ?? 0
+  }
+
+  /** Events in any order, as the bus or a local commit hands them over. */
+  announce(events: readonly EncodedEvent[]): void {
+    if (this.#sequencer === undefined) {
+      this.#early.push(...events)
+      return
+    }
+    const sequencer = this.#sequencer
+    this.#deliver(
+      events.length === 1 && events[0] ? sequencer.accept(events[0]) : acceptAll(sequencer, events),
+    )
+    this.#watchGap()
+  }
+
+  /**
+   * Learns the head from the database; reads what was not heard. A head below `positionBefore`, where the feed
+   * stood before the question was asked, means that the history was replaced.
+   */
+  expectHead(head: number, epoch: string, positionBefore: number): void {
+    if (this.#sequencer === undefined) return
+    if (epoch !== this.#epoch || head < positionBefore) {
+      this.#startOver(head, epoch)
+      return
+    }
+    this.#sequencer.expect(head)
+    this.#watchGap()
+  }
+
+  /** @throws retryable errors of the log */
+  async join(request: JoinRequest, subscriber: Subscriber, onLeave: () => void): Promise<Joined> {
+    const member = new Member(subscriber, () => {
+      this.#members.delete(member)
+      if (this.#members.size === 0) this.#cancelGapTimer?.()
+      onLeave()
+    })
+    // Before anything is awaited, so that nothing is missed between the answer and the first live event.
+    this.#members.add(member)
+    try {
+      await this.#opened
+      return await this.#answer(request, member)
+    } catch (error) {
+      member.leave()
+      throw error
+    }
+  }
+
+  async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
+    if (recoverFrom === undefined) return this.#joined('fresh', [], member)
+    if (recoverFrom.epoch !== this.#epoch) return this.#joined('unrecoverable', [], member)
+    if (recoverFrom.offset > this.position) await this.#catchUp()
+    const position = this.position
+    const behind = position - recoverFrom.offset
+    if (behind < 0 || behind > limits.recoveryPage) return this.#joined('unrecoverable', [], member)
+    const missed = await this.#missedSince(recoverFrom.offset, position)
+    if (missed === undefined) return this.#joined('unrecoverable', [], member)
+    return this.#joined('recovered', missed, member, position)
+  }
+
+  #joined(
+    kind: Joined['kind'],
+    missed: readonly EncodedEvent[],
+    member: Member,
+    offset: number = this.position,
+  ): Joined {
+    return {
+      kind,
+      position: { offset, epoch: this.#epoch },
+      missed,
+      start: () => member.start(offset),
+      leave: () => member.leave(),
+    }
+  }
+
+  /** All events in (from, to], from memory or the log; undefined when some are no longer kept. */
+  async #missedSince(from: number, to: number): Promise<readonly EncodedEvent[] | undefined> {
+    if (from === to) return []
+    const first = this.#recent[0]
+    if (first !== undefined && first.offset <= from + 1) {
+      return this.#recent.filter((event) => event.offset > from && event.offset <= to)
+    }
+    const events = await this.#options.log.readAfter(this.channel, from, to - from)
+    return events.length === to - from && followsOn(from, events) ? events : undefined
+  }
+
+  async #open(): Promise<void> {
+    const { head, epoch } = await this.#options.log.headOf(this.channel)
+    this.#epoch = epoch
+    this.#sequencer = new OffsetSequencer(head)
+    const early = this.#early
+    this.#early = []
+    this.announce(early)
+  }
+
+  /** Reads the head and everything up to it. */
+  async #catchUp(): Promise<void> {
+    const positionBefore = this.position
+    const { head, epoch } = await this.#options.log.headOf(this.channel)
+    this.expectHead(head, epoch, positionBefore)
+    if (this.#sequencer?.hasGap) await this.#fill()
+  }
+
+  #deliver(events: readonly EncodedEvent[]): void {
+    if (events.length === 0) return
+    this.#recent.push(...events)
+    if (this.#recent.length > 2 * this.#options.recentEvents) {
+      this.#recent = this.#recent.slice(-this.#options.recentEvents)
+    }
+    for (const member of this.#members) member.deliver(events)
+  }
+
+  #watchGap(): void {
+    if (!this.#sequencer?.hasGap) {
+      this.#cancelGapTimer?.()
+      this.#cancelGapTimer = undefined
+      return
+    }
+    if (this.#cancelGapTimer !== undefined || this.#filling !== undefined) return
+    this.#cancelGapTimer = this.#options.clock.after(this.#options.gapWaitMs, () => {
+      this.#cancelGapTimer = undefined
+      void this.#fillUntilDone(firstRetryMs)
+    })
+  }
+
+  async #fillUntilDone(retryMs: number): Promise<void> {
+    try {
+      await this.#fill()
+      this.#watchGap()
+    } catch (error) {
+      this.#options.logger.warn(
+        { channel: this.channel, error: messageOf(error), retryMs },
+        'the log could not be read to fill a gap; trying again',
+      )
+      if (this.#members.size === 0) return
+      this.#options.clock.after(retryMs, () => {
+        void this.#fillUntilDone(Math.min(retryMs * 2, longestRetryMs))
+      })
+    }
+  }
+
+  /** One read at a time, whoever asks. */
+  #fill(): Promise<void> {
+    this.#filling ??= this.#readMissing().finally(() => {
+      this.#filling = undefined
+    })
+    return this.#filling
+  }
+
+  async #readMissing(): Promise<void> {
+    const sequencer = this.#sequencer
+    while (sequencer?.hasGap && this.#members.size > 0) {
+      const position = sequencer.position
+      const events = await this.#options.log.readAfter(this.channel, position, limits.recoveryPage)
+      // While it was read, the missing ones may have been heard after all.
+      if (sequencer.position !== position) continue
+      if (events.length === 0 || !followsOn(position, events)) {
+        const { head, epoch } = await this.#options.log.headOf(this.channel)
+        this.#startOver(head, epoch)
+        return
+      }
+      this.#deliver(acceptAll(sequencer, events))
+    }
+  }
+
+  /** The events between are gone, or belong to another history: everyone has to reload. */
+  #startOver(head: number, epoch: string): void {
+    this.#options.logger.warn(
+      { channel: this.channel, position: this.position, head, epoch },
+      'history is no longer continuous; subscribers are told to reload',
+    )
+    this.#epoch = epoch
+    this.#recent = []
+    this.#sequencer?.restart(head)
+    for (const member of this.#members) member.reset()
+  }
+}
+
+function acceptAll(
+  sequencer: OffsetSequencer<EncodedEvent>,
+  events: readonly EncodedEvent[],
+): readonly EncodedEvent[] {
+  return events.flatMap((event) => sequencer.accept(event))
+}
+
+/** One subscriber in a feed: holds events back until its reply has been written. */
+class Member {
+  readonly #subscriber: Subscriber
+  readonly #onLeave: () => void
+  #held: EncodedEvent[] | undefined = []
+  #resetHeld = false
+  #left = false
+
+  constructor(subscriber: Subscriber, onLeave: () => void) {
+    this.#subscriber = subscriber
+    this.#onLeave = onLeave
+  }
+
+  deliver(events: readonly EncodedEvent[]): void {
+    if (this.#held === undefined) this.#subscriber.deliver(events)
+    else this.#held.push(...events)
+  }
+
+  reset(): void {
+    if (this.#held === undefined) {
+      this.leave()
+      this.#subscriber.reset()
+    } else {
+      this.#resetHeld = true
+    }
+  }
+
+  start(position: number): void {
+    if (this.#left || this.#held === undefined) return
+    const later = this.#held.filter((event) => event.offset > position)
+    this.#held = undefined
+    if (this.#resetHeld) this.reset()
+    else if (later.length > 0) this.#subscriber.deliver(later)
+  }
+
+  leave(): void {
+    if (this.#left) return
+    this.#left = true
+    this.#onLeave()
+  }
+}

@@ -1,0 +1,104 @@
+import { faultPoint } from '../core/fault-point.ts'
+import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { ChannelFeed } from './channel-feed.ts'
+import { encodeEvent, type StoredEvent } from './encode.ts'
+import type { EventLog } from './event-log.ts'
+import type { EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'
+
+export interface EventHubOptions {
+  readonly log: EventLog
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Default 10. */
+  readonly gapWaitMs?: number
+  /** Events kept in memory for each channel with subscribers. Default 100. */
+  readonly recentEvents?: number
+  /** How often the heads of all served channels are compared with the database. Default 1,000. */
+  readonly headCheckMs?: number
+}
+
+/** The channels that this node serves, each with its feed. */
+export class EventHub implements EventSource {
+  readonly #options: EventHubOptions
+  readonly #feeds = new Map<string, ChannelFeed>()
+  #cancelCheck: (() => void) | undefined
+  #closed = false
+
+  constructor(options: EventHubOptions) {
+    this.#options = options
+  }
+
+  /** Starts comparing heads: what was never announced here (another node died, say) is found by it. */
+  start(): void {
+    this.#scheduleCheck()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancelCheck?.()
+  }
+
+  get channelCount(): number {
+    return this.#feeds.size
+  }
+
+  /** Committed events, local or heard. Those of channels that nobody here listens to cost a look-up. */
+  announce(events: readonly StoredEvent[]): void {
+    void faultPoint('events.before-deliver')
+    if (events.length === 1 && events[0]) {
+      this.#feeds.get(events[0].channel)?.announce([encodeEvent(events[0])])
+      return
+    }
+    const byChannel = new Map<string, StoredEvent[]>()
+    for (const event of events) {
+      if (!this.#feeds.has(event.channel)) continue
+      const batch = byChannel.get(event.channel)
+      if (batch === undefined) byChannel.set(event.channel, [event])
+      else batch.push(event)
+    }
+    for (const [channel, batch] of byChannel) this.#feeds.get(channel)?.announce(batch.map(encodeEvent))
+  }
+
+  async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
+    const feed = this.#feedOf(channel)
+    return feed.join(request, subscriber, () => {
+      if (feed.memberCount === 0 && this.#feeds.get(channel) === feed) this.#feeds.delete(channel)
+    })
+  }
+
+  /** Compares every served channel with the database, once. */
+  async checkHeads(): Promise<void> {
+    const before = [...this.#feeds.values()].map((feed) => ({ feed, position: feed.position }))
+    if (before.length === 0) return
+    const { heads, epoch } = await this.#options.log.headsOf(before.map(({ feed }) => feed.channel))
+    for (const { feed, position } of before) feed.expectHead(heads.get(feed.channel) ?? 0, epoch, position)
+  }
+
+  #feedOf(channel: string): ChannelFeed {
+    const existing = this.#feeds.get(channel)
+    if (existing !== undefined) return existing
+    const feed = new ChannelFeed(channel, {
+      log: this.#options.log,
+      clock: this.#options.clock,
+      logger: this.#options.logger,
+      gapWaitMs: this.#options.gapWaitMs ?? 10,
+      recentEvents: this.#options.recentEvents ?? 100,
+    })
+    this.#feeds.set(channel, feed)
+    return feed
+  }
+
+  #scheduleCheck(): void {
+    if (this.#closed) return
+    this.#cancelCheck = this.#options.clock.after(this.#options.headCheckMs ?? 1_000, () => {
+      this.checkHeads()
+        .catch((error: unknown) => {
+          this.#options.logger.warn(
+            { error: messageOf(error) },
+            'the heads of the served channels were not read',
+          )
+        })
+        .finally(() => this.#scheduleCheck())
+    })
+  }
+}

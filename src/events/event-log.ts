@@ -1,0 +1,49 @@
+import type { Queryable } from '../core/index.ts'
+import { readEvents, readHeads, toEventRow, toHeads, type Heads } from '../postgres/index.ts'
+import { encodeEvent } from './encode.ts'
+import type { EncodedEvent } from './subscription.ts'
+
+/** Reads the durable log. Questions for heads that come in one turn of the loop share one statement. */
+export class EventLog {
+  readonly #own: Queryable
+  readonly #schema: string
+  #asked: Set<string> | undefined
+  #answer: Promise<Heads> | undefined
+
+  constructor(own: Queryable, schema: string) {
+    this.#own = own
+    this.#schema = schema
+  }
+
+  async readAfter(channel: string, offset: number, limit: number): Promise<readonly EncodedEvent[]> {
+    const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
+    return rows.map((row) => encodeEvent({ channel, ...toEventRow(row) }))
+  }
+
+  /** The channel's head as it is at some moment after this call. */
+  async headOf(channel: string): Promise<{ readonly head: number; readonly epoch: string }> {
+    const { heads, epoch } = await this.#collect(channel)
+    return { head: heads.get(channel) ?? 0, epoch }
+  }
+
+  async headsOf(channels: readonly string[]): Promise<Heads> {
+    const { rows } = await this.#own.query(readHeads(this.#schema, channels))
+    return toHeads(rows)
+  }
+
+  #collect(channel: string): Promise<Heads> {
+    if (this.#asked !== undefined && this.#answer !== undefined) {
+      this.#asked.add(channel)
+      return this.#answer
+    }
+    const asked = new Set([channel])
+    this.#asked = asked
+    this.#answer = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      // From here on a new question needs a new answer: this one may already be older than it.
+      this.#asked = undefined
+      this.#answer = undefined
+      return this.headsOf([...asked])
+    })
+    return this.#answer
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * Room `events`: reads the log and keeps a channel's subscribers in offset order, without holes. It refuses to
+ * know who subscribes, or over what.
+ */
+export { encodeEvent, type StoredEvent } from './encode.ts'
+export { EventHub, type EventHubOptions } from './event-hub.ts'
+export { EventLog } from './event-log.ts'
+export type { EncodedEvent, EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'

@@ -1,0 +1,198 @@
+import {
+  type BeginOptions,
+  type CommitEnding,
+  type Database,
+  type OpenTransaction,
+  type Queryable,
+  type Rows,
+  type SavepointScope,
+  type Snapshot,
+  type SqlClient,
+  type SqlResult,
+  type Statement,
+} from '../core/index.ts'
+import { quoteSchema } from './identifier.ts'
+import { migrateSchema } from './migrate.ts'
+import { toLockstepError } from './sqlstate.ts'
+import { assertNoTransactionControl, TransactionGuard } from './transaction-guard.ts'
+
+interface PgliteResults {
+  readonly rows: readonly unknown[]
+  readonly affectedRows?: number
+}
+
+interface PgliteQueryable {
+  query(text: string, values?: unknown[]): Promise<PgliteResults>
+  exec(text: string): Promise<unknown>
+}
+
+/** The part of a PGlite instance that the driver uses; Lockstep never installs PGlite itself. */
+export interface PgliteLike extends PgliteQueryable {
+  transaction<T>(work: (transaction: PgliteQueryable) => Promise<T>): Promise<T>
+}
+
+export interface FromPgliteOptions {
+  /** Schema of Lockstep's tables. Default `lockstep`. */
+  readonly schema?: string
+}
+
+/**
+ * The driver for PGlite: one process, one session. While an operation is open, every other statement waits.
+ * The instance stays yours: `close` leaves it open.
+ * @throws LS_CONFIG_INVALID
+ */
+export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}): Database<SqlClient> {
+  const schemaName = options.schema ?? 'lockstep'
+  const schema = quoteSchema(schemaName)
+  const own = toQueryable(pglite)
+  return {
+    kind: 'pglite',
+    singleSession: true,
+    schema,
+    own,
+    db: guarded(pglite, new TransactionGuard()),
+
+    async migrate() {
+      await pglite.transaction(async (transaction) => {
+        await migrateSchema(
+          { ...toQueryable(transaction), script: async (sql) => void (await transaction.exec(sql)) },
+          schemaName,
+        )
+      })
+    },
+
+    begin: (begin: BeginOptions) => PgliteTransaction.begin(pglite, begin),
+
+    async snapshot<T>(work: (snapshot: Snapshot<SqlClient>) => Promise<T>): Promise<T> {
+      return pglite.transaction(async (transaction) => {
+        await transaction.exec('set transaction isolation level repeatable read read only')
+        const guard = new TransactionGuard()
+        try {
+          return await work({ db: guarded(transaction, guard), own: toQueryable(transaction) })
+        } finally {
+          guard.end()
+        }
+      })
+    },
+
+    async close() {
+      // The instance belongs to the caller.
+    },
+  }
+}
+
+function toQueryable(target: PgliteQueryable): Queryable {
+  return {
+    async query<Row>(statement: Statement): Promise<Rows<Row>> {
+      try {
+        return toRows<Row>(await target.query(statement.text, [...(statement.values ?? [])]))
+      } catch (error) {
+        throw toLockstepError(error, 'LS_CONNECTION_LOST')
+      }
+    },
+  }
+}
+
+function toRows<Row>(results: PgliteResults): Rows<Row> {
+  return { rows: results.rows as readonly Row[], count: countOf(results) }
+}
+
+// PGlite counts changed rows only; pg counts returned ones too.
+function countOf(results: PgliteResults): number {
+  return Math.max(results.affectedRows ?? 0, results.rows.length)
+}
+
+function guarded(target: PgliteQueryable, guard: TransactionGuard): SqlClient {
+  return {
+    async query<Row>(text: string, values: readonly unknown[] = []): Promise<SqlResult<Row>> {
+      guard.assertUsable()
+      assertNoTransactionControl(text)
+      const results = await target.query(text, [...values])
+      return { rows: results.rows as Row[], rowCount: countOf(results) }
+    },
+  }
+}
+
+/** Thrown into PGlite's transaction callback to make it roll back on request. */
+const rollBackRequest = new Error('rolled back on request')
+
+/**
+ * PGlite opens and ends a transaction around a callback; here the callback waits until it is told how to end.
+ */
+class PgliteTransaction implements OpenTransaction<SqlClient> {
+  readonly db: SqlClient
+  readonly #target: PgliteQueryable
+  readonly #guard = new TransactionGuard()
+  readonly #finish: (flush: Statement | undefined) => Promise<PgliteResults>
+  #savepoints = 0
+
+  private constructor(
+    target: PgliteQueryable,
+    finish: (flush: Statement | undefined) => Promise<PgliteResults>,
+  ) {
+    this.#target = target
+    this.#finish = finish
+    this.db = guarded(target, this.#guard)
+  }
+
+  static begin(pglite: PgliteLike, { operationId }: BeginOptions): Promise<PgliteTransaction> {
+    return new Promise((resolve, reject) => {
+      let end: (flush: Statement | undefined) => void = () => {}
+      const ended = new Promise<Statement | undefined>((resolveEnd) => (end = resolveEnd))
+      const finished = pglite.transaction(async (transaction) => {
+        await transaction.exec(`set local lockstep.operation = '${operationId}'`)
+        const finish = (flush: Statement | undefined): Promise<PgliteResults> => {
+          end(flush)
+          return finished
+        }
+        resolve(new PgliteTransaction(transaction, finish))
+        const flush = await ended
+        if (flush === undefined) throw rollBackRequest
+        return transaction.query(flush.text, [...(flush.values ?? [])])
+      })
+      // Rejects `begin` when BEGIN itself failed; later failures are answered where the end is awaited.
+      finished.catch((error: unknown) => reject(toLockstepError(error, 'LS_CONNECTION_LOST')))
+    })
+  }
+
+  close(): void {
+    this.#guard.end()
+  }
+
+  async savepoint(): Promise<SavepointScope<SqlClient>> {
+    const nested = this.#guard.nest()
+    const name = `lockstep_${++this.#savepoints}`
+    await this.#target.exec(`savepoint ${name}`)
+    const end = async (sql: string): Promise<void> => {
+      nested.assertOpen()
+      nested.end()
+      await this.#target.exec(sql)
+    }
+    return {
+      db: guarded(this.#target, nested),
+      release: () => end(`release savepoint ${name}`),
+      rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
+    }
+  }
+
+  async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
+    this.close()
+    try {
+      return { ending: 'committed', flushed: toRows<Row>(await this.#finish(flush)) }
+    } catch (error) {
+      // In the same process there is no reply to lose: an error is a rollback.
+      return { ending: 'rolled_back', error }
+    }
+  }
+
+  async rollback(): Promise<void> {
+    this.close()
+    await this.#finish(undefined).catch(() => {
+      // The request itself comes back as the error.
+    })
+  }
+
+  async cancel(): Promise<void> {
+    // The one session runs a statement on the event loop: by the time this is called, none is running.
+  }
+}
