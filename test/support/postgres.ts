@@ -1,8 +1,15 @@
 // The Postgres servers that tests run on: one fast server for the whole run, and servers of their own for crash tests.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+import {
+  endAbandonedPostgres,
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+} from '../../tools/embedded-postgres/index.ts'
+
+const directoryPrefix = 'lockstep-test-postgres-'
 
 export type TestPostgres = {
   /** Superuser URL of an administrative database. */
@@ -20,14 +27,15 @@ export type OwnPostgres = {
 export async function startTestPostgres(): Promise<TestPostgres> {
   const given = process.env['TEST_DATABASE_URL']
   if (given) return { url: given, stop: async () => {} }
+  await removeAbandoned()
   const { server, close } = await startOwnPostgres({ durable: false })
   return { url: server.url, stop: close }
 }
 
 /** An embedded server that no other test shares, for tests that crash or stop it; durable unless told otherwise. */
 export async function startOwnPostgres(options: { readonly durable?: boolean } = {}): Promise<OwnPostgres> {
-  const directory = await mkdtemp(join(tmpdir(), 'lockstep-test-postgres-'))
-  const remove = () => rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  const directory = await mkdtemp(join(tmpdir(), directoryPrefix))
+  const remove = () => removeDirectory(directory)
   try {
     const server = await startEmbeddedPostgres({ directory, ...options })
     return {
@@ -52,3 +60,16 @@ export async function withOwnPostgres<T>(use: (server: EmbeddedPostgres) => Prom
     await close()
   }
 }
+
+// A test run that was killed could not clean up.
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const directory = join(tmpdir(), name)
+    // Without data it may be one that another run has only just made and not claimed yet.
+    if (!name.startsWith(directoryPrefix) || !existsSync(join(directory, 'data'))) continue
+    if (await endAbandonedPostgres(directory)) await removeDirectory(directory)
+  }
+}
+
+const removeDirectory = (directory: string): Promise<void> =>
+  rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })

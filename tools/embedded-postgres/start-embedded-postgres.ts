@@ -77,6 +77,25 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
+/** Ends the server that a dead process left running over `directory`; false when its owner still lives. */
+export async function endAbandonedPostgres(directory: string): Promise<boolean> {
+  const root = resolve(directory)
+  let ownership: Ownership
+  try {
+    ownership = own(root)
+  } catch (error) {
+    if (error instanceof EmbeddedPostgresError && error.code === 'in_use') return false
+    throw error
+  }
+  try {
+    const found = await findPostmaster(resolve(root, 'data'))
+    if (found) await endUnresponsive(found)
+    return true
+  } finally {
+    ownership.release()
+  }
+}
+
 function own(root: string): Ownership {
   try {
     mkdirSync(root, { recursive: true, mode: 0o700 })

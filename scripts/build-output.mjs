@@ -1,0 +1,5 @@
+/** Where the build puts its results, relative to the project's folder. */
+export const libraryFolder = 'dist'
+export const libraryEntry = 'dist/index.js'
+export const demoFolder = 'examples/chat/dist'
+export const demoServer = 'examples/chat/dist/server/main.js'
