@@ -5,20 +5,26 @@ import { ensureDependencies } from './setup.mjs'
 ensureDependencies()
 
 const steps = [
-  ['types', [toolPath('typescript', 'tsc'), '-p', 'tsconfig.json']],
-  ['lint', [toolPath('oxlint'), '--type-aware', '--deny-warnings']],
-  ['rooms', [toolPath('dependency-cruiser', 'depcruise'), '--config', '.dependency-cruiser.mjs', 'src']],
-  ['format', [toolPath('prettier'), '--check', '.']],
-  ['dead code', [toolPath('knip'), '--no-progress']],
-  ['migrations', ['scripts/bake-migrations.mjs', '--check']],
-  ['build', ['scripts/build.mjs']],
-  ['package', [toolPath('publint'), '--strict']],
-  ['package types', [toolPath('@arethetypeswrong/cli', 'attw'), '--pack', '.', '--profile', 'esm-only']],
-  ['size', [toolPath('size-limit')]],
+  { name: 'types', args: [toolPath('typescript', 'tsc'), '-p', 'tsconfig.json'] },
+  { name: 'lint', args: [toolPath('oxlint'), '--type-aware', '--deny-warnings'] },
+  {
+    name: 'rooms',
+    args: [toolPath('dependency-cruiser', 'depcruise'), '--config', '.dependency-cruiser.mjs', 'src'],
+  },
+  { name: 'format', args: [toolPath('prettier'), '--check', '.'] },
+  { name: 'dead code', args: [toolPath('knip'), '--no-progress'] },
+  { name: 'migrations', args: ['scripts/bake-migrations.mjs', '--check'] },
+  { name: 'build', args: ['scripts/build.mjs'] },
+  { name: 'package', args: [toolPath('publint'), '--strict'] },
+  {
+    name: 'package types',
+    args: [toolPath('@arethetypeswrong/cli', 'attw'), '--pack', '.', '--profile', 'esm-only'],
+  },
+  { name: 'size', args: [toolPath('size-limit')] },
 ]
 
 const failed = []
-for (const [name, args] of steps) {
+for (const { name, args } of steps) {
   const began = performance.now()
   const { code, output } = await runNode(args, { capture: true })
   const seconds = ((performance.now() - began) / 1000).toFixed(1)

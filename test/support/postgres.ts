@@ -14,13 +14,13 @@ const directoryPrefix = 'lockstep-test-postgres-'
 export type TestPostgres = {
   /** Superuser URL of an administrative database. */
   readonly url: string
-  stop(): Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 export type OwnPostgres = {
   readonly server: EmbeddedPostgres
   /** Ends the server and removes its data. */
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** The server of a test run: `TEST_DATABASE_URL` when set (left as it was found), else a fresh embedded one. */
