@@ -8,7 +8,11 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+import {
+  endAbandonedPostgres,
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+} from '../../tools/embedded-postgres/index.ts'
 
 const childScript = fileURLToPath(new URL('../support/embedded-postgres-child.ts', import.meta.url))
 const isRoot = process.geteuid?.() === 0
@@ -220,6 +224,16 @@ describe('a directory and its owner', () => {
     await expect(query(server.url, 'select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 
+  it('lets others end what a dead owner left, but nothing that has a living or orderly owner', async () => {
+    const child = startChild(directory)
+    const left = await child.next()
+    expect(await endAbandonedPostgres(directory)).toBe(false)
+    await child.kill()
+    expect(await endAbandonedPostgres(directory)).toBe(true)
+    await expect(query(left.url, 'select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    expect(await endAbandonedPostgres(directory)).toBe(false)
+  })
+
   it('replaces a server that was left running with other settings', async () => {
     const child = startChild(directory)
     const left = await child.next()
@@ -310,6 +324,15 @@ describe('users and folders', () => {
     await server.restart()
     expect(await query(server.url, 'select 1')).toEqual([1])
     expect(statSync(closed).mode & 0o777).toBe(0o700)
+  })
+
+  it.skipIf(!isRoot)('is unavailable to a user whom the system does not know (needs root)', async () => {
+    const stranger = { uid: 54_321, gid: 54_321, cwd: directory }
+    const open = await mkdtemp(join(tmpdir(), 'lockstep-test-stranger-'))
+    await chown(open, stranger.uid, stranger.gid)
+    const { error } = await startChild(open, 'wait', stranger).next()
+    await rm(open, { recursive: true })
+    expect(error).toBe('unavailable')
   })
 
   const reachable =

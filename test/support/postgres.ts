@@ -1,5 +1,4 @@
 // The Postgres servers that tests run on: one fast server for the whole run, and servers of their own for crash tests.
-import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,8 +64,7 @@ export async function withOwnPostgres<T>(use: (server: EmbeddedPostgres) => Prom
 async function removeAbandoned(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const directory = join(tmpdir(), name)
-    // Without data it may be one that another run has only just made and not claimed yet.
-    if (!name.startsWith(directoryPrefix) || !existsSync(join(directory, 'data'))) continue
+    if (!name.startsWith(directoryPrefix)) continue
     if (await endAbandonedPostgres(directory)) await removeDirectory(directory)
   }
 }

@@ -3,7 +3,16 @@
 // Node has no lock that the kernel drops by itself, and a lock file that is removed when its owner is dead can be
 // removed twice: the second removal hits the new owner. So claims are numbered files whose numbers only rise. A claim
 // is made by creating the next number, counts only while it is the highest, and the highest is never deleted.
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
@@ -37,6 +46,14 @@ export function claimOwnership(directory: string): Ownership {
     removeOlderClaims(claims, mine)
     return { release: () => replaceClaim(claims, mine, {}) }
   }
+}
+
+/** True when the last owner died without releasing the directory. */
+export function isAbandoned(directory: string): boolean {
+  const claims = join(directory, 'owner')
+  if (!existsSync(claims)) return false
+  const owner = readClaim(claims, highestClaim(claims))
+  return owner !== undefined && !isRunning(owner)
 }
 
 function claimNumbers(claims: string): number[] {

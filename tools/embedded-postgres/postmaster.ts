@@ -23,6 +23,7 @@ import {
   signal,
   waitForEnd,
   type ProcessIdentity,
+  type ServerMark,
 } from './processes.ts'
 
 const readyTimeoutMs = 60_000
@@ -46,7 +47,7 @@ export async function findPostmaster(data: string): Promise<Postmaster | undefin
   const deadline = performance.now() + fastShutdownMs
   for (;;) {
     const file = readPidFile(data)
-    const found = file && isPostgresOf(file.pid, data) ? identifyProcess(file.pid) : undefined
+    const found = file && isPostgresOf(file.pid, serverMark(data)) ? identifyProcess(file.pid) : undefined
     if (!file || !found) return undefined
     if (file.ready || performance.now() > deadline) return { process: found, port: file.port }
     await sleep(20)
@@ -59,6 +60,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   await endOrphans(directory.data)
   disownPidFile(directory.data)
 
+  const ownSettings = { cluster_name: serverMark(directory.data).clusterName, port: String(port) }
   const log = openLog(directory.log)
   const logStart = fstatSync(log).size
   const child = spawn(
@@ -66,7 +68,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
     [
       '-D',
       dataDirectoryArgument(directory.data, directory.account),
-      ...Object.entries({ ...settings, port: String(port) }).flatMap(([name, value]) => [
+      ...Object.entries({ ...settings, ...ownSettings }).flatMap(([name, value]) => [
         '-c',
         `${name}=${value}`,
       ]),
@@ -121,6 +123,12 @@ export async function killPostmaster(server: Postmaster): Promise<void> {
   }
 }
 
+// The inode, not a stored name: a copy of the folder must not be taken for the original.
+function serverMark(data: string): ServerMark {
+  const { dev, ino, uid } = statSync(data)
+  return { clusterName: `lockstep-${dev.toString(36)}-${ino.toString(36)}`, uid }
+}
+
 async function waitUntilReady(pid: number | undefined, data: string): Promise<ProcessIdentity | undefined> {
   const started = pid === undefined ? undefined : identifyProcess(pid)
   const deadline = performance.now() + readyTimeoutMs
@@ -139,7 +147,7 @@ async function waitUntilReady(pid: number | undefined, data: string): Promise<Pr
 // A killed server's children notice within moments, but a busy one may write on until its query ends. Postgres refuses
 // to start beside it; the crash recovery that follows covers a child that is killed now.
 async function endOrphans(data: string): Promise<void> {
-  for (const orphan of postgresProcessesOf(data)) {
+  for (const orphan of postgresProcessesOf(serverMark(data))) {
     if (await waitForEnd(orphan, orphanGraceMs)) continue
     signal(orphan, 'SIGKILL')
     await waitForEnd(orphan, orphanGraceMs)

@@ -40,33 +40,36 @@ export function signal(target: ProcessIdentity, name: NodeJS.Signals): void {
   }
 }
 
-/** True when the process is a Postgres whose data directory is this one. */
-export function isPostgresOf(pid: number, dataDirectory: string): boolean {
+/**
+ * How the processes of one server are told from all others: by `cluster_name`, which stands in the command line of the
+ * main process and in the titles of its children, and by their user, since anybody may write any command line. The
+ * working directory would say it better, but root in a container may not read that of another user's process.
+ */
+export type ServerMark = { readonly clusterName: string; readonly uid: number }
+
+export function isPostgresOf(pid: number, mark: ServerMark): boolean {
   try {
-    if (!isLinux) return psField(pid, 'comm').endsWith('postgres')
-    // Every Postgres process keeps its data directory as its working directory.
+    if (!isLinux) {
+      return Number(psField(pid, 'uid')) === mark.uid && psField(pid, 'command').includes(mark.clusterName)
+    }
     return (
+      statSync(`/proc/${pid}`).uid === mark.uid &&
       readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'postgres' &&
-      sameFile(`/proc/${pid}/cwd`, dataDirectory)
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark.clusterName)
     )
   } catch {
-    // Gone, or another user's: not ours either way.
+    // It has ended meanwhile.
     return false
   }
 }
 
-/** All Postgres processes that work in this data directory; Linux only, elsewhere empty. */
-export function postgresProcessesOf(dataDirectory: string): ProcessIdentity[] {
+/** All processes of a server; Linux only, elsewhere empty. */
+export function postgresProcessesOf(mark: ServerMark): ProcessIdentity[] {
   if (!isLinux) return []
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && isPostgresOf(Number(name), dataDirectory))
+    .filter((name) => /^\d+$/.test(name) && isPostgresOf(Number(name), mark))
     .map((name) => identifyProcess(Number(name)))
     .filter((found) => found !== undefined)
-}
-
-function sameFile(left: string, right: string): boolean {
-  const [a, b] = [statSync(left), statSync(right)]
-  return a.dev === b.dev && a.ino === b.ino
 }
 
 function linuxStartTime(pid: number): string | undefined {

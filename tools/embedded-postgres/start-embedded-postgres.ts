@@ -1,7 +1,7 @@
 // A real Postgres of our own, for the demo and the tests. Knows when to start, adopt and end the server of a directory;
 // how each of these is done stands in the files beside it.
 import { createHash } from 'node:crypto'
-import { mkdirSync, statSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chooseServerAccount } from './account.ts'
@@ -9,7 +9,7 @@ import { prepareBinaries, type Binaries } from './binaries.ts'
 import { openDataDirectory, superuser, type DataDirectory } from './data-directory.ts'
 import { createDatabase, dropDatabase, withClient } from './databases.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
-import { claimOwnership, type Ownership } from './ownership.ts'
+import { claimOwnership, isAbandoned, type Ownership } from './ownership.ts'
 import { pickFreePort } from './port.ts'
 import {
   endUnresponsive,
@@ -67,7 +67,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const durable = options.durable ?? true
     const log = options.log ?? (() => {})
     const directory = await openDataDirectory({ root, account, binaries, durable, log })
-    const settings = serverSettings(directory, binaries, durable, options.maxConnections ?? 200)
+    const settings = serverSettings(binaries, durable, options.maxConnections ?? 200)
     const server = new OwnedServer({ directory, binaries, settings, log }, ownership)
     await server.open()
     return server
@@ -77,9 +77,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-/** Ends the server that a dead process left running over `directory`; false when its owner still lives. */
+/**
+ * Ends what a process that died as owner of `directory` left running, and says whether there was such an owner: false
+ * for a directory whose owner lives, or has given it up in good order and may come back to it.
+ */
 export async function endAbandonedPostgres(directory: string): Promise<boolean> {
   const root = resolve(directory)
+  if (!isAbandoned(root)) return false
   let ownership: Ownership
   try {
     ownership = own(root)
@@ -107,7 +111,6 @@ function own(root: string): Ownership {
 }
 
 function serverSettings(
-  directory: DataDirectory,
   binaries: Binaries,
   durable: boolean,
   maxConnections: number,
@@ -120,10 +123,9 @@ function serverSettings(
     wal_level: 'logical',
     ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   }
-  // Lets the next owner recognise a server that was left running with just these settings over just this folder.
-  const { dev, ino } = statSync(directory.data)
+  // Lets the next owner recognise a server that was left running with just these settings.
   const mark = createHash('sha256')
-    .update(JSON.stringify([settings, binaries, dev, ino]))
+    .update(JSON.stringify([settings, binaries]))
     .digest('hex')
   return { ...settings, [settingsMark]: mark.slice(0, 16) }
 }
