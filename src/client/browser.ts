@@ -1,0 +1,54 @@
+/**
+ * What the client uses of a browser, by shape and only where it is there. The DOM types stay out of the build, so
+ * nothing else of a browser can slip in unseen, and the client runs in Node and in workers as well.
+ */
+
+/** The part of Web Storage that operations are remembered in; `localStorage` and `sessionStorage` fit. */
+export interface OperationStorage {
+  readonly length: number
+  key(index: number): string | null
+  getItem(key: string): string | null
+  setItem(key: string, value: string): void
+  removeItem(key: string): void
+}
+
+interface LockManager {
+  request(name: string, held: () => Promise<void>): Promise<void>
+  query(): Promise<{ readonly held?: readonly { readonly name?: string }[] }>
+}
+
+interface BrowserGlobals {
+  readonly location?: { readonly href: string }
+  readonly localStorage?: OperationStorage
+  readonly navigator?: { readonly locks?: LockManager }
+  addEventListener?(type: string, listener: (event: { readonly key?: string | null }) => void): void
+  removeEventListener?(type: string, listener: (event: { readonly key?: string | null }) => void): void
+}
+
+const globals = globalThis as unknown as BrowserGlobals
+
+/** Undefined where there is none, and where a privacy setting makes reading it throw. */
+export function localStorageOrNone(): OperationStorage | undefined {
+  try {
+    return globals.localStorage
+  } catch {
+    return undefined
+  }
+}
+
+/** Web Locks; browsers offer them to secure origins only. */
+export function lockManager(): LockManager | undefined {
+  return globals.navigator?.locks
+}
+
+export function pageUrl(): string | undefined {
+  return globals.location?.href
+}
+
+export function onPageEvent(
+  type: string,
+  listener: (event: { readonly key?: string | null }) => void,
+): () => void {
+  globals.addEventListener?.(type, listener)
+  return () => globals.removeEventListener?.(type, listener)
+}

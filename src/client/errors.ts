@@ -1,0 +1,97 @@
+import { temporaryReplyCodes } from '../protocol/index.ts'
+
+/**
+ * Errors that the client raises by itself, by reason. The codes are below 100, where the `centrifuge` package
+ * keeps its own (`build/codes.d.ts`); 1 to 14 mean what they mean there.
+ */
+export const clientErrors = {
+  LS_CLIENT_TIMEOUT: { code: 1, retryable: true, message: 'The server did not answer in time.' },
+  LS_CLIENT_DISCONNECTED: { code: 3, retryable: true, message: 'There is no connection to the server.' },
+  LS_CLIENT_CLOSED: { code: 4, retryable: false, message: 'The client was closed.' },
+  LS_CLIENT_CONNECTION_LOST: { code: 11, retryable: true, message: 'The connection to the server was lost.' },
+  LS_CLIENT_CONFIG_INVALID: {
+    code: 12,
+    retryable: false,
+    message: 'The client is not configured correctly.',
+  },
+  LS_CLIENT_CANCELLED: { code: 20, retryable: false, message: 'The call was cancelled before it was sent.' },
+  LS_CLIENT_USER_CHANGED: {
+    code: 21,
+    retryable: false,
+    message: 'The token belongs to another user. Close this client and make a new one.',
+  },
+  LS_CLIENT_EVENTS_MISSED: {
+    code: 22,
+    retryable: false,
+    message: 'Events were missed that are no longer kept, and nothing listens with onReset. Reload.',
+  },
+  LS_CLIENT_EVENT_MALFORMED: { code: 23, retryable: false, message: 'An event without a type was ignored.' },
+} as const
+
+/** Why the client raised an error without the server's word. */
+export type ClientErrorReason = keyof typeof clientErrors
+
+/** The one error class of the client. Match on `code` or `reason`; the text of `message` may change. */
+export class LockstepClientError extends Error {
+  /** Number of the server's error reply (100 and above, see `replyCodes`), or of an error of the client itself. */
+  readonly code: number
+  /** Code of the error catalogue (`LS_…`), where the server named one, or a `ClientErrorReason`. */
+  readonly reason: string | undefined
+  /** Whether the same call may succeed when it is made again, unchanged. */
+  readonly retryable: boolean
+
+  constructor(options: {
+    readonly code: number
+    readonly reason?: string | undefined
+    readonly retryable: boolean
+    readonly message: string
+    readonly cause?: unknown
+  }) {
+    super(options.message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'LockstepClientError'
+    this.code = options.code
+    this.reason = options.reason
+    this.retryable = options.retryable
+  }
+}
+
+export function clientError(
+  reason: ClientErrorReason,
+  message?: string,
+  cause?: unknown,
+): LockstepClientError {
+  const entry = clientErrors[reason]
+  return new LockstepClientError({ ...entry, message: message ?? entry.message, reason, cause })
+}
+
+/** What `centrifuge` rejects with: a plain object, from an error reply or made by itself. */
+export interface WireError {
+  readonly code: number
+  readonly message: string
+  readonly temporary: boolean
+}
+
+export function toWireError(thrown: unknown): WireError {
+  const { code, message, temporary } = Object(thrown) as { [Key in keyof WireError]?: unknown }
+  return {
+    code: typeof code === 'number' ? code : clientErrors.LS_CLIENT_CONNECTION_LOST.code,
+    message: typeof message === 'string' ? message : String(thrown),
+    temporary: temporary === true,
+  }
+}
+
+export function fromWireError(error: WireError): LockstepClientError {
+  const { code, message } = error
+  if (code < 100) {
+    const known = (Object.keys(clientErrors) as ClientErrorReason[]).find(
+      (key) => clientErrors[key].code === code,
+    )
+    return clientError(known ?? 'LS_CLIENT_CONNECTION_LOST', known === undefined ? message : undefined)
+  }
+  return new LockstepClientError({
+    code,
+    message,
+    reason: /\bLS_[A-Z_]+/.exec(message)?.[0],
+    retryable: error.temporary || temporaryReplyCodes.has(code),
+  })
+}

@@ -1,0 +1,39 @@
+/**
+ * Room `client`, published as `lockstep/client`: what an application in a browser uses to follow channels, call
+ * operations and learn what became of them. It knows the wire contract and the `centrifuge` package; it refuses to
+ * know anything of the server's insides, and imports nothing of Node.
+ */
+export { createClient } from './create-client.ts'
+export type { Client, ClientOperations, ClientOptions } from './create-client.ts'
+export { clientErrors, LockstepClientError, type ClientErrorReason } from './errors.ts'
+export { newOperationId } from './operation-id.ts'
+export type { OperationStorage } from './browser.ts'
+export type {
+  AnyEvent,
+  Channel,
+  ChannelEvent,
+  ChannelOptions,
+  ChannelState,
+  CommittedEvent,
+  DraftEvent,
+} from './channel.ts'
+export type { Connection, ConnectionState, DisconnectReason } from './connection.ts'
+export type { Notices } from './notices.ts'
+export type {
+  Call,
+  CallOptions,
+  FinalOutcome,
+  OperationState,
+  PendingOperation,
+} from './pending-operation.ts'
+export type { StoredOperation } from './stored-operations.ts'
+export type { Off } from './listeners.ts'
+export type {
+  AppShape,
+  Committed,
+  NeverReceived,
+  Notice,
+  Positions,
+  RolledBack,
+  StreamPosition,
+} from '../protocol/index.ts'

@@ -1,0 +1,44 @@
+/** Ends what it was returned by. Calling it again does nothing. */
+export type Off = () => void
+
+/** Hears of what went wrong where no caller waits: in a listener, in the background, in `getState`. */
+export type ErrorListener = (error: unknown) => void
+
+/** Functions to call in the order they were added. One that throws is reported and does not stop the others. */
+export class Listeners<Args extends readonly unknown[]> {
+  readonly #entries = new Set<{ readonly call: (...args: Args) => void }>()
+  readonly #onError: ErrorListener
+
+  constructor(onError: ErrorListener) {
+    this.#onError = onError
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  add(call: (...args: Args) => void): Off {
+    // Wrapped, so that one function added twice is called twice and removed once.
+    const entry = { call }
+    this.#entries.add(entry)
+    return () => {
+      this.#entries.delete(entry)
+    }
+  }
+
+  emit(...args: Args): void {
+    // A copy, so that listeners added meanwhile wait for the next time; removed ones are not called any more.
+    for (const entry of Array.from(this.#entries)) {
+      if (!this.#entries.has(entry)) continue
+      try {
+        entry.call(...args)
+      } catch (error) {
+        this.#onError(error)
+      }
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear()
+  }
+}

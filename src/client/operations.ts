@@ -1,0 +1,298 @@
+import { limits, reservedMethods, type RolledBack } from '../protocol/index.ts'
+import { backoffMs, later, type Delays } from './backoff.ts'
+import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
+import { Listeners, type ErrorListener, type Off } from './listeners.ts'
+import type { NoticeBoard } from './notices.ts'
+import { newOperationId } from './operation-id.ts'
+import { OutcomeInquiry } from './outcome-inquiry.ts'
+import { acceptanceOf, asAnswer, createWaiter, inputRefusal } from './pending-operation.ts'
+import type {
+  Call,
+  CallOptions,
+  FinalOutcome,
+  OperationState,
+  PendingOperation,
+  Waiter,
+} from './pending-operation.ts'
+import type { StoredOperation, StoredOperations } from './stored-operations.ts'
+
+/** How often one operation is sent while the server says "not now". */
+const maxAttempts = 6
+/** How long until abandoned operations are looked for again while other tabs hold some, in milliseconds. */
+const lookAgainMs = 15_000
+
+interface Operation extends StoredOperation {
+  state: OperationState
+  attempts: number
+  waiter: Waiter | undefined
+  cancelRetry: (() => void) | undefined
+  ignoreSignal: (() => void) | undefined
+}
+
+interface OperationsOptions {
+  readonly rpc: (method: string, data: unknown) => Promise<unknown>
+  readonly stored: StoredOperations
+  readonly notices: NoticeBoard
+  readonly delays: Delays
+  readonly onError: ErrorListener
+}
+
+/** Sends operations and sees each through to its outcome, over lost replies and page reloads. */
+export class Operations {
+  readonly #options: OperationsOptions
+  readonly #operations = new Map<string, Operation>()
+  readonly #inquiry: OutcomeInquiry
+  readonly #onSettled: Listeners<[StoredOperation, FinalOutcome]>
+  readonly #onChange: Listeners<[readonly PendingOperation[]]>
+  /** Outcomes of an earlier page's operations that nobody has listened for yet. */
+  #unheard: { readonly operation: Operation; readonly outcome: FinalOutcome }[] = []
+  #snapshot: readonly PendingOperation[] | undefined
+  #online = false
+  #closed = false
+  #cancelLook: (() => void) | undefined
+
+  constructor(options: OperationsOptions) {
+    this.#options = options
+    this.#onSettled = new Listeners(options.onError)
+    this.#onChange = new Listeners(options.onError)
+    this.#inquiry = new OutcomeInquiry({
+      ask: (ids) => options.rpc(reservedMethods.outcomes, { ids }),
+      answer: (value) => {
+        const answer = asAnswer(value)
+        if (answer !== undefined && answer.outcome !== 'pending') this.settle(answer)
+      },
+      delays: options.delays,
+      onError: (error) => {
+        options.onError(fromWireError(toWireError(error)))
+      },
+    })
+  }
+
+  get pending(): readonly PendingOperation[] {
+    this.#snapshot ??= [...this.#operations.values()].map(({ id, name, input, startedAt, state }) => ({
+      id,
+      name,
+      input,
+      startedAt,
+      state,
+    }))
+    return this.#snapshot
+  }
+
+  onChange(listener: (pending: readonly PendingOperation[]) => void): Off {
+    return this.#onChange.add(listener)
+  }
+
+  onSettled(listener: (operation: StoredOperation, outcome: FinalOutcome) => void): Off {
+    const off = this.#onSettled.add(listener)
+    queueMicrotask(() => {
+      this.deliverUnheard()
+    })
+    return off
+  }
+
+  call(name: string, input: unknown, { id = newOperationId(), signal }: CallOptions = {}): Call {
+    const existing = this.#operations.get(id)
+    if (existing !== undefined) return { id, outcome: (existing.waiter ??= createWaiter()).promise }
+    const waiter = createWaiter()
+    const refusal = this.#closed
+      ? clientError('LS_CLIENT_CLOSED')
+      : signal?.aborted === true
+        ? clientError('LS_CLIENT_CANCELLED')
+        : inputRefusal(input)
+    if (refusal !== undefined) {
+      waiter.reject(refusal)
+      return { id, outcome: waiter.promise }
+    }
+    const operation = this.#remember({ id, name, input, startedAt: Date.now() }, 'queued', waiter)
+    const withdraw = (): void => {
+      if (operation.state === 'queued') this.#reject(operation, clientError('LS_CLIENT_CANCELLED'))
+    }
+    signal?.addEventListener('abort', withdraw)
+    operation.ignoreSignal = () => signal?.removeEventListener('abort', withdraw)
+    void this.#options.stored.save(operation)
+    this.#changed()
+    this.#sendQueued()
+    return { id, outcome: waiter.promise }
+  }
+
+  /** The user became known: what was called before that is stored now. */
+  saveAll(): void {
+    for (const operation of this.#operations.values()) void this.#options.stored.save(operation)
+  }
+
+  /** A connection stands. */
+  start(): void {
+    this.#online = true
+    this.#inquiry.start()
+    for (const operation of this.#operations.values()) this.#clearRetry(operation)
+    this.#sendQueued()
+    void this.takeOver()
+  }
+
+  /** The connection is gone. */
+  stop(): void {
+    this.#online = false
+    this.#inquiry.stop()
+    this.#cancelLook?.()
+  }
+
+  close(): void {
+    this.stop()
+    this.#closed = true
+    for (const operation of this.#operations.values()) {
+      this.#clearRetry(operation)
+      // Handled here: whoever closes the client need not have awaited every call.
+      operation.waiter?.promise.catch(() => undefined)
+      operation.waiter?.reject(clientError('LS_CLIENT_CLOSED'))
+    }
+    this.#operations.clear()
+    this.#changed()
+    this.#options.stored.close()
+  }
+
+  /** Takes a final outcome, whoever brought it: the reply, a notice, or an answer to the question for outcomes. */
+  settle(outcome: FinalOutcome): void {
+    const operation = this.#operations.get(outcome.operationId)
+    this.#inquiry.delete(outcome.operationId)
+    if (outcome.outcome === 'rolled_back') this.#reportNotice(outcome, operation)
+    if (operation === undefined) return
+    this.#forget(operation)
+    if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
+    this.#unheard.push({ operation, outcome })
+    this.deliverUnheard()
+  }
+
+  /** Looks for operations that earlier pages of this user left without an outcome. */
+  async takeOver(): Promise<void> {
+    this.#cancelLook?.()
+    const { taken, others } = await this.#options.stored.takeOver()
+    if (this.#closed) return
+    for (const stored of taken) {
+      if (this.#operations.has(stored.id)) continue
+      this.#remember(stored, 'unknown', undefined)
+      this.#inquiry.add(stored.id)
+    }
+    if (taken.length > 0) this.#changed()
+    if (others && this.#online) this.#cancelLook = later(() => void this.takeOver(), lookAgainMs)
+  }
+
+  /** Hands over outcomes that waited for a listener. */
+  deliverUnheard(): void {
+    const heard = this.#unheard.filter(({ operation, outcome }) => this.#isHeard(operation, outcome))
+    if (heard.length === 0) return
+    this.#unheard = this.#unheard.filter((entry) => !heard.includes(entry))
+    for (const { operation, outcome } of heard) {
+      const { id, name, input, startedAt } = operation
+      if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
+      operation.waiter?.resolve(outcome)
+      this.#onSettled.emit({ id, name, input, startedAt }, outcome)
+      this.#options.stored.remove(id)
+    }
+  }
+
+  #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
+    const { id, name, input, startedAt } = stored
+    const rest = { attempts: 0, cancelRetry: undefined, ignoreSignal: undefined }
+    const operation: Operation = { id, name, input, startedAt, state, waiter, ...rest }
+    this.#operations.set(id, operation)
+    return operation
+  }
+
+  #isHeard(operation: Operation, outcome: FinalOutcome): boolean {
+    if (operation.waiter !== undefined || this.#onSettled.size > 0) return true
+    return outcome.outcome === 'rolled_back' && this.#options.notices.isHeard
+  }
+
+  #reportNotice(outcome: RolledBack, operation: Operation | undefined): void {
+    // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
+    if (operation === undefined || this.#isHeard(operation, outcome))
+      this.#options.notices.report(outcome.notice)
+  }
+
+  #sendQueued(): void {
+    if (!this.#online) return
+    const operations = [...this.#operations.values()]
+    let free = limits.maxOutstandingCalls - operations.filter(({ state }) => state !== 'queued').length
+    for (const operation of operations) {
+      if (operation.state !== 'queued' || operation.cancelRetry !== undefined) continue
+      if (free <= 0) break
+      free -= 1
+      void this.#send(operation)
+    }
+  }
+
+  async #send(operation: Operation): Promise<void> {
+    const { id, name, input } = operation
+    operation.state = 'sent'
+    operation.attempts += 1
+    this.#changed()
+    await this.#options.stored.save(operation)
+    if (this.#operations.get(id) !== operation) return
+    if (!this.#online) {
+      operation.state = 'queued'
+      operation.attempts -= 1
+      this.#changed()
+      return
+    }
+    try {
+      const answer = asAnswer(await this.#options.rpc(name, { id, input }))
+      if (answer?.operationId !== id || answer.outcome === 'pending') this.#ask(operation)
+      else this.settle(answer)
+    } catch (thrown) {
+      this.#failed(operation, thrown)
+    }
+  }
+
+  #ask(operation: Operation): void {
+    if (this.#operations.get(operation.id) !== operation) return
+    operation.state = 'unknown'
+    this.#changed()
+    this.#inquiry.add(operation.id)
+  }
+
+  #failed(operation: Operation, thrown: unknown): void {
+    if (this.#operations.get(operation.id) !== operation) return
+    const error = toWireError(thrown)
+    const acceptance = acceptanceOf(error)
+    if (acceptance === 'unknown') this.#ask(operation)
+    else if (acceptance === 'not_accepted' || operation.attempts >= maxAttempts) {
+      this.#reject(operation, fromWireError(error))
+    } else {
+      operation.state = 'queued'
+      operation.cancelRetry = later(
+        () => {
+          this.#clearRetry(operation)
+          this.#sendQueued()
+        },
+        backoffMs(operation.attempts - 1, this.#options.delays),
+      )
+      this.#changed()
+    }
+  }
+
+  #reject(operation: Operation, error: LockstepClientError): void {
+    this.#options.stored.remove(operation.id)
+    this.#forget(operation)
+    operation.waiter?.reject(error)
+  }
+
+  #forget(operation: Operation): void {
+    this.#clearRetry(operation)
+    operation.ignoreSignal?.()
+    this.#operations.delete(operation.id)
+    this.#changed()
+    // Its place among the outstanding calls is free.
+    this.#sendQueued()
+  }
+
+  #clearRetry(operation: Operation): void {
+    operation.cancelRetry?.()
+    operation.cancelRetry = undefined
+  }
+
+  #changed(): void {
+    this.#snapshot = undefined
+    if (this.#onChange.size > 0) this.#onChange.emit(this.pending)
+  }
+}

@@ -1,0 +1,75 @@
+import { limits } from '../protocol/index.ts'
+import { backoffMs, later, type Delays } from './backoff.ts'
+import type { ErrorListener } from './listeners.ts'
+
+interface InquiryOptions {
+  /** Asks the server for these ids; rejects when no answer came. */
+  ask(ids: readonly string[]): Promise<unknown>
+  /** Takes one answer. Deletes the id from here when it was final. */
+  answer(answer: unknown): void
+  readonly delays: Delays
+  readonly onError: ErrorListener
+}
+
+/** Asks for the outcomes of operations whose reply was lost, again and again until each is known. */
+export class OutcomeInquiry {
+  readonly #options: InquiryOptions
+  readonly #ids = new Set<string>()
+  #online = false
+  #asking = false
+  #fresh = false
+  #attempt = 0
+  #cancel: (() => void) | undefined
+
+  constructor(options: InquiryOptions) {
+    this.#options = options
+  }
+
+  add(id: string): void {
+    this.#ids.add(id)
+    this.#fresh = true
+    if (this.#online) this.#schedule(0)
+  }
+
+  delete(id: string): void {
+    this.#ids.delete(id)
+  }
+
+  start(): void {
+    this.#online = true
+    this.#fresh = true
+    this.#schedule(0)
+  }
+
+  stop(): void {
+    this.#online = false
+    this.#cancel?.()
+  }
+
+  #schedule(delayMs: number): void {
+    this.#cancel?.()
+    this.#cancel = later(() => void this.#round(), delayMs)
+  }
+
+  async #round(): Promise<void> {
+    if (this.#asking || !this.#online || this.#ids.size === 0) return
+    this.#asking = true
+    this.#fresh = false
+    try {
+      const ids = [...this.#ids]
+      for (let start = 0; start < ids.length; start += limits.maxOutcomeIds) {
+        const reply = await this.#options.ask(ids.slice(start, start + limits.maxOutcomeIds))
+        const { outcomes } = Object(reply) as { outcomes?: unknown }
+        for (const answer of Array.isArray(outcomes) ? (outcomes as unknown[]) : [])
+          this.#options.answer(answer)
+      }
+    } catch (error) {
+      if (this.#online) this.#options.onError(error)
+    } finally {
+      this.#asking = false
+    }
+    if (!this.#online || this.#ids.size === 0) return
+    this.#attempt = this.#fresh ? 0 : this.#attempt + 1
+    this.#schedule(this.#fresh ? 0 : backoffMs(this.#attempt - 1, this.#options.delays))
+  }
+}

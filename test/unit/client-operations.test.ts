@@ -1,0 +1,270 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
+import {
+  committed,
+  FakeGateway,
+  MemoryStorage,
+  noticeFor,
+  envelope,
+  Queue,
+  tokenOf,
+} from './client-fake-gateway.ts'
+
+let gateway: FakeGateway
+const clients: Client[] = []
+const errors: unknown[] = []
+
+beforeEach(async () => {
+  gateway = await FakeGateway.start()
+  errors.length = 0
+})
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close()
+  await gateway.close()
+})
+
+function connect(options: Partial<ClientOptions> = {}): Client {
+  const client = createClient({
+    url: gateway.url,
+    getToken: () => Promise.resolve(tokenOf(gateway.user)),
+    websocket: WebSocket,
+    storage: null,
+    minReconnectDelayMs: 1,
+    maxReconnectDelayMs: 4,
+    onError: (error) => errors.push(error),
+    ...options,
+  })
+  clients.push(client)
+  return client
+}
+
+const idsOf = (data: unknown): string[] => (data as { ids: string[] }).ids
+const never = (id: string) => ({ outcome: 'never_received', operationId: id })
+
+describe('an operation', () => {
+  test('is sent with its id and resolves with what the reply says', async () => {
+    const client = connect()
+    const call = client.call('send_message', { text: 'hi' })
+    const rpc = await gateway.calls.next()
+    expect(rpc).toMatchObject({ method: 'send_message', data: { id: call.id, input: { text: 'hi' } } })
+    expect(call.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    expect(client.pending).toMatchObject([{ id: call.id, name: 'send_message', state: 'sent' }])
+    rpc.reply(committed(call.id, 7))
+    expect(await call.outcome).toMatchObject({ outcome: 'committed', operationId: call.id, result: 7 })
+    expect(client.pending).toEqual([])
+  })
+
+  test('that was called before there is a connection is queued, then sent once', async () => {
+    const client = connect({ autoConnect: false })
+    const call = client.call('send_message', 1)
+    expect(client.pending).toMatchObject([{ state: 'queued' }])
+    client.connection.connect()
+    const rpc = await gateway.calls.next()
+    rpc.reply(committed(call.id))
+    await call.outcome
+    expect(gateway.calls.all.map(({ method }) => method)).toEqual(['send_message'])
+  })
+
+  test('whose reply is lost with the connection is asked for, not sent again', async () => {
+    const client = connect()
+    const call = client.call('send_message', 1)
+    await gateway.calls.next()
+    gateway.cut()
+    const question = await gateway.calls.next()
+    expect(question).toMatchObject({ method: 'lockstep.outcomes', data: { ids: [call.id] } })
+    question.reply({ data: { outcomes: [{ outcome: 'pending', operationId: call.id }] } })
+    const again = await gateway.calls.next()
+    expect(again).toMatchObject({ method: 'lockstep.outcomes' })
+    again.reply({ data: { outcomes: [committed(call.id, 'kept').data] } })
+    expect(await call.outcome).toMatchObject({ outcome: 'committed', result: 'kept' })
+    expect(client.pending).toEqual([])
+  })
+
+  test('whose reply does not come in time is asked for, and one the server never saw is told so', async () => {
+    const client = connect({ timeoutMs: 50 })
+    const call = client.call('send_message', 1)
+    await gateway.calls.next()
+    const question = await gateway.calls.next()
+    expect(question.method).toBe('lockstep.outcomes')
+    question.reply({ data: { outcomes: [never(call.id)] } })
+    expect(await call.outcome).toEqual(never(call.id))
+  })
+
+  test.each([100, 404])('answered by error %i is asked for', async (code) => {
+    const client = connect()
+    const call = client.call('send_message', 1)
+    ;(await gateway.calls.next()).reply({ error: { code, message: 'LS_OUTCOME_PENDING' } })
+    const question = await gateway.calls.next()
+    question.reply({ data: { outcomes: [committed(call.id).data] } })
+    expect(await call.outcome).toMatchObject({ outcome: 'committed' })
+  })
+
+  test('many lost replies are asked for a hundred at a time', async () => {
+    const client = connect({ timeoutMs: 300 })
+    const calls = Array.from({ length: 150 }, () => client.call('send_message', 1))
+    gateway.onRpc = (method, data) => {
+      if (method !== 'lockstep.outcomes') return undefined
+      expect(idsOf(data).length).toBeLessThanOrEqual(100)
+      return { data: { outcomes: idsOf(data).map((id) => never(id)) } }
+    }
+    for (let sent = 0; sent < 64; sent += 1) await gateway.calls.next()
+    expect(client.pending.filter(({ state }) => state === 'queued')).toHaveLength(150 - 64)
+    const outcomes = await Promise.all(calls.map(({ outcome }) => outcome))
+    expect(outcomes.every(({ outcome }) => outcome === 'never_received')).toBe(true)
+  })
+
+  test.each([
+    [400, 'LS_INPUT_INVALID: text is required'],
+    [403, 'LS_FORBIDDEN'],
+    [104, 'LS_OPERATION_UNKNOWN'],
+    [402, 'LS_OPERATION_ID_REUSED'],
+  ])('refused with %i rejects', async (code, message) => {
+    const call = connect().call('send_message', 1)
+    ;(await gateway.calls.next()).reply({ error: { code, message } })
+    const reason = message.split(':')[0]
+    await expect(call.outcome).rejects.toMatchObject({
+      name: 'LockstepClientError',
+      code,
+      reason,
+      retryable: false,
+    })
+  })
+
+  test('that meets "not now" is sent again with the same id, six times in all', async () => {
+    gateway.onRpc = () => undefined
+    const first = connect().call('send_message', 1)
+    ;(await gateway.calls.next()).reply({ error: { code: 405, message: 'LS_NODE_STOPPING' } })
+    const second = await gateway.calls.next()
+    expect(second.data).toMatchObject({ id: first.id })
+    second.reply(committed(first.id))
+    await first.outcome
+
+    let sent = 0
+    gateway.onRpc = () => {
+      sent += 1
+      return { error: { code: 111, message: 'too many requests' } }
+    }
+    const refused = connect().call('send_message', 1)
+    await expect(refused.outcome).rejects.toMatchObject({ code: 111, retryable: true })
+    expect(sent).toBe(6)
+  })
+
+  test('too large or not JSON is refused before it would end the connection', async () => {
+    const client = connect()
+    await expect(client.call('send_message', 'x'.repeat(70_000)).outcome).rejects.toMatchObject({
+      reason: 'LS_MESSAGE_TOO_LARGE',
+    })
+    await expect(client.call('send_message', 1n).outcome).rejects.toMatchObject({
+      reason: 'LS_INPUT_INVALID',
+    })
+    expect(client.pending).toEqual([])
+  })
+
+  test('can be withdrawn while queued only', async () => {
+    const client = connect({ autoConnect: false })
+    const controller = new AbortController()
+    const queued = client.call('send_message', 1, { signal: controller.signal })
+    controller.abort()
+    await expect(queued.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_CANCELLED' })
+
+    const later = new AbortController()
+    const sent = client.call('send_message', 2, { signal: later.signal })
+    client.connection.connect()
+    const rpc = await gateway.calls.next()
+    later.abort()
+    rpc.reply(committed(sent.id))
+    expect(await sent.outcome).toMatchObject({ outcome: 'committed' })
+  })
+
+  test('called twice with one id while pending is one call', async () => {
+    const client = connect()
+    const first = client.call('send_message', 1)
+    const second = client.call('send_message', 1, { id: first.id })
+    ;(await gateway.calls.next()).reply(committed(first.id))
+    expect(await second.outcome).toBe(await first.outcome)
+    expect(gateway.calls.all).toHaveLength(1)
+  })
+
+  test('without an outcome rejects when the client is closed', async () => {
+    const client = connect()
+    const call = client.call('send_message', 1)
+    await gateway.calls.next()
+    client.close()
+    await expect(call.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_CLOSED' })
+    await expect(client.call('send_message', 1).outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_CLOSED' })
+  })
+})
+
+describe('a rollback', () => {
+  const rolledBack = (id: string) => ({ outcome: 'rolled_back', operationId: id, notice: noticeFor(id) })
+
+  test.each(['reply first', 'notice first'])('settles once and is noticed once: %s', async (order) => {
+    const client = connect()
+    const notices: string[] = []
+    const settled = new Queue<string>()
+    client.notices.on(({ transactionId }) => notices.push(transactionId))
+    client.operations.on('settled', ({ id }) => settled.push(id))
+    const call = client.call('send_message', 1)
+    const rpc = await gateway.calls.next()
+    const publish = (more: object): void => {
+      const event = envelope('transaction_rolled_back', { ...noticeFor(call.id), ...more })
+      rpc.connection.publish('user:ann', 'transient' in more ? undefined : 1, event)
+    }
+    if (order === 'reply first') rpc.reply({ data: rolledBack(call.id) })
+    publish({ transient: true })
+    publish({})
+    if (order === 'notice first') rpc.reply({ data: rolledBack(call.id) })
+    expect(await call.outcome).toMatchObject({ outcome: 'rolled_back', notice: { transactionId: call.id } })
+    // Whatever was sent before this reply has been handled by then.
+    const last = client.query('last')
+    ;(await gateway.calls.next()).reply({ data: 'ok' })
+    await last
+    expect(notices).toEqual([call.id])
+    expect(settled.all).toEqual([call.id])
+  })
+
+  test('of an operation called elsewhere is noticed, and other events of the user are not', async () => {
+    const client = connect()
+    const notices = new Queue<string>()
+    client.notices.on(({ transactionId }) => notices.push(transactionId))
+    const connection = await gateway.connects.next()
+    connection.publish('user:ann', 1, envelope('transaction_committed', { transactionId: 'a' }))
+    connection.publish('user:ann', 2, envelope('transaction_rolled_back', noticeFor('b')))
+    expect(await notices.next()).toBe('b')
+    expect(notices.all).toEqual(['b'])
+  })
+})
+
+test('a query resolves with its result and rejects with the server’s error', async () => {
+  const client = connect()
+  gateway.onRpc = (method, data) =>
+    method === 'list' ? { data: [data] } : { error: { code: 403, message: 'LS_FORBIDDEN' } }
+  expect(await client.query('list', { page: 1 })).toEqual([{ page: 1 }])
+  await expect(client.query('other')).rejects.toMatchObject({ code: 403, reason: 'LS_FORBIDDEN' })
+})
+
+test('operations of an earlier page are reported once, when somebody listens', async () => {
+  const storage = new MemoryStorage()
+  const before = connect({ storage })
+  const call = before.call('send_message', { text: 'hi' })
+  const calls = await gateway.calls.next()
+  expect(storage.length).toBe(1)
+  before.close()
+  await call.outcome.catch(() => undefined)
+  expect(calls.method).toBe('send_message')
+
+  const after = connect({ storage })
+  const question = await gateway.calls.next()
+  expect(question).toMatchObject({ method: 'lockstep.outcomes', data: { ids: [call.id] } })
+  expect(after.pending).toMatchObject([{ id: call.id, state: 'unknown', input: { text: 'hi' } }])
+  question.reply({ data: { outcomes: [committed(call.id, 'yes').data] } })
+  const changed = new Queue<number>()
+  after.operations.on('change', (pending) => changed.push(pending.length))
+  expect(await changed.next()).toBe(0)
+  expect(storage.length).toBe(1)
+  const settled = new Queue<unknown>()
+  after.operations.on('settled', (operation, outcome) => settled.push([operation.name, outcome]))
+  expect(await settled.next()).toMatchObject(['send_message', { outcome: 'committed', result: 'yes' }])
+  expect(storage.length).toBe(0)
+})
