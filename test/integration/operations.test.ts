@@ -1,0 +1,358 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newOperationId, type LockstepError } from '../../src/index.ts'
+import { createWorld, room, type World } from '../support/world.ts'
+
+let world: World
+
+beforeAll(async () => {
+  world = await createWorld()
+})
+afterAll(() => world.close())
+
+const noted = (id: string) => world.rows('select text from notes where id = $1', [id])
+const operation = async (id: string) =>
+  (await world.rows('select * from lockstep.operations where id = $1', [id]))[0]
+
+/** The notices of a user, from the log. */
+const noticesOf = async (user: string) =>
+  (await world.eventsOf(`user:${user}`)).filter(({ type }) => type === 'transaction_rolled_back')
+
+describe('an operation that commits', () => {
+  it('leaves row, event, outcome and result, and answers with positions', async () => {
+    const id = newOperationId()
+    const outcome = await world.addNote.call({
+      id,
+      user: 'ada',
+      input: { room: 'a', id: 'n1', text: 'hello' },
+    })
+    expect(outcome).toEqual({
+      outcome: 'committed',
+      operationId: id,
+      result: { id: 'n1' },
+      positions: { 'room:a': { offset: 1, epoch: expect.stringMatching(/^[\w-]{8}$/) } },
+    })
+    expect(await noted('n1')).toHaveLength(1)
+    expect(await world.eventsOf('room:a')).toMatchObject([
+      { offset: '1', type: 'note.added', operation_id: id, data: { id: 'n1', text: 'hello' } },
+    ])
+    expect(await operation(id)).toMatchObject({ state: 'committed', user_id: 'ada', name: 'add_note' })
+  })
+
+  it('has one effect however often it is sent, at once or later, and the same reply', async () => {
+    const call = { id: newOperationId(), user: 'ada', input: { room: 'twice', id: 'n2', text: 'once' } }
+    const replies = await Promise.all([1, 2, 3, 4].map(() => world.addNote.call(call)))
+    replies.push(await world.addNote.call(call))
+    expect(new Set(replies.map((reply) => JSON.stringify(reply))).size).toBe(1)
+    expect(await world.eventsOf('room:twice')).toHaveLength(1)
+  })
+
+  it.each([
+    ['another user', { user: 'eve', input: { room: 'twice', id: 'n3', text: 'x' } }],
+    ['other input', { user: 'ada', input: { room: 'twice', id: 'n3', text: 'y' } }],
+  ])('refuses an id that is used again with %s', async (_, other) => {
+    const id = newOperationId()
+    await world.addNote.call({ id, user: 'ada', input: { room: 'twice', id: `n-${id}`, text: 'x' } })
+    await expect(world.addNote.call({ id, ...other })).rejects.toMatchObject({
+      code: 'LS_OPERATION_ID_REUSED',
+    })
+  })
+
+  it('runs hooks after the end, and a hook that fails changes nothing', async () => {
+    const ran: string[] = []
+    await world.lockstep.transaction({ name: 'hooks', user: 'ada' }, async (tx) => {
+      tx.afterCommit(() => void ran.push('committed'))
+      tx.afterCommit(() => Promise.reject(new Error('hook')))
+      tx.afterRollback(() => void ran.push('rolled back'))
+    })
+    expect(ran).toEqual(['committed'])
+    expect(world.logger.lines.some(({ message }) => message.includes('hook'))).toBe(true)
+  })
+})
+
+describe('an operation that fails', () => {
+  it('leaves no row, no event and no hole, and its user has one notice without the raw error', async () => {
+    const id = newOperationId()
+    const input = { room: 'fails', id: 'f1', text: 'x', fail: true }
+    const outcome = await world.addNote.call({ id, user: 'grace', input })
+    const notice = {
+      transactionId: id,
+      failedOperation: 'add_note',
+      errorMessage: 'The operation failed.',
+      errorCode: 'LS_OPERATION_FAILED',
+      affectedLayers: ['database', 'websocket'],
+      recoveryActions: ['retry'],
+      userMessage: 'Your note was not saved.',
+    }
+    expect(outcome).toEqual({ outcome: 'rolled_back', operationId: id, notice })
+    expect(await noted('f1')).toEqual([])
+    expect(await world.eventsOf('room:fails')).toEqual([])
+    expect(await noticesOf('grace')).toMatchObject([{ operation_id: id, data: notice }])
+    expect(await operation(id)).toMatchObject({ state: 'rolled_back', notice })
+    // The raw error is in the log, under the operation's id, and nowhere else.
+    const logged = world.logger.lines.find(({ fields }) => fields['operationId'] === id)
+    expect((logged?.fields['error'] as Error).message).toContain('secret detail')
+    expect(JSON.stringify(outcome)).not.toContain('secret')
+
+    // A copy sent later gets the same answer, and no second notice.
+    expect(await world.addNote.call({ id, user: 'grace', input })).toEqual(outcome)
+    expect(await noticesOf('grace')).toHaveLength(1)
+
+    await world.addNote.call({ user: 'grace', input: { room: 'fails', id: 'f2', text: 'x' } })
+    expect((await world.eventsOf('room:fails')).map(({ offset }) => offset)).toEqual(['1'])
+  })
+
+  it.each<[string, string, (tx: { query: (text: string) => Promise<unknown> }) => Promise<unknown>]>([
+    ['a constraint', 'LS_CONSTRAINT_VIOLATED', (db) => db.query(`insert into notes values ('c', null)`)],
+    [
+      'a constraint at COMMIT',
+      'LS_CONSTRAINT_VIOLATED',
+      async (db) => {
+        await db.query('create temp table d (id int unique deferrable initially deferred) on commit drop')
+        await db.query('insert into d values (1), (1)')
+      },
+    ],
+    [
+      'a statement timeout',
+      'LS_STATEMENT_TIMEOUT',
+      async (db) => {
+        await db.query(`set local statement_timeout = '20ms'`)
+        await db.query('select pg_sleep(10)')
+      },
+    ],
+    ['a swallowed error', 'LS_TRANSACTION_ABORTED', (db) => db.query('select 1/0').catch(() => {})],
+    [
+      'an early end of the transaction',
+      'LS_TRANSACTION_CONTROL',
+      (db) => db.query(`select 1; commit`).catch(() => {}),
+    ],
+    [
+      'its own terminated backend',
+      'LS_CONNECTION_LOST',
+      (db) => db.query('select pg_terminate_backend(pg_backend_pid())'),
+    ],
+    ['a value that is no JSON', 'LS_OPERATION_FAILED', () => Promise.resolve(10n)],
+    ['bad data', 'LS_DATA_INVALID', (db) => db.query(`select 'x'::int`)],
+  ])('tells its user of %s', async (cause, code, work) => {
+    const id = newOperationId()
+    const user = `user-${code}-${cause.length}`
+    await expect(
+      world.lockstep.transaction({ name: 'breaks', user, id }, (tx) => work(tx.db)),
+    ).rejects.toBeInstanceOf(Error)
+    expect(await operation(id)).toMatchObject({ state: 'rolled_back', notice: { errorCode: code } })
+    expect(await noticesOf(user)).toMatchObject([{ data: { transactionId: id, errorCode: code } }])
+  })
+
+  it('refuses a late statement instead of letting it commit on its own', async () => {
+    let late: Promise<unknown> = Promise.resolve()
+    let release = (): void => {}
+    const gate = new Promise<void>((resolve) => (release = resolve))
+    await expect(
+      world.lockstep.transaction({ name: 'late', user: 'ada' }, async (tx) => {
+        late = gate.then(() => tx.db.query(`insert into notes values ('late', 'x')`))
+        late.catch(() => {})
+        throw new Error('early')
+      }),
+    ).rejects.toThrow('early')
+    release()
+    await expect(late).rejects.toMatchObject({ code: 'LS_TRANSACTION_CLOSED' })
+    expect(await noted('late')).toEqual([])
+  })
+
+  it('is rolled back by its signal, also in the middle of a statement, and gives the lock free', async () => {
+    const cancel = new AbortController()
+    const id = newOperationId()
+    const running = world.lockstep.transaction(
+      { name: 'cancelled', user: 'cancel', id, signal: cancel.signal },
+      async (tx) => {
+        await tx.db.query(`insert into notes values ('cancelled', 'x')`)
+        queueMicrotask(() => cancel.abort())
+        await tx.db.query('select pg_sleep(60)')
+      },
+    )
+    await expect(running).rejects.toMatchObject({ code: 'LS_OPERATION_CANCELLED' })
+    expect(await noted('cancelled')).toEqual([])
+    expect(await noticesOf('cancel')).toMatchObject([{ data: { errorCode: 'LS_OPERATION_CANCELLED' } }])
+    // The key is free: nothing is left that holds it.
+    await world.addNote.call({ user: 'ada', input: { room: 'a', id: 'cancelled', text: 'now' } })
+  })
+
+  it('says so when the pool is full, and commits nothing', async () => {
+    const small = await createWorld({ poolSize: 1 })
+    try {
+      let release = (): void => {}
+      const gate = new Promise<void>((resolve) => (release = resolve))
+      const holding = small.lockstep.transaction({ name: 'holds', user: 'ada' }, () => gate)
+      await expect(
+        small.lockstep.transaction({ name: 'waits', user: 'bob' }, () => Promise.resolve()),
+      ).rejects.toMatchObject({ code: 'LS_POOL_EXHAUSTED' })
+      expect(await small.eventsOf('user:bob')).toMatchObject([{ data: { errorCode: 'LS_POOL_EXHAUSTED' } }])
+      release()
+      await holding
+    } finally {
+      await small.close()
+    }
+  })
+})
+
+describe('conflicts', () => {
+  it('retries a serialization failure with the same id, and commits once', async () => {
+    await world.rows(`insert into notes values ('counter', '0')`)
+    let attempts = 0
+    const add = () =>
+      world.lockstep.transaction({ name: 'add', user: 'ada' }, async (tx) => {
+        attempts++
+        await tx.db.query('set transaction isolation level repeatable read')
+        const { rows } = await tx.db.query<{ text: string }>(`select text from notes where id = 'counter'`)
+        await tx.db.query(`update notes set text = $1 where id = 'counter'`, [
+          String(Number(rows[0]?.text) + 1),
+        ])
+      })
+    const settled = await Promise.allSettled(Array.from({ length: 4 }, add))
+    const committed = settled.filter(({ status }) => status === 'fulfilled').length
+    expect(await noted('counter')).toEqual([{ text: String(committed) }])
+    expect(attempts).toBeGreaterThan(4)
+    expect(committed).toBeGreaterThanOrEqual(3)
+  })
+
+  it('gives up after a bounded number of attempts, and tells', async () => {
+    let attempts = 0
+    const id = newOperationId()
+    await expect(
+      world.lockstep.transaction({ name: 'never', user: 'conflict', id }, async (tx) => {
+        attempts++
+        await tx.db.query(`do $$ begin raise exception 'x' using errcode = '40001'; end $$`)
+      }),
+    ).rejects.toMatchObject({ code: '40001' })
+    expect(attempts).toBe(5)
+    expect(await noticesOf('conflict')).toMatchObject([{ data: { errorCode: 'LS_SERIALIZATION_FAILURE' } }])
+  })
+
+  it('never deadlocks on two channels that are emitted to in opposite order, 1,000 times at once', async () => {
+    const emit = (first: string, second: string) =>
+      world.lockstep.transaction({ name: 'crossing', user: 'ada' }, async (tx) => {
+        tx.emit(room({ id: first }), 'counted', { n: 1 })
+        tx.emit(room({ id: second }), 'counted', { n: 2 })
+      })
+    const before = await world.rows<{ deadlocks: string }>(
+      'select deadlocks from pg_stat_database where datname = current_database()',
+    )
+    const all = await Promise.all(
+      Array.from({ length: 1_000 }, (_, i) => (i % 2 === 0 ? emit('x', 'y') : emit('y', 'x'))).map((run) =>
+        run.then(
+          () => 'committed',
+          (error: LockstepError) => error.code,
+        ),
+      ),
+    )
+    expect(new Set(all)).toEqual(new Set(['committed']))
+    const after = await world.rows<{ deadlocks: string }>(
+      'select deadlocks from pg_stat_database where datname = current_database()',
+    )
+    expect(after).toEqual(before)
+    for (const channel of ['room:x', 'room:y']) {
+      const offsets = (await world.eventsOf(channel)).map(({ offset }) => Number(offset))
+      expect(offsets).toEqual(Array.from({ length: 1_000 }, (_, i) => i + 1))
+    }
+  }, 60_000)
+})
+
+describe('a nested transaction', () => {
+  it('joins by a savepoint: its rows and events go when it fails, the rest stays', async () => {
+    await world.lockstep.transaction({ name: 'outer', user: 'ada' }, async (tx) => {
+      await tx.db.query(`insert into notes values ('outer', 'x')`)
+      tx.emit(room({ id: 'nest' }), 'counted', { n: 1 })
+      await expect(
+        tx.transaction(async (inner) => {
+          await inner.db.query(`insert into notes values ('inner', 'x')`)
+          inner.emit(room({ id: 'nest' }), 'counted', { n: 2 })
+          await inner.db.query('select 1/0')
+        }),
+      ).rejects.toThrow('division by zero')
+      await tx.transaction(async (inner) => {
+        inner.emit(room({ id: 'nest' }), 'counted', { n: 3 })
+        await world.addNote.within(inner, { room: 'nest', id: 'deep', text: 'x' })
+      })
+    })
+    expect(await noted('outer')).toHaveLength(1)
+    expect(await noted('inner')).toEqual([])
+    expect(await noted('deep')).toHaveLength(1)
+    expect((await world.eventsOf('room:nest')).map(({ data }) => data)).toEqual([
+      { n: 1 },
+      { n: 3 },
+      { id: 'deep', text: 'x' },
+    ])
+  })
+
+  it('refuses the outer handle while the inner one is open', async () => {
+    await world.lockstep.transaction({ name: 'outer', user: 'ada' }, (tx) =>
+      tx.transaction(async () => {
+        await expect(tx.db.query('select 1')).rejects.toMatchObject({ code: 'LS_SAVEPOINT_OPEN' })
+        await expect(tx.transaction(() => Promise.resolve())).rejects.toMatchObject({
+          code: 'LS_SAVEPOINT_OPEN',
+        })
+      }),
+    )
+  })
+})
+
+describe('executeCoordinatedOperation', () => {
+  it('holds events and agent states together with the database operation', async () => {
+    const updates: string[] = []
+    const result = await world.lockstep.executeCoordinatedOperation({
+      operationName: 'coordinated',
+      user: 'ada',
+      databaseOperation: async (tx) => {
+        await tx.db.query(`insert into notes values ('coordinated', 'x')`)
+        return { saved: true }
+      },
+      websocketEvents: [{ channel: room({ id: 'coordinated' }), type: 'counted', data: { n: 1 } }],
+      agentStateUpdates: [() => Promise.resolve(void updates.push('completed'))],
+    })
+    expect(result).toEqual({ saved: true })
+    expect(updates).toEqual(['completed'])
+    expect(await world.eventsOf('room:coordinated')).toHaveLength(1)
+
+    await expect(
+      world.lockstep.executeCoordinatedOperation({
+        operationName: 'coordinated',
+        databaseOperation: (tx) => tx.db.query(`insert into notes values ('undone', 'x')`),
+        websocketEvents: [{ channel: room({ id: 'coordinated' }), type: 'counted', data: { n: 2 } }],
+        agentStateUpdates: [() => Promise.reject(new Error('agent'))],
+      }),
+    ).rejects.toThrow('agent')
+    expect(await noted('undone')).toEqual([])
+    expect(await world.eventsOf('room:coordinated')).toHaveLength(1)
+    expect(await noticesOf('system')).toHaveLength(1)
+  })
+})
+
+describe('bad input', () => {
+  it.each([
+    ['a wrong type', { room: 'a', id: 7, text: 'x' }, 'LS_INPUT_INVALID'],
+    ['nothing', undefined, 'LS_INPUT_INVALID'],
+  ])('refuses %s before anything is written', async (_, input, code) => {
+    await expect(world.addNote.call({ user: 'ada', input: input as never })).rejects.toMatchObject({ code })
+  })
+
+  it.each(['', 'not-a-uuid', '0'.repeat(36), 'F47AC10B-58CC-4372-A567-0E02B2C3D479'])(
+    'refuses the id %j',
+    async (id) => {
+      await expect(
+        world.addNote.call({ id, user: 'ada', input: { room: 'a', id: 'x', text: 'x' } }),
+      ).rejects.toMatchObject({ code: 'LS_OPERATION_ID_INVALID' })
+    },
+  )
+
+  it('refuses an event that its channel does not declare, or that does not match', async () => {
+    await expect(
+      world.lockstep.transaction({ name: 'bad', user: 'ada' }, async (tx) => {
+        tx.emit(room({ id: 'a' }), 'unknown' as 'counted', { n: 1 })
+      }),
+    ).rejects.toMatchObject({ code: 'LS_EVENT_UNKNOWN' })
+    await expect(
+      world.lockstep.transaction({ name: 'bad', user: 'ada' }, async (tx) => {
+        tx.emit(room({ id: 'a' }), 'counted', { n: 'x' as never })
+      }),
+    ).rejects.toMatchObject({ code: 'LS_EVENT_INVALID' })
+  })
+})
