@@ -59,6 +59,7 @@ export interface OpenTransaction<Db> {
 
 export interface SavepointScope<Db> {
   readonly db: Db
+  savepoint(): Promise<SavepointScope<Db>>
   release(): Promise<void>
   rollback(): Promise<void>
 }

@@ -62,6 +62,11 @@ export class ChannelFeed {
     this.#watchGap()
   }
 
+  /** A push without an offset: shown to those who listen now, kept for nobody. */
+  announceTransient(push: string): void {
+    for (const member of this.#members) member.deliverTransient(push)
+  }
+
   /**
    * Learns the head from the database; reads what was not heard. A head below `positionBefore`, where the feed
    * stood before the question was asked, means that the history was replaced.
@@ -247,6 +252,11 @@ class Member {
   deliver(events: readonly EncodedEvent[]): void {
     if (this.#held === undefined) this.#subscriber.deliver(events)
     else this.#held.push(...events)
+  }
+
+  // One that waits for its reply misses it: what counts follows durably.
+  deliverTransient(push: string): void {
+    if (this.#held === undefined) this.#subscriber.deliverTransient(push)
   }
 
   reset(): void {

@@ -26,3 +26,16 @@ export function encodeEvent(event: StoredEvent): EncodedEvent {
     push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${publication}}}`,
   }
 }
+
+/** Something shown before, or instead of, what the log will hold. */
+export interface TransientEvent {
+  readonly type: string
+  readonly operationId: string
+  readonly data: unknown
+  readonly at: Date
+}
+
+/** The push of an event without an offset. */
+export function encodeTransient(channel: string, event: TransientEvent): string {
+  return JSON.stringify({ push: { channel, pub: { data: event } } })
+}

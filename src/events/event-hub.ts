@@ -1,7 +1,7 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
 import { ChannelFeed } from './channel-feed.ts'
-import { encodeEvent, type StoredEvent } from './encode.ts'
+import { encodeEvent, encodeTransient, type StoredEvent, type TransientEvent } from './encode.ts'
 import type { EventLog } from './event-log.ts'
 import type { EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'
 
@@ -57,6 +57,11 @@ export class EventHub implements EventSource {
       else batch.push(event)
     }
     for (const [channel, batch] of byChannel) this.#feeds.get(channel)?.announce(batch.map(encodeEvent))
+  }
+
+  /** Shows something that is not in the log, and so has no offset, to those who listen now. */
+  announceTransient(channel: string, event: TransientEvent): void {
+    this.#feeds.get(channel)?.announceTransient(encodeTransient(channel, event))
   }
 
   async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {

@@ -5,4 +5,5 @@
 export { encodeEvent, type StoredEvent } from './encode.ts'
 export { EventHub, type EventHubOptions } from './event-hub.ts'
 export { EventLog } from './event-log.ts'
+export { Retention, type RetentionOptions, type SweptTable } from './retention.ts'
 export type { EncodedEvent, EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'

@@ -16,6 +16,8 @@ export interface EncodedEvent {
 export interface Subscriber {
   /** Called in one turn of the loop with events that follow each other. Must not throw. */
   deliver(events: readonly EncodedEvent[]): void
+  /** A push without an offset, which is in no log: may be dropped. Must not throw. */
+  deliverTransient(push: string): void
   /** Continuity cannot be kept (events are no longer there): the subscriber must start over. Called once, last. */
   reset(): void
 }

@@ -159,8 +159,12 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     this.#guard.end()
   }
 
-  async savepoint(): Promise<SavepointScope<SqlClient>> {
-    const nested = this.#guard.nest()
+  savepoint(): Promise<SavepointScope<SqlClient>> {
+    return this.#openSavepoint(this.#guard)
+  }
+
+  async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<SqlClient>> {
+    const nested = guard.nest()
     const name = `lockstep_${++this.#savepoints}`
     await this.#target.exec(`savepoint ${name}`)
     const end = async (sql: string): Promise<void> => {
@@ -170,6 +174,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     }
     return {
       db: guarded(this.#target, nested),
+      savepoint: () => this.#openSavepoint(nested),
       release: () => end(`release savepoint ${name}`),
       rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
     }

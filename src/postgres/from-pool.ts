@@ -274,6 +274,7 @@ class PgTransaction implements OpenTransaction<PgDatabase> {
     }
     return {
       db: new PgTransactionClient(this.#client, nested),
+      savepoint: () => this.#openSavepoint(nested),
       release: () => end(`release savepoint ${name}`),
       rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
     }

@@ -96,7 +96,8 @@ export function settleOperation(
   lockTimeoutMs: number,
 ): Statement {
   return {
-    text: `select * from ${schema}.settle_operation($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)`,
+    text: `select settled, state, result::text as result, notice, positions, "offset", at, user_id, input_hash
+           from ${schema}.settle_operation($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)`,
     values: [
       key.id,
       key.name,

@@ -1,0 +1,60 @@
+import type { ChannelDefinition, EventSchemas } from './channel.ts'
+import { isChannelName } from './channel.ts'
+import { isLockstepError, LockstepError, messageOf } from './errors.ts'
+import { userChannel, type UserContext } from './ids.ts'
+import type { Logger } from './logger.ts'
+
+/** The declared channels: finds a name's family, and asks it who may listen. */
+export class ChannelRegistry {
+  readonly #definitions: readonly ChannelDefinition<string, EventSchemas>[]
+  readonly #db: unknown
+  readonly #logger: Logger
+
+  /** @throws LS_CONFIG_INVALID when two families share a pattern */
+  constructor(definitions: readonly ChannelDefinition<string, EventSchemas>[], db: unknown, logger: Logger) {
+    const patterns = definitions.map(({ pattern }) => pattern)
+    if (new Set(patterns).size !== patterns.length) {
+      throw new LockstepError('LS_CONFIG_INVALID', { message: 'Two channels share one pattern.' })
+    }
+    this.#definitions = definitions
+    this.#db = db
+    this.#logger = logger
+  }
+
+  /**
+   * Resolves when the user may listen to the channel.
+   * @throws LS_CHANNEL_NAME_INVALID, LS_CHANNEL_UNKNOWN, LS_CHANNEL_FORBIDDEN; retryable errors of the check
+   */
+  async authorize(user: UserContext, channel: string): Promise<void> {
+    if (!isChannelName(channel)) throw new LockstepError('LS_CHANNEL_NAME_INVALID')
+    if (channel.startsWith('user:')) {
+      if (channel === userChannel(user.id)) return
+      throw new LockstepError('LS_CHANNEL_FORBIDDEN')
+    }
+    for (const definition of this.#definitions) {
+      const params = definition.match(channel)
+      if (params === undefined) continue
+      if (await this.#ask(definition, user, channel, params)) return
+      throw new LockstepError('LS_CHANNEL_FORBIDDEN')
+    }
+    throw new LockstepError('LS_CHANNEL_UNKNOWN')
+  }
+
+  async #ask(
+    definition: ChannelDefinition<string, EventSchemas>,
+    user: UserContext,
+    channel: string,
+    params: Readonly<Record<string, string>>,
+  ): Promise<boolean> {
+    try {
+      // The check was written for this very database and these params; here their types are erased.
+      const question = { user, channel, params, db: this.#db } as never
+      return (await definition.canSubscribe(question)) === true
+    } catch (error) {
+      this.#logger.error({ channel, user: user.id, error: messageOf(error) }, 'canSubscribe failed')
+      if (isLockstepError(error) && error.retryable) throw error
+      // A check that cannot answer is not a yes; the client may ask again.
+      throw new LockstepError('LS_DATABASE_UNREACHABLE', { cause: error })
+    }
+  }
+}

@@ -1,0 +1,384 @@
+import type { Server } from 'node:http'
+import { EventHub, EventLog, Retention } from './events/index.ts'
+import {
+  createGateway,
+  createTokenAuthenticator,
+  type Gateway,
+  type GatewayLimits,
+  type Identity,
+  type TokenAuthenticatorOptions,
+} from './gateway/index.ts'
+import { ChannelRegistry } from './core/channel-registry.ts'
+import {
+  jsonLogger,
+  LockstepError,
+  newOperationId,
+  systemClock,
+  type Channel,
+  type ChannelDefinition,
+  type Clock,
+  type Database,
+  type EventSchemas,
+  type Logger,
+  type Schema,
+  type UserContext,
+} from './core/index.ts'
+import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
+import { createRpc, type CallablePart } from './rpc.ts'
+import {
+  IntentWriter,
+  NodeLease,
+  Operation,
+  OrphanWatch,
+  Query,
+  Settler,
+  StoredOutcomes,
+  toUser,
+  TransactionCoordinator,
+  type OperationOptions,
+  type QueryOptions,
+  type RollbackOptions,
+  type Transaction,
+} from './transaction/index.ts'
+
+export interface LockstepOptions<Db> {
+  readonly database: Database<Db>
+  readonly channels?: readonly ChannelDefinition<string, EventSchemas>[]
+  /** How tokens are checked: a shared secret, a public key, a JWKS, or your own function. */
+  readonly auth?: TokenAuthenticatorOptions | ((token: string) => Promise<Identity>)
+  readonly logger?: Logger
+  readonly clock?: Clock
+  readonly gateway?: {
+    /** Default `/lockstep/ws`. */
+    readonly path?: string
+    /** Exact origins of the pages that may connect. Default: the host the page came from. */
+    readonly allowedOrigins?: readonly string[]
+    readonly limits?: Partial<GatewayLimits>
+    readonly pingIntervalMs?: number
+    readonly pongTimeoutMs?: number
+  }
+  /** How long events are kept for those who come back, in milliseconds. Default 24 hours. */
+  readonly eventRetentionMs?: number
+  /** How long outcomes are kept for repeated calls, in milliseconds. Default 7 days. */
+  readonly operationRetentionMs?: number
+  /** How long a node lives without renewing its lease, in milliseconds. Default 3,000. */
+  readonly leaseMs?: number
+  /** How often the channels served here are compared with the database, in milliseconds. Default 1,000. */
+  readonly headCheckMs?: number
+}
+
+export interface TransactionOptions {
+  readonly name: string
+  readonly user: UserContext | string
+  /** UUID; the idempotency key. A new one when absent. */
+  readonly id?: string
+  readonly rollback?: RollbackOptions
+  /** See `OperationOptions.intent`. */
+  readonly intent?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** An event of `executeCoordinatedOperation`. */
+export interface CoordinatedEvent {
+  readonly channel: Channel
+  readonly type: string
+  readonly data: unknown
+}
+
+export interface CoordinatedOperation<Db, Result> {
+  readonly operationName: string
+  /** Who is told of a rollback. Default `system`. */
+  readonly user?: UserContext | string
+  readonly operationId?: string
+  readonly rollback?: RollbackOptions
+  readonly databaseOperation: (tx: Transaction<Db>) => Promise<Result>
+  /** Leave after the commit, in this order. */
+  readonly websocketEvents?: readonly CoordinatedEvent[] | ((result: Result) => readonly CoordinatedEvent[])
+  /** Run inside the transaction, after the database operation. */
+  readonly agentStateUpdates?: readonly ((tx: Transaction<Db>) => Promise<void>)[]
+}
+
+export type Lockstep<Db> = LockstepInstance<Db>
+
+/**
+ * Wires the rooms together around one database.
+ * @throws LS_CONFIG_INVALID
+ */
+export function createLockstep<Db>(options: LockstepOptions<Db>): Lockstep<Db> {
+  return new LockstepInstance(options)
+}
+
+const dayMs = 24 * 60 * 60 * 1_000
+
+class LockstepInstance<Db> {
+  readonly #database: Database<Db>
+  readonly #logger: Logger
+  readonly #hub: EventHub
+  readonly #lease: NodeLease
+  readonly #coordinator: TransactionCoordinator<Db>
+  readonly #outcomes: StoredOutcomes
+  readonly #orphans: OrphanWatch
+  readonly #retention: Retention
+  readonly #gateway: Gateway
+  readonly #parts = new Map<string, CallablePart>()
+  #started: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(options: LockstepOptions<Db>) {
+    const { database, clock = systemClock, logger = jsonLogger } = options
+    const { own, schema } = database
+    const channels = new ChannelRegistry(options.channels ?? [], database.db, logger)
+    this.#database = database
+    this.#logger = logger
+    this.#hub = new EventHub({
+      log: new EventLog(own, schema),
+      clock,
+      logger,
+      ...(options.headCheckMs === undefined ? {} : { headCheckMs: options.headCheckMs }),
+    })
+    this.#lease = new NodeLease({
+      own,
+      schema,
+      clock,
+      logger,
+      ...(options.leaseMs === undefined
+        ? {}
+        : { leaseMs: options.leaseMs, renewMs: Math.ceil(options.leaseMs / 3) }),
+    })
+    const announce = this.#hub.announce.bind(this.#hub)
+    const settler = new Settler({ own, schema, clock, logger, announce })
+    this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch })
+    this.#coordinator = new TransactionCoordinator({
+      database,
+      intents: new IntentWriter(own, schema),
+      settler,
+      outcomes: this.#outcomes,
+      lease: this.#lease,
+      clock,
+      logger,
+      announce,
+      announceTransient: (channel, type, operationId, data) =>
+        this.#hub.announceTransient(channel, { type, operationId, data, at: new Date(clock.now()) }),
+    })
+    this.#orphans = new OrphanWatch({
+      settler,
+      clock,
+      logger,
+      rollbackOf: (name) => this.#rollbackOf(name),
+    })
+    this.#retention = new Retention({
+      own,
+      clock,
+      logger,
+      tables: [
+        {
+          pages: () => eventPages(schema),
+          trim: (page, pages) => trimEvents(schema, options.eventRetentionMs ?? dayMs, page, pages),
+        },
+        {
+          pages: () => operationPages(schema),
+          trim: (page, pages) =>
+            trimOperations(schema, options.operationRetentionMs ?? 7 * dayMs, page, pages),
+        },
+      ],
+    })
+    this.#gateway = createGateway({
+      ...options.gateway,
+      clock,
+      ports: {
+        authenticate: toAuthenticator(options.auth),
+        authorizeSubscription: (user, channel) => channels.authorize(user, channel),
+        events: this.#hub,
+        rpc: createRpc({
+          part: (name) => this.#parts.get(name),
+          outcomes: (user, data) => this.#outcomes.answer(user, data, (id) => this.#coordinator.isOpen(id)),
+          ready: () => this.start(),
+        }),
+        health: () => this.health(),
+        logger,
+      },
+    })
+  }
+
+  /**
+   * Migrates, takes the node's lease and begins to serve. Called by the first use if not before; call it yourself
+   * to hear of a database that cannot be reached.
+   * @throws LS_DATABASE_UNREACHABLE, LS_SCHEMA_NEWER
+   */
+  start(): Promise<void> {
+    this.#started ??= this.#start().catch((error: unknown) => {
+      // The next use tries again: the database may only have been late.
+      this.#started = undefined
+      throw error
+    })
+    return this.#started
+  }
+
+  /**
+   * Declares a named operation, callable by clients.
+   * @throws LS_CONFIG_INVALID for a name that is taken or malformed
+   */
+  operation<const Name extends string, InputSchema extends Schema, Result>(
+    name: Name,
+    options: OperationOptions<Db, InputSchema, Result>,
+  ): Operation<Name, Db, InputSchema, Result> {
+    const operation = new Operation(name, options, {
+      db: this.#database.db,
+      run: async (request) => {
+        await this.start()
+        return this.#coordinator.run(request)
+      },
+    })
+    this.#declare(operation)
+    return operation
+  }
+
+  /**
+   * Declares a named read, callable by clients.
+   * @throws LS_CONFIG_INVALID for a name that is taken or malformed
+   */
+  query<const Name extends string, InputSchema extends Schema, Result>(
+    name: Name,
+    options: QueryOptions<Db, InputSchema, Result>,
+  ): Query<Name, Db, InputSchema, Result> {
+    const query = new Query(name, options, this.#database)
+    this.#declare(query)
+    return query
+  }
+
+  /**
+   * An operation without a declaration. Returns what `work` returns, after the COMMIT.
+   * @throws what made it roll back, once its outcome and its user's notice stand; LS_OUTCOME_PENDING
+   */
+  async transaction<Result>(
+    options: TransactionOptions,
+    work: (tx: Transaction<Db>) => Promise<Result>,
+  ): Promise<Result> {
+    await this.start()
+    const { outcome, error } = await this.#coordinator.run({
+      id: options.id ?? newOperationId(),
+      name: options.name,
+      user: toUser(options.user),
+      // Without a declared input, the name is all that tells one operation from another.
+      inputHash: options.name,
+      rollback: options.rollback ?? {},
+      intent: options.intent ?? true,
+      signal: options.signal,
+      work,
+    })
+    if (outcome.outcome === 'committed') return outcome.result
+    throw error ?? new LockstepError('LS_OPERATION_FAILED', { details: { notice: outcome.notice } })
+  }
+
+  /**
+   * One database operation with the events and agent states that belong to it: all of them, or none.
+   * @throws as `transaction`
+   */
+  executeCoordinatedOperation<Result>(operation: CoordinatedOperation<Db, Result>): Promise<Result> {
+    const options: TransactionOptions = {
+      name: operation.operationName,
+      user: operation.user ?? 'system',
+      ...(operation.operationId === undefined ? {} : { id: operation.operationId }),
+      ...(operation.rollback === undefined ? {} : { rollback: operation.rollback }),
+    }
+    return this.transaction(options, async (tx) => {
+      const result = await operation.databaseOperation(tx)
+      const { websocketEvents = [], agentStateUpdates = [] } = operation
+      const events = typeof websocketEvents === 'function' ? websocketEvents(result) : websocketEvents
+      for (const event of events) tx.emit(event.channel, event.type, event.data)
+      for (const update of agentStateUpdates) await update(tx)
+      return result
+    })
+  }
+
+  /** Serves the WebSocket on an existing Node HTTP server, next to whatever else it does. */
+  attach(server: Server): void {
+    this.#gateway.attach(server)
+  }
+
+  /** The HTTP routes, for any server that speaks fetch: `GET /lockstep/health`. */
+  readonly fetch = (request: Request): Promise<Response> => this.#gateway.fetch(request)
+
+  /** How this node is: what `GET /lockstep/health` answers. */
+  async health(): Promise<LockstepHealth> {
+    const { state } = this.#lease
+    const stopping = this.#closed !== undefined || state === 'released'
+    return {
+      status: stopping ? 'stopping' : state === 'held' ? 'ok' : 'degraded',
+      node: this.#lease.node,
+      lease: state,
+      database: this.#database.kind,
+      openOperations: this.#coordinator.openCount,
+      channels: this.#hub.channelCount,
+      connections: this.#gateway.connections(),
+    }
+  }
+
+  /**
+   * Ends cleanly: takes no more work, finishes or rolls back what runs and tells its users, closes connections
+   * with a code that makes clients reconnect, gives the lease back. The pool stays open.
+   */
+  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#closed ??= this.#close(options.drainMs ?? 5_000)
+    return this.#closed
+  }
+
+  async #start(): Promise<void> {
+    if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
+    await this.#database.migrate()
+    await this.#lease.start()
+    this.#hub.start()
+    this.#orphans.start()
+    this.#retention.start()
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    await this.#started?.catch(() => {})
+    await this.#coordinator.close(drainMs)
+    await this.#gateway.close({ drainMs: 0 })
+    this.#hub.close()
+    await Promise.all([this.#orphans.close(), this.#retention.close()])
+    if (this.#started !== undefined) {
+      await this.#lease.release().catch((error: unknown) => {
+        this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
+      })
+    }
+    await this.#database.close()
+  }
+
+  #declare(part: CallablePart): void {
+    if (!/^[a-z][a-zA-Z0-9_]{0,62}$/.test(part.name) || this.#parts.has(part.name)) {
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message: `"${part.name}" cannot be declared: the name is taken, or is not like "send_message".`,
+      })
+    }
+    this.#parts.set(part.name, part)
+  }
+
+  #rollbackOf(name: string): RollbackOptions {
+    const part = this.#parts.get(name)
+    return part?.kind === 'operation' ? part.rollback : {}
+  }
+}
+
+export interface LockstepHealth {
+  readonly [field: string]: unknown
+  readonly status: 'ok' | 'degraded' | 'stopping'
+  readonly node: string
+  readonly lease: string
+  readonly database: 'postgres' | 'pglite'
+  readonly openOperations: number
+  readonly channels: number
+  readonly connections: number
+}
+
+function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {
+  if (typeof auth === 'function') return auth
+  if (auth !== undefined) return createTokenAuthenticator(auth)
+  return () =>
+    Promise.reject(
+      new LockstepError('LS_UNAUTHENTICATED', {
+        message: 'No connection is accepted: give createLockstep the option auth.',
+      }),
+    )
+}

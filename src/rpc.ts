@@ -1,0 +1,63 @@
+import { LockstepError, type UserContext } from './core/index.ts'
+import type { RpcHandler } from './gateway/index.ts'
+import { reservedMethods, type Outcome, type OutcomeAnswer } from './protocol/index.ts'
+import type { RollbackOptions } from './transaction/index.ts'
+
+/** A declared operation or query, as a client's call sees it. */
+export type CallablePart =
+  | {
+      readonly kind: 'operation'
+      readonly name: string
+      readonly rollback: RollbackOptions
+      execute(options: {
+        readonly input: unknown
+        readonly user: UserContext
+        readonly id: string
+      }): Promise<{ readonly outcome: Outcome }>
+    }
+  | {
+      readonly kind: 'query'
+      readonly name: string
+      execute(input: unknown, user: UserContext, signal: AbortSignal): Promise<unknown>
+    }
+
+export interface RpcOptions {
+  readonly part: (name: string) => CallablePart | undefined
+  readonly outcomes: (user: UserContext, data: unknown) => Promise<readonly OutcomeAnswer[]>
+  /** Settles once the node can serve. */
+  readonly ready: () => Promise<void>
+}
+
+/** Finds the handler of an RPC method among what the application has declared. */
+export function createRpc(options: RpcOptions): (method: string) => RpcHandler | undefined {
+  const { part: findPart, outcomes, ready } = options
+  return (method) => {
+    if (method === reservedMethods.outcomes) {
+      return async ({ data, user }) => {
+        await ready()
+        return { outcomes: await outcomes(user, data) }
+      }
+    }
+    const part = findPart(method)
+    if (part === undefined) return undefined
+    if (part.kind === 'query') {
+      return async ({ data, user, signal }) => {
+        await ready()
+        return part.execute(data, user, signal)
+      }
+    }
+    return async ({ data, user }) => {
+      const { id, input } = toCall(data)
+      return (await part.execute({ id, input, user })).outcome
+    }
+  }
+}
+
+function toCall(data: unknown): { readonly id: string; readonly input: unknown } {
+  if (typeof data === 'object' && data !== null && 'id' in data && typeof data.id === 'string') {
+    return { id: data.id, input: 'input' in data ? data.input : undefined }
+  }
+  throw new LockstepError('LS_OPERATION_ID_INVALID', {
+    message: 'Call an operation with { "id": "<uuid>", "input": … }.',
+  })
+}

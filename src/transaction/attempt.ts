@@ -1,0 +1,140 @@
+import { faultPoint } from '../core/fault-point.ts'
+import {
+  LockstepError,
+  type CommitEnding,
+  type Database,
+  type Logger,
+  type OpenTransaction,
+  type UserContext,
+} from '../core/index.ts'
+import { flushOperation, type FlushRow, type OperationKey, type PendingEvent } from '../postgres/index.ts'
+import { TransactionScope, type Transaction } from './transaction.ts'
+
+export interface AttemptRequest<Db, Result> {
+  readonly key: OperationKey
+  readonly user: UserContext
+  readonly signal: AbortSignal
+  /** Settles to whether this id is new. Absent when no intent is written. */
+  readonly intent: Promise<boolean> | undefined
+  readonly work: (tx: Transaction<Db>) => Promise<Result>
+}
+
+/** How one attempt at an operation ended, as far as this process could hear. */
+export type AttemptEnding<Result> =
+  | {
+      readonly ending: 'committed'
+      readonly result: Result
+      readonly events: readonly PendingEvent[]
+      readonly flushed: FlushRow
+    }
+  | { readonly ending: 'rolled_back'; readonly error: unknown; readonly affectedLayers: readonly string[] }
+  | { readonly ending: 'unknown'; readonly error: unknown; readonly affectedLayers: readonly string[] }
+  /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
+  | { readonly ending: 'known' }
+
+/** Runs the user's work in one transaction and ends it. Never throws. */
+export async function attempt<Db, Result>(
+  database: Database<Db>,
+  request: AttemptRequest<Db, Result>,
+  logger: Logger,
+): Promise<AttemptEnding<Result>> {
+  let open: OpenTransaction<Db>
+  try {
+    await faultPoint('transaction.before-work')
+    open = await database.begin({ operationId: request.key.id })
+  } catch (error) {
+    return { ending: 'rolled_back', error, affectedLayers: ['database'] }
+  }
+  const scope = TransactionScope.of<Db>({ ...request, operationId: request.key.id }, open)
+  const ending = await workAndCommit(database, request, open, scope)
+  if (ending.ending === 'committed' || ending.ending === 'rolled_back') {
+    await scope.runHooks(ending.ending, logger)
+  }
+  return ending
+}
+
+async function workAndCommit<Db, Result>(
+  database: Database<Db>,
+  request: AttemptRequest<Db, Result>,
+  open: OpenTransaction<Db>,
+  scope: TransactionScope<Db>,
+): Promise<AttemptEnding<Result>> {
+  const layers = (): readonly string[] => (scope.events.length > 0 ? ['database', 'websocket'] : ['database'])
+  const rolledBack = (error: unknown): AttemptEnding<Result> => {
+    return { ending: 'rolled_back', error, affectedLayers: layers() }
+  }
+  let result: Result
+  let flush
+  try {
+    result = await orAborted(request.work(scope), request.signal, open)
+    await faultPoint('transaction.after-work')
+    // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
+    scope.close()
+    open.close()
+    if (request.intent !== undefined && !(await request.intent)) {
+      await open.rollback()
+      return { ending: 'known' }
+    }
+    await faultPoint('transaction.after-intent')
+    flush = flushOperation(
+      database.schema,
+      request.key,
+      request.intent !== undefined,
+      toResultJson(result),
+      scope.events,
+    )
+    await faultPoint('transaction.before-commit')
+  } catch (error) {
+    scope.close()
+    await open.rollback()
+    return rolledBack(error)
+  }
+  const ending: CommitEnding<FlushRow> = await open.commit<FlushRow>(flush)
+  await faultPoint('transaction.after-commit')
+  if (ending.ending === 'rolled_back') return rolledBack(ending.error)
+  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
+  const flushed = ending.flushed.rows[0]
+  if (flushed === undefined) {
+    return { ending: 'unknown', error: new LockstepError('LS_CONNECTION_LOST'), affectedLayers: layers() }
+  }
+  return { ending: 'committed', result, events: scope.events, flushed }
+}
+
+/** The work's result, unless the signal aborts first: then a running statement is stopped. */
+async function orAborted<Db, Result>(
+  work: Promise<Result>,
+  signal: AbortSignal,
+  open: OpenTransaction<Db>,
+): Promise<Result> {
+  let onAbort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(abortError(signal))
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } catch (error) {
+    if (signal.aborted) {
+      // The code may still be running; its handle is closed, and what it throws later has no one to reach.
+      work.catch(() => {})
+      open.close()
+      await open.cancel()
+    }
+    throw error
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+  }
+}
+
+function abortError(signal: AbortSignal): LockstepError {
+  const reason: unknown = signal.reason
+  return reason instanceof LockstepError
+    ? reason
+    : new LockstepError('LS_OPERATION_CANCELLED', { cause: reason })
+}
+
+// Before the COMMIT, so that a result that JSON cannot hold is a rollback and not a lost reply.
+function toResultJson(result: unknown): string | null {
+  return (JSON.stringify(result) as string | undefined) ?? null
+}

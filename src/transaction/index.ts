@@ -1,0 +1,23 @@
+/**
+ * Room `transaction`: one operation, from its intent to its outcome: the user's work, the flush, the notice, and
+ * the settlement of what a dead node left. It refuses to know sockets, and SQL of its own.
+ */
+export type { AppOf } from './app-types.ts'
+export { TransactionCoordinator, type Ended, type OperationRequest } from './coordinator.ts'
+export { IntentWriter } from './intent-writer.ts'
+export { NodeLease, type LeaseState } from './node-lease.ts'
+export type { RollbackOptions } from './notice.ts'
+export {
+  hashInput,
+  Operation,
+  toUser,
+  type AuthorizeQuestion,
+  type CallOptions,
+  type OperationContext,
+  type OperationOptions,
+} from './operation.ts'
+export { OrphanWatch } from './orphan-watch.ts'
+export { Query, type QueryContext, type QueryOptions } from './query.ts'
+export { Settler } from './settlement.ts'
+export { StoredOutcomes } from './stored-outcomes.ts'
+export type { Transaction } from './transaction.ts'

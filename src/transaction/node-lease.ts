@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto'
+import { faultPoint } from '../core/fault-point.ts'
+import { messageOf, type Clock, type Logger, type Queryable } from '../core/index.ts'
+import { registerNode, releaseLease, renewLease } from '../postgres/index.ts'
+
+export interface NodeLeaseOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Default 1,000. */
+  readonly renewMs?: number
+  /** How long the lease lives without renewal, by the database's clock. Default 3,000. */
+  readonly leaseMs?: number
+}
+
+export type LeaseState = 'starting' | 'held' | 'unsure' | 'lost' | 'released'
+
+interface LeaseRow {
+  readonly epoch: string
+}
+
+/**
+ * This process's claim to be alive. While it holds, no other node settles its operations. It becomes `unsure`
+ * when it could not be renewed for as long as it lives, and `lost` when the database says that it ran out; either
+ * way the node takes no new work until the lease is sure again, if need be a new one under a new id.
+ */
+export class NodeLease {
+  readonly #options: NodeLeaseOptions
+  readonly #leaseMs: number
+  readonly #renewMs: number
+  #node: string = randomUUID()
+  #state: LeaseState = 'starting'
+  #epoch = ''
+  #renewedAt = 0
+  #cancelTimer: (() => void) | undefined
+  #renewing: Promise<void> = Promise.resolve()
+
+  constructor(options: NodeLeaseOptions) {
+    this.#options = options
+    this.#leaseMs = options.leaseMs ?? 3_000
+    this.#renewMs = options.renewMs ?? 1_000
+  }
+
+  /** The id under which operations started from now on are this node's. */
+  get node(): string {
+    return this.#node
+  }
+
+  /** The history that offsets belong to, as of the last renewal. */
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  get state(): LeaseState {
+    const age = this.#options.clock.monotonic() - this.#renewedAt
+    return this.#state === 'held' && age > this.#leaseMs ? 'unsure' : this.#state
+  }
+
+  /** @throws LS_DATABASE_UNREACHABLE and other database errors */
+  async start(): Promise<void> {
+    await this.#register()
+    this.#schedule()
+  }
+
+  /** Ends the lease, so that nobody needs to wait for it to run out. */
+  async release(): Promise<void> {
+    if (this.#state === 'released') return
+    this.#state = 'released'
+    this.#cancelTimer?.()
+    await this.#renewing
+    await this.#options.own.query(releaseLease(this.#options.schema, this.#node))
+  }
+
+  #schedule(): void {
+    if (this.#state === 'released') return
+    this.#cancelTimer = this.#options.clock.after(this.#renewMs, () => {
+      this.#renewing = this.#renew().finally(() => this.#schedule())
+    })
+  }
+
+  async #renew(): Promise<void> {
+    const { own, schema, clock, logger } = this.#options
+    await faultPoint('lease.before-renew')
+    try {
+      if (this.#state === 'lost') {
+        await this.#register()
+        logger.info({ node: this.#node }, 'the node has a new lease and takes work again')
+        return
+      }
+      const askedAt = clock.monotonic()
+      const { rows } = await own.query<LeaseRow>(renewLease(schema, this.#node, this.#leaseMs))
+      if (rows[0] === undefined) {
+        this.#state = 'lost'
+        logger.error({ node: this.#node }, 'the node lost its lease: others settle its open operations')
+        return
+      }
+      this.#renewedAt = askedAt
+      this.#epoch = rows[0].epoch
+    } catch (error) {
+      logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
+    }
+  }
+
+  async #register(): Promise<void> {
+    const { own, schema, clock } = this.#options
+    const node = randomUUID()
+    const askedAt = clock.monotonic()
+    const { rows } = await own.query<LeaseRow>(registerNode(schema, node, this.#leaseMs))
+    this.#node = node
+    this.#renewedAt = askedAt
+    this.#epoch = rows[0]?.epoch ?? ''
+    if (this.#state !== 'released') this.#state = 'held'
+  }
+}

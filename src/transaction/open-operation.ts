@@ -1,0 +1,34 @@
+import type { OperationKey } from '../postgres/index.ts'
+
+/** An operation this process works on. It may be answered before it has ended: its first answer counts. */
+export class OpenOperation<Answer> {
+  readonly key: OperationKey
+  /** The first answer, for the caller and for every copy of the same call. */
+  readonly answered: Promise<Answer>
+  /** Settles when this process has nothing left to do for it. Never rejects. */
+  readonly ended: Promise<void>
+  #resolve!: (answer: Answer) => void
+  #reject!: (error: unknown) => void
+
+  constructor(key: OperationKey, run: (operation: OpenOperation<Answer>) => Promise<Answer>) {
+    this.key = key
+    this.answered = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    // A caller that has gone away leaves the answer unheard.
+    this.answered.catch(() => {})
+    this.ended = run(this).then(
+      (answer) => this.answer(answer),
+      (error: unknown) => this.fail(error),
+    )
+  }
+
+  answer(answer: Answer): void {
+    this.#resolve(answer)
+  }
+
+  fail(error: unknown): void {
+    this.#reject(error)
+  }
+}

@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto'
+import {
+  assertOperationId,
+  assertUserId,
+  LockstepError,
+  newOperationId,
+  validate,
+  type InputOf,
+  type OutputOf,
+  type Schema,
+  type UserContext,
+} from '../core/index.ts'
+import type { Outcome } from '../protocol/index.ts'
+import type { Ended, OperationRequest } from './coordinator.ts'
+import type { RollbackOptions } from './notice.ts'
+import type { Transaction } from './transaction.ts'
+
+export interface OperationContext<Db, Input> {
+  readonly input: Input
+  readonly user: UserContext
+  readonly tx: Transaction<Db>
+  /** Aborts when the operation is cancelled or the node stops. */
+  readonly signal: AbortSignal
+}
+
+export interface AuthorizeQuestion<Db, Input> {
+  readonly input: Input
+  readonly user: UserContext
+  /** For reads, outside the transaction. */
+  readonly db: Db
+}
+
+export interface OperationOptions<Db, InputSchema extends Schema, Result> {
+  readonly input: InputSchema
+  /** Asked before the operation is accepted. */
+  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
+  /** What its user is told when it is rolled back. */
+  readonly rollback?: RollbackOptions
+  /**
+   * `false` saves the durable note at the start. What is lost: when the server dies in mid-transaction, nobody
+   * sends the user a notice; only a client that asks for the outcome itself learns it.
+   */
+  readonly intent?: boolean
+  readonly run: (context: OperationContext<Db, OutputOf<InputSchema>>) => Promise<Result>
+}
+
+export interface CallOptions<Input> {
+  readonly input: Input
+  readonly user: UserContext | string
+  /** UUID; the idempotency key. A new one when absent. */
+  readonly id?: string
+  readonly signal?: AbortSignal
+}
+
+/** What operations need of the instance they belong to. */
+export interface OperationHost<Db> {
+  readonly db: Db
+  run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>>
+}
+
+/** A named operation: the same thing for a client's call, a call on the server, and a call inside another one. */
+export class Operation<Name extends string, Db, InputSchema extends Schema, Result> {
+  readonly kind = 'operation'
+  readonly name: Name
+  readonly #options: OperationOptions<Db, InputSchema, Result>
+  readonly #host: OperationHost<Db>
+  /** Carries the types to `AppOf`; never set. */
+  declare readonly types: { readonly input: InputOf<InputSchema>; readonly result: Result }
+
+  constructor(name: Name, options: OperationOptions<Db, InputSchema, Result>, host: OperationHost<Db>) {
+    this.name = name
+    this.#options = options
+    this.#host = host
+  }
+
+  get rollback(): RollbackOptions {
+    return this.#options.rollback ?? {}
+  }
+
+  /**
+   * Runs it to its outcome. A rollback is an outcome, not a throw.
+   * @throws LS_INPUT_INVALID, LS_FORBIDDEN and what else means "not accepted"; LS_OUTCOME_PENDING
+   */
+  async call(options: CallOptions<InputOf<InputSchema>>): Promise<Outcome<Result>> {
+    return (await this.execute(options)).outcome
+  }
+
+  /** As `call`, for this process: with the error that made it roll back. */
+  async execute(options: CallOptions<unknown>): Promise<Ended<Result>> {
+    const id = options.id ?? newOperationId()
+    assertOperationId(id)
+    const user = toUser(options.user)
+    const input = await this.#accept(options.input, user)
+    return this.#host.run({
+      id,
+      name: this.name,
+      user,
+      inputHash: hashInput(this.name, options.input),
+      rollback: this.rollback,
+      intent: this.#options.intent ?? true,
+      signal: options.signal,
+      work: (tx) => this.#options.run({ input, user, tx, signal: tx.signal }),
+    })
+  }
+
+  /**
+   * Runs it inside another operation, joined by a savepoint: it commits with the outer one, under its id.
+   * @throws as `call`, and what `run` throws, after the savepoint was rolled back
+   */
+  async within(tx: Transaction<Db>, value: InputOf<InputSchema>): Promise<Result> {
+    const input = await this.#accept(value, tx.user)
+    return tx.transaction((inner) =>
+      this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal }),
+    )
+  }
+
+  async #accept(value: unknown, user: UserContext): Promise<OutputOf<InputSchema>> {
+    const input = (await validate(
+      this.#options.input,
+      value,
+      'LS_INPUT_INVALID',
+      `input of ${this.name}`,
+    )) as OutputOf<InputSchema>
+    const allowed = (await this.#options.authorize?.({ input, user, db: this.#host.db })) ?? true
+    if (!allowed)
+      throw new LockstepError('LS_FORBIDDEN', { details: { operation: this.name, user: user.id } })
+    return input
+  }
+}
+
+/** A user as given by the caller, checked and frozen. @throws LS_USER_ID_INVALID */
+export function toUser(user: UserContext | string): UserContext {
+  const context = typeof user === 'string' ? { id: user } : user
+  assertUserId(context.id)
+  return Object.isFrozen(context) ? context : Object.freeze({ ...context })
+}
+
+/** Digest of an operation's name and input; the order of keys does not matter. */
+export function hashInput(name: string, input: unknown): string {
+  return createHash('sha256')
+    .update(name)
+    .update('\0')
+    .update(canonicalJson(input) ?? '')
+    .digest('base64url')
+}
+
+function canonicalJson(value: unknown): string | undefined {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  ) as string | undefined
+}

@@ -1,0 +1,71 @@
+import {
+  LockstepError,
+  validate,
+  type Channel,
+  type Database,
+  type InputOf,
+  type OutputOf,
+  type Schema,
+  type UserContext,
+} from '../core/index.ts'
+import { readHeads, toHeads } from '../postgres/index.ts'
+import type { StreamPosition } from '../protocol/index.ts'
+import type { AuthorizeQuestion } from './operation.ts'
+
+export interface QueryContext<Db, Input> {
+  readonly input: Input
+  readonly user: UserContext
+  /** Reads one state of the database (REPEATABLE READ, read only). */
+  readonly db: Db
+  /** Where a channel stands in that same state: subscribe from there, and nothing is missed or seen twice. */
+  position(channel: Pick<Channel, 'name'>): Promise<StreamPosition>
+  readonly signal: AbortSignal
+}
+
+export interface QueryOptions<Db, InputSchema extends Schema, Result> {
+  readonly input: InputSchema
+  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
+  readonly run: (context: QueryContext<Db, OutputOf<InputSchema>>) => Promise<Result>
+}
+
+/** A named read, all of one snapshot. It has no id and no outcome: it may be repeated at will. */
+export class Query<Name extends string, Db, InputSchema extends Schema, Result> {
+  readonly kind = 'query'
+  readonly name: Name
+  readonly #options: QueryOptions<Db, InputSchema, Result>
+  readonly #database: Database<Db>
+  /** Carries the types to `AppOf`; never set. */
+  declare readonly types: { readonly input: InputOf<InputSchema>; readonly result: Result }
+
+  constructor(name: Name, options: QueryOptions<Db, InputSchema, Result>, database: Database<Db>) {
+    this.name = name
+    this.#options = options
+    this.#database = database
+  }
+
+  /** @throws LS_INPUT_INVALID, LS_FORBIDDEN, database errors, and what `run` throws */
+  async execute(value: unknown, user: UserContext, signal: AbortSignal): Promise<Result> {
+    const what = `input of ${this.name}`
+    const input = (await validate(
+      this.#options.input,
+      value,
+      'LS_INPUT_INVALID',
+      what,
+    )) as OutputOf<InputSchema>
+    const allowed = (await this.#options.authorize?.({ input, user, db: this.#database.db })) ?? true
+    if (!allowed) throw new LockstepError('LS_FORBIDDEN', { details: { query: this.name, user: user.id } })
+    return this.#database.snapshot(({ db, own }) =>
+      this.#options.run({
+        input,
+        user,
+        db,
+        signal,
+        position: async ({ name }) => {
+          const { rows } = await own.query(readHeads(this.#database.schema, [name]))
+          const { heads, epoch } = toHeads(rows)
+          return { offset: heads.get(name) ?? 0, epoch }
+        },
+      }),
+    )
+  }
+}

@@ -1,0 +1,135 @@
+import { faultPoint } from '../core/fault-point.ts'
+import { coordinationEvents, type Notice } from '../protocol/index.ts'
+import {
+  isLockstepError,
+  LockstepError,
+  messageOf,
+  pause,
+  userChannel,
+  type Clock,
+  type Logger,
+  type Queryable,
+} from '../core/index.ts'
+import type { StoredEvent } from '../events/index.ts'
+import {
+  readOrphans,
+  settleOperation,
+  toOperationRow,
+  type OperationKey,
+  type SettleRow,
+} from '../postgres/index.ts'
+
+/** What stands in the database after a settlement, whoever decided it. */
+export type SettledOperation =
+  | {
+      readonly state: 'committed'
+      readonly result: unknown
+      readonly positions: Readonly<Record<string, number>>
+    }
+  | { readonly state: 'rolled_back'; readonly notice: Notice | null }
+
+export interface SettlerOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Takes the notice event to its subscribers. */
+  readonly announce: (events: readonly StoredEvent[]) => void
+  /** Longest wait for a COMMIT in flight before the question is asked again. Default 1,000. */
+  readonly lockTimeoutMs?: number
+}
+
+const firstRetryMs = 50
+const longestRetryMs = 2_000
+
+/**
+ * Brings operations to their outcome. Flipping the outcome and appending the notice is one transaction, so
+ * "rolled back" and "told" cannot part; and since only an open operation can be flipped, any number of settlers
+ * and a late COMMIT agree on one ending.
+ */
+export class Settler {
+  readonly #options: SettlerOptions
+
+  constructor(options: SettlerOptions) {
+    this.#options = options
+  }
+
+  /**
+   * One attempt. Waits for a COMMIT in flight at most `lockTimeoutMs`.
+   * @throws LS_STATEMENT_TIMEOUT when it is still in flight, and retryable database errors
+   */
+  async settle(key: OperationKey, notice: Notice): Promise<SettledOperation> {
+    const { own, schema, lockTimeoutMs = 1_000 } = this.#options
+    await faultPoint('settlement.before-settle')
+    const { rows } = await own.query<SettleRow>(settleOperation(schema, key, notice, lockTimeoutMs))
+    await faultPoint('settlement.after-settle')
+    const row = rows[0]
+    if (row === undefined) throw new LockstepError('LS_CONNECTION_LOST')
+    if (row.user_id !== key.userId || (row.input_hash !== '' && row.input_hash !== key.inputHash)) {
+      throw new LockstepError('LS_OPERATION_ID_REUSED')
+    }
+    if (row.settled) this.#announceNotice(key, notice, row)
+    return row.state === 'committed'
+      ? { state: 'committed', result: fromJson(row.result), positions: row.positions ?? {} }
+      : { state: 'rolled_back', notice: row.notice }
+  }
+
+  /** Asks until the answer is there; ends early only by the signal, with its reason. */
+  async settleUntilKnown(key: OperationKey, notice: Notice, signal: AbortSignal): Promise<SettledOperation> {
+    for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
+      signal.throwIfAborted()
+      try {
+        return await this.settle(key, notice)
+      } catch (error) {
+        if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) throw error
+        this.#options.logger.warn(
+          { operationId: key.id, error: messageOf(error), retryMs },
+          'an outcome is not known yet; asking again',
+        )
+        await pause(this.#options.clock, retryMs, signal)
+      }
+    }
+  }
+
+  /**
+   * Settles what dead nodes left open.
+   * @returns how many operations were looked at
+   */
+  async settleOrphans(noticeFor: (key: OperationKey) => Notice, limit: number): Promise<number> {
+    const { own, schema, logger } = this.#options
+    const { rows } = await own.query(readOrphans(schema, limit))
+    for (const row of rows.map(toOperationRow)) {
+      const key: OperationKey = { ...row, node: row.node ?? '' }
+      try {
+        const settled = await this.settle(key, noticeFor(key))
+        logger.warn(
+          { operationId: key.id, operation: key.name, node: key.node, state: settled.state },
+          'an operation of a dead node was settled',
+        )
+      } catch (error) {
+        // Its COMMIT may still be in flight in a backend that lives on: the next round finds it again.
+        logger.warn({ operationId: key.id, error: messageOf(error) }, 'an orphan was not settled this time')
+      }
+    }
+    return rows.length
+  }
+
+  #announceNotice(key: OperationKey, notice: Notice, row: SettleRow): void {
+    if (row.offset === null || row.at === null) return
+    this.#options.announce([
+      {
+        channel: userChannel(key.userId),
+        offset: Number(row.offset),
+        operationId: key.id,
+        type: coordinationEvents.transactionRolledBack,
+        data: JSON.stringify(notice),
+        at: row.at,
+      },
+    ])
+  }
+}
+
+/** A stored result: JSON text, or nothing for an operation that returned nothing. */
+export function fromJson(text: string | null): unknown {
+  return text === null ? null : JSON.parse(text)
+}

@@ -1,0 +1,164 @@
+import type { Notice, Outcome, OutcomeAnswer, Positions } from '../protocol/index.ts'
+import { limits } from '../protocol/index.ts'
+import {
+  assertOperationId,
+  LockstepError,
+  pause,
+  type Clock,
+  type Queryable,
+  type UserContext,
+} from '../core/index.ts'
+import {
+  closeUnknownOperations,
+  readOperations,
+  toOperationRow,
+  type OperationRow,
+} from '../postgres/index.ts'
+import { createNotice } from './notice.ts'
+import { fromJson, type SettledOperation } from './settlement.ts'
+
+export interface StoredOutcomesOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  /** The history that offsets belong to. */
+  readonly epoch: () => string
+}
+
+/** What tells a repeated operation from an id that is used again for something else. */
+export interface Claim {
+  readonly userId: string
+  readonly inputHash: string
+}
+
+/** Reads outcomes back from the database: for copies of an operation, and for clients that lost the reply. */
+export class StoredOutcomes {
+  readonly #options: StoredOutcomesOptions
+
+  constructor(options: StoredOutcomesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Waits until the operation is settled by whoever runs it.
+   * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when the id is gone, database errors, the signal's reason
+   */
+  async whenSettled(id: string, claim: Claim, signal: AbortSignal): Promise<Outcome> {
+    for (let retryMs = 20; ; retryMs = Math.min(retryMs * 2, 500)) {
+      signal.throwIfAborted()
+      const row = (await this.#read([id]))[0]
+      if (row === undefined) throw new LockstepError('LS_OPERATION_FENCED')
+      assertSameOperation(row, claim)
+      if (row.state !== 'started') return this.#outcomeOf(row)
+      await pause(this.#options.clock, retryMs, signal)
+    }
+  }
+
+  /**
+   * Answers a client that lost the reply. An id that nobody has heard of is closed for good, so that a late copy
+   * of the call cannot commit any more.
+   * @param isOpenHere whether this process works on the operation, with or without a row to show for it
+   * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_FORBIDDEN for an operation of another user
+   */
+  async answer(
+    user: UserContext,
+    request: unknown,
+    isOpenHere: (id: string) => boolean,
+  ): Promise<readonly OutcomeAnswer[]> {
+    const ids = toIds(request)
+    const rows = new Map((await this.#read(ids)).map((row) => [row.id, row]))
+    // Before anything is written or answered: a question about somebody else's operation gets nothing at all.
+    assertAllOwn(rows.values(), user)
+    const unknown = ids.filter((id) => !rows.has(id) && !isOpenHere(id))
+    const closed = await this.#close(unknown, user)
+    const raced = unknown.filter((id) => !closed.has(id))
+    for (const row of await this.#read(raced)) rows.set(row.id, row)
+    assertAllOwn(rows.values(), user)
+    return ids.map((id): OutcomeAnswer => {
+      if (closed.has(id)) return { outcome: 'never_received', operationId: id }
+      const row = rows.get(id)
+      if (row === undefined || row.state === 'started') return { outcome: 'pending', operationId: id }
+      return isTombstone(row) ? { outcome: 'never_received', operationId: id } : this.#outcomeOf(row)
+    })
+  }
+
+  /** What a settlement left, as the outcome that goes to the user. */
+  toOutcome(id: string, settled: SettledOperation, notice: Notice): Outcome {
+    if (settled.state === 'rolled_back') {
+      return { outcome: 'rolled_back', operationId: id, notice: settled.notice ?? notice }
+    }
+    return {
+      outcome: 'committed',
+      operationId: id,
+      result: settled.result,
+      positions: this.positions(settled.positions),
+    }
+  }
+
+  positions(offsets: Readonly<Record<string, number>>): Positions {
+    const epoch = this.#options.epoch()
+    return Object.fromEntries(
+      Object.entries(offsets).map(([channel, offset]) => [channel, { offset: Number(offset), epoch }]),
+    )
+  }
+
+  #outcomeOf(row: OperationRow): Outcome {
+    const settled: SettledOperation =
+      row.state === 'committed'
+        ? { state: 'committed', result: fromJson(row.result), positions: row.positions }
+        : { state: 'rolled_back', notice: row.notice }
+    // Only an id that was closed before its call arrived has no notice of its own.
+    const notice = createNotice({
+      operationId: row.id,
+      operationName: row.name,
+      rollback: {},
+      code: 'LS_OPERATION_FENCED',
+      affectedLayers: ['database'],
+    })
+    return this.toOutcome(row.id, settled, notice)
+  }
+
+  async #read(ids: readonly string[]): Promise<readonly OperationRow[]> {
+    if (ids.length === 0) return []
+    const { rows } = await this.#options.own.query(readOperations(this.#options.schema, ids))
+    return rows.map(toOperationRow)
+  }
+
+  async #close(ids: readonly string[], user: UserContext): Promise<ReadonlySet<string>> {
+    if (ids.length === 0) return new Set()
+    const statement = closeUnknownOperations(this.#options.schema, ids, user.id)
+    const { rows } = await this.#options.own.query<{ id: string }>(statement)
+    return new Set(rows.map((row) => row.id))
+  }
+}
+
+/** @throws LS_OPERATION_ID_REUSED */
+export function assertSameOperation(known: Claim, claim: Claim): void {
+  const closedUnheard = known.inputHash === ''
+  if (known.userId === claim.userId && (closedUnheard || known.inputHash === claim.inputHash)) return
+  throw new LockstepError('LS_OPERATION_ID_REUSED')
+}
+
+function isTombstone(row: OperationRow): boolean {
+  return row.state === 'rolled_back' && row.inputHash === ''
+}
+
+function assertAllOwn(rows: Iterable<OperationRow>, user: UserContext): void {
+  for (const row of rows) {
+    if (row.userId !== user.id) {
+      throw new LockstepError('LS_FORBIDDEN', { details: { operationId: row.id, askedBy: user.id } })
+    }
+  }
+}
+
+function toIds(request: unknown): readonly string[] {
+  const ids: unknown =
+    typeof request === 'object' && request !== null && 'ids' in request ? request.ids : undefined
+  if (!Array.isArray(ids) || ids.length > limits.maxOutcomeIds) {
+    throw new LockstepError('LS_INPUT_INVALID', {
+      message: `Send { "ids": […] } with at most ${limits.maxOutcomeIds} operation ids.`,
+    })
+  }
+  for (const id of ids as readonly unknown[]) assertOperationId(id)
+  return [...new Set(ids as readonly string[])]
+}

@@ -1,0 +1,160 @@
+import { limits } from '../protocol/index.ts'
+import {
+  LockstepError,
+  messageOf,
+  validateEvent,
+  type Channel,
+  type EventDataOf,
+  type EventSchemas,
+  type Logger,
+  type OpenTransaction,
+  type SavepointScope,
+  type UserContext,
+} from '../core/index.ts'
+import type { PendingEvent } from '../postgres/index.ts'
+
+/** What an operation's code works with. Ends with the operation: afterwards every call throws. */
+export interface Transaction<Db> {
+  /** The user's SQL, inside the operation's transaction. */
+  readonly db: Db
+  readonly operationId: string
+  readonly user: UserContext
+  /** Aborts when the operation is cancelled. */
+  readonly signal: AbortSignal
+  /**
+   * Buffers an event; it leaves after the COMMIT, or never.
+   * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_TRANSACTION_CLOSED
+   */
+  emit<Events extends EventSchemas, Type extends keyof Events & string>(
+    channel: Channel<Events>,
+    type: Type,
+    data: EventDataOf<Events, Type>,
+  ): void
+  /**
+   * A nested transaction: joins this one by a savepoint. When `work` throws, its statements, events and hooks are
+   * undone, and the error is thrown on. One at a time.
+   * @throws LS_SAVEPOINT_OPEN, LS_TRANSACTION_CLOSED
+   */
+  transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T>
+  /** Runs after the COMMIT, on this node, at most once: it is lost when the process dies first. */
+  afterCommit(work: () => void | Promise<void>): void
+  /** Runs after a rollback, on this node, at most once: it is lost when the process dies first. */
+  afterRollback(work: () => void | Promise<void>): void
+}
+
+type Hook = () => void | Promise<void>
+
+/** The buffer behind a `Transaction`: what goes out, and what runs, depends on how it ends. */
+export class TransactionScope<Db> implements Transaction<Db> {
+  readonly db: Db
+  readonly operationId: string
+  readonly user: UserContext
+  readonly signal: AbortSignal
+  readonly #savepoint: () => Promise<SavepointScope<Db>>
+  readonly #events: PendingEvent[] = []
+  readonly #afterCommit: Hook[] = []
+  readonly #afterRollback: Hook[] = []
+  #closed = false
+
+  constructor(
+    identity: { readonly operationId: string; readonly user: UserContext; readonly signal: AbortSignal },
+    open: { readonly db: Db; readonly savepoint: () => Promise<SavepointScope<Db>> },
+  ) {
+    this.operationId = identity.operationId
+    this.user = identity.user
+    this.signal = identity.signal
+    this.db = open.db
+    this.#savepoint = open.savepoint
+  }
+
+  static of<Db>(
+    identity: { readonly operationId: string; readonly user: UserContext; readonly signal: AbortSignal },
+    open: OpenTransaction<Db>,
+  ): TransactionScope<Db> {
+    return new TransactionScope(identity, { db: open.db, savepoint: () => open.savepoint() })
+  }
+
+  /** In the order they were emitted. */
+  get events(): readonly PendingEvent[] {
+    return this.#events
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  emit<Events extends EventSchemas, Type extends keyof Events & string>(
+    channel: Channel<Events>,
+    type: Type,
+    data: EventDataOf<Events, Type>,
+  ): void {
+    this.#assertOpen()
+    const value = validateEvent(channel as unknown as Channel, type, data)
+    this.#events.push({ channel: channel.name, type, data: toJson(value, type) })
+  }
+
+  async transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T> {
+    this.#assertOpen()
+    const savepoint = await this.#savepoint()
+    const inner = new TransactionScope<Db>(this, {
+      db: savepoint.db,
+      savepoint: () => savepoint.savepoint(),
+    })
+    try {
+      const result = await work(inner)
+      inner.close()
+      await savepoint.release()
+      this.#events.push(...inner.#events)
+      this.#afterCommit.push(...inner.#afterCommit)
+      this.#afterRollback.push(...inner.#afterRollback)
+      return result
+    } catch (error) {
+      inner.close()
+      await savepoint.rollback()
+      throw error
+    }
+  }
+
+  afterCommit(work: Hook): void {
+    this.#assertOpen()
+    this.#afterCommit.push(work)
+  }
+
+  afterRollback(work: Hook): void {
+    this.#assertOpen()
+    this.#afterRollback.push(work)
+  }
+
+  /** Runs the hooks of one ending. Their errors are logged: the outcome stands already. */
+  async runHooks(ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> {
+    const hooks = ending === 'committed' ? this.#afterCommit : this.#afterRollback
+    for (const hook of hooks) {
+      try {
+        await hook()
+      } catch (error) {
+        logger.error(
+          { operationId: this.operationId, error: messageOf(error), ending },
+          'a hook after the end of an operation failed',
+        )
+      }
+    }
+  }
+
+  #assertOpen(): void {
+    if (!this.#closed) return
+    throw new LockstepError('LS_TRANSACTION_CLOSED', {
+      message: 'The transaction has ended. Await all work before the operation returns.',
+    })
+  }
+}
+
+function toJson(value: unknown, type: string): string {
+  const text = JSON.stringify(value) as string | undefined
+  const data = text ?? 'null'
+  if (Buffer.byteLength(data) > limits.maxEventBytes) {
+    throw new LockstepError('LS_EVENT_TOO_LARGE', {
+      message: `Event "${type}" has ${Buffer.byteLength(data)} bytes, at most ${limits.maxEventBytes} are allowed.`,
+    })
+  }
+  return data
+}
