@@ -1,7 +1,7 @@
 // Builds the library (src → dist, without fault points) and the chat demo (server and web page).
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { demoFolder, libraryFolder } from './build-output.mjs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { demoFolder, demoServer, libraryFolder } from './build-output.mjs'
 import { runNode, toolPath } from './run-tool.mjs'
 import { ensureDependencies, root } from './setup.mjs'
 import { stripFaultPoints } from './strip-fault-points.mjs'
@@ -15,7 +15,28 @@ const tsc = toolPath('typescript', 'tsc')
 await step('library', [tsc, '-p', 'tsconfig.build.json'])
 stripFaultPoints(join(root, libraryFolder))
 await step('demo server', [tsc, '-p', 'examples/chat/server/tsconfig.json'])
-await step('demo page', [toolPath('vite'), 'build', 'examples/chat/web', '--logLevel', 'warn'])
+await step('demo page', [
+  toolPath('vite'),
+  'build',
+  '--config',
+  'examples/chat/vite.config.ts',
+  '--logLevel',
+  'warn',
+])
+writeDemoEntry()
+
+// The demo's server uses tools/, so its compiled files mirror the whole repository; this gives them one short address.
+function writeDemoEntry() {
+  const entry = join(root, demoServer)
+  mkdirSync(dirname(entry), { recursive: true })
+  writeFileSync(
+    entry,
+    `import { main } from '../node/examples/chat/server/main.js'
+
+await main({ webRoot: new URL('../web/', import.meta.url) })
+`,
+  )
+}
 
 async function step(name, args) {
   const { code } = await runNode(args)
