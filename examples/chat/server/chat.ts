@@ -1,0 +1,88 @@
+import { defineChannel, type AppOf, type Lockstep, type SqlClient } from 'lockstep'
+import {
+  conversationsOf,
+  insertConversation,
+  insertMessage,
+  isMember,
+  newestMessages,
+} from './conversations.ts'
+import {
+  Conversation,
+  CreateConversationInput,
+  ListConversationsInput,
+  ListMessagesInput,
+  Message,
+  SendMessageInput,
+} from './shapes.ts'
+import { tryToBreak } from './trials.ts'
+
+/** The messages of one conversation. */
+export const conversation = defineChannel('conversation:{id}', {
+  events: { 'message.created': Message },
+  canSubscribe: ({ user, params, db }) => isMember(db, user.id, params.id),
+})
+
+/** What one user is invited to. */
+export const inbox = defineChannel('inbox:{user}', {
+  events: { 'conversation.created': Conversation },
+  canSubscribe: ({ user, params }) => params.user === user.id,
+})
+
+/** The application: what can be asked of it, and what each of these does in one transaction. */
+export function defineChat(lockstep: Lockstep<SqlClient>) {
+  const sendMessage = lockstep.operation('send_message', {
+    input: SendMessageInput,
+    authorize: ({ user, input, db }) => isMember(db, user.id, input.conversationId),
+    rollback: { userMessage: 'Your message was not saved. Nobody else saw it.', recoveryActions: ['retry'] },
+    async run({ input, user, tx, signal }) {
+      const { conversationId, body } = input
+      const message = await insertMessage(tx.db, {
+        id: tx.operationId,
+        conversationId,
+        author: user.id,
+        body,
+      })
+      await tryToBreak(body, signal)
+      tx.emit(conversation({ id: conversationId }), 'message.created', message)
+      return message
+    },
+  })
+
+  const createConversation = lockstep.operation('create_conversation', {
+    input: CreateConversationInput,
+    rollback: { userMessage: 'The conversation was not created.', recoveryActions: ['retry'] },
+    async run({ input, user, tx }) {
+      const members = [...new Set([user.id, ...input.members])]
+      const created = await insertConversation(
+        tx.db,
+        { id: tx.operationId, title: input.title, createdBy: user.id },
+        members,
+      )
+      for (const member of members) tx.emit(inbox({ user: member }), 'conversation.created', created)
+      return created
+    },
+  })
+
+  const listMessages = lockstep.query('list_messages', {
+    input: ListMessagesInput,
+    authorize: ({ user, input, db }) => isMember(db, user.id, input.conversationId),
+    async run({ input, db, position }) {
+      const messages = await newestMessages(db, input.conversationId)
+      return { messages, ...(await position(conversation({ id: input.conversationId }))) }
+    },
+  })
+
+  const listConversations = lockstep.query('list_conversations', {
+    input: ListConversationsInput,
+    async run({ user, db }) {
+      return { conversations: await conversationsOf(db, user.id) }
+    },
+  })
+
+  return { sendMessage, createConversation, listMessages, listConversations }
+}
+
+type Chat = ReturnType<typeof defineChat>
+
+/** What the pages know of this server, as types. */
+export type App = AppOf<[typeof conversation, typeof inbox, Chat[keyof Chat]]>

@@ -1,0 +1,82 @@
+import type { SqlClient } from 'lockstep'
+import type { Conversation, Message } from './shapes.ts'
+
+export const lobby = 'lobby'
+
+/** Columns of a message in the form that travels. Microseconds keep the order of messages within one millisecond. */
+const messageColumns = `id, conversation_id as "conversationId", author, body,
+  to_char(created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "createdAt"`
+
+/** How many messages a conversation shows. */
+const newest = 200
+
+export async function isMember(db: SqlClient, user: string, conversationId: string): Promise<boolean> {
+  if (conversationId === lobby) return true
+  const { rows } = await db.query(
+    'select 1 from public.conversation_members where conversation_id = $1 and user_id = $2',
+    [conversationId, user],
+  )
+  return rows.length > 0
+}
+
+export async function insertMessage(
+  db: SqlClient,
+  message: {
+    readonly id: string
+    readonly conversationId: string
+    readonly author: string
+    readonly body: string
+  },
+): Promise<Message> {
+  const { rows } = await db.query(
+    `insert into public.messages (id, conversation_id, author, body) values ($1, $2, $3, $4)
+     returning ${messageColumns}`,
+    [message.id, message.conversationId, message.author, message.body],
+  )
+  return rows[0] as unknown as Message
+}
+
+export async function newestMessages(db: SqlClient, conversationId: string): Promise<Message[]> {
+  const { rows } = await db.query(
+    `select ${messageColumns} from public.messages where conversation_id = $1
+     order by created_at desc, id desc limit ${newest}`,
+    [conversationId],
+  )
+  return (rows as unknown as Message[]).toReversed()
+}
+
+export async function insertConversation(
+  db: SqlClient,
+  conversation: { readonly id: string; readonly title: string; readonly createdBy: string },
+  members: readonly string[],
+): Promise<Conversation> {
+  const { id, title, createdBy } = conversation
+  await db.query('insert into public.conversations (id, title, created_by) values ($1, $2, $3)', [
+    id,
+    title,
+    createdBy,
+  ])
+  await db.query(
+    'insert into public.conversation_members (conversation_id, user_id) select $1, unnest($2::text[])',
+    [id, members],
+  )
+  return { id, title, members: [...members], lastMessage: null }
+}
+
+export async function conversationsOf(db: SqlClient, user: string): Promise<Conversation[]> {
+  const { rows } = await db.query(
+    `select c.id, c.title,
+       coalesce((select array_agg(m.user_id order by m.user_id) from public.conversation_members m
+                 where m.conversation_id = c.id), '{}') as members,
+       (select to_jsonb(newest) from (
+          select ${messageColumns} from public.messages where conversation_id = c.id
+          order by created_at desc, id desc limit 1) newest) as "lastMessage"
+     from public.conversations c
+     where c.id = $2 or exists (
+       select 1 from public.conversation_members m where m.conversation_id = c.id and m.user_id = $1)
+     order by c.created_at desc
+     limit 200`,
+    [user, lobby],
+  )
+  return rows as unknown as Conversation[]
+}

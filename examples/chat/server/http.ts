@@ -1,0 +1,34 @@
+import { createServer, type Server } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+import { Hono } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
+
+/** One HTTP server for everything: Lockstep's routes, the login and the pages. */
+export function createHttpServer(
+  lockstep: { fetch(request: Request): Response | Promise<Response> },
+  routes: readonly Hono[],
+): Server {
+  const app = new Hono()
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'"],
+        connectSrc: ["'self'"],
+        // The side-by-side page shows this application twice.
+        frameSrc: ["'self'"],
+        frameAncestors: ["'self'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+      },
+      referrerPolicy: 'no-referrer',
+      // Loopback has no TLS to insist on.
+      strictTransportSecurity: false,
+    }),
+  )
+  app.all('/lockstep/*', (context) => lockstep.fetch(context.req.raw))
+  for (const route of routes) app.route('/', route)
+  return createServer(getRequestListener(app.fetch))
+}

@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createLockstep, signToken } from 'lockstep'
+import { conversation, defineChat, inbox } from './chat.ts'
+import { ConfigError, readConfig } from './config.ts'
+import { openDatabase } from './database.ts'
+import { createHttpServer } from './http.ts'
+import { loginRoutes } from './login.ts'
+import { createTables } from './schema.ts'
+import { staticFiles } from './static-files.ts'
+
+const tokenLifetimeSeconds = 12 * 60 * 60
+
+// Seen from where this file is compiled to, see tsconfig.json.
+const webRoot = new URL('../../../web/', import.meta.url)
+
+try {
+  const stop = await start()
+  await firstSignal()
+  await stop()
+  process.exit(0)
+} catch (error) {
+  log(explain(error))
+  process.exit(1)
+}
+
+async function start(): Promise<() => Promise<void>> {
+  const config = readConfig(process.argv.slice(2), process.env)
+  const opened = await openDatabase(config, log)
+  const lockstep = createLockstep({
+    database: opened.database,
+    channels: [conversation, inbox],
+    auth: { secret: config.secret },
+  })
+  await createTables(opened.database.db)
+  defineChat(lockstep)
+  await lockstep.start()
+
+  const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
+  const server = createHttpServer(lockstep, [loginRoutes(sign), staticFiles(webRoot)])
+  lockstep.attach(server)
+  await listen(server, config.host, config.port)
+  log(`data: ${opened.description}`)
+  log(`open http://localhost:${(server.address() as AddressInfo).port}`)
+
+  return async () => {
+    log('stopping')
+    const closed = once(server, 'close')
+    server.close()
+    await lockstep.close()
+    server.closeAllConnections()
+    await closed
+    await opened.close()
+  }
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  server.listen(port, host)
+  await once(server, 'listening')
+}
+
+/** A second signal ends the process at once: whoever sends it does not want to wait. */
+async function firstSignal(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(name, () => {
+        process.once(name, () => process.exit(1))
+        resolve()
+      })
+    }
+  })
+}
+
+function explain(error: unknown): string {
+  if (error instanceof ConfigError) return error.message
+  const { code, port } = Object(error) as { code?: unknown; port?: unknown }
+  if (code === 'EADDRINUSE') return `port ${port} is taken by another program; set PORT to a free one`
+  return error instanceof Error ? error.message : String(error)
+}
+
+function log(line: string): void {
+  console.log(`lockstep chat: ${line}`)
+}

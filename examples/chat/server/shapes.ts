@@ -1,0 +1,43 @@
+/** What travels between this application's server and its pages. The pages import only the types. */
+import { z } from 'zod'
+
+/** Longest message body, in characters. */
+export const maxBodyLength = 4000
+
+const userName = z.string().regex(/^[A-Za-z0-9._-]{1,32}$/)
+const conversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)
+
+export const Message = z.object({
+  id: z.string(),
+  conversationId,
+  author: userName,
+  body: z.string(),
+  /** ISO 8601 in UTC with microseconds, so that sorting it as text sorts by time. */
+  createdAt: z.string(),
+})
+
+export const Conversation = z.object({
+  id: conversationId,
+  title: z.string(),
+  /** Empty for the lobby, which belongs to everybody. */
+  members: z.array(userName),
+  lastMessage: Message.nullable(),
+})
+
+export const SendMessageInput = z.object({
+  conversationId,
+  body: z.string().trim().min(1).max(maxBodyLength),
+})
+
+export const ListMessagesInput = z.object({ conversationId })
+
+export const CreateConversationInput = z.object({
+  title: z.string().trim().min(1).max(60),
+  /** Besides the one who creates it. */
+  members: z.array(userName).min(1).max(20),
+})
+
+export const ListConversationsInput = z.object({})
+
+export type Message = z.infer<typeof Message>
+export type Conversation = z.infer<typeof Conversation>

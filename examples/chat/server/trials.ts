@@ -1,0 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+const longestHoldMs = 60_000
+
+/** Bodies that make trouble on purpose, so that a person can watch what happens then. */
+export async function tryToBreak(body: string, signal: AbortSignal): Promise<void> {
+  if (/^\/fail\b/.test(body)) throw new Error('this message asked to fail after its insert')
+  const hold = /^\/hold\s+(\d{1,9})\b/.exec(body)
+  if (hold === null) return
+  await delay(Math.min(Number(hold[1]), longestHoldMs), undefined, { signal })
+}

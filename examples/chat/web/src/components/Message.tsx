@@ -1,0 +1,130 @@
+import { memo, useEffect, useState, type ReactNode } from 'react'
+import type { ThreadItem } from '../state/thread.ts'
+import type { OutboxEntry } from '../state/types.ts'
+import { useSession } from '../state/use-session.ts'
+import { Avatar } from './Avatar.tsx'
+import { AlertIcon, RetryIcon, TickIcon } from './icons.tsx'
+
+interface MessageRowProps {
+  readonly item: ThreadItem
+  readonly grouped: boolean
+  onEdit(entry: OutboxEntry): void
+}
+
+/** One message for all of its life: the same row while it goes from sending to committed or rolled back. */
+export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: MessageRowProps) {
+  const { user } = useSession()
+  if (item.kind === 'own') {
+    const { entry } = item
+    return (
+      <Frame author={user} own grouped={grouped} state={entry.state.kind} body={entry.body}>
+        <Unsettled entry={entry} onEdit={onEdit} />
+      </Frame>
+    )
+  }
+  const { author, body, createdAt, offset } = item.message
+  const own = author === user
+  const time = <time dateTime={createdAt}>{clock(Date.parse(createdAt))}</time>
+  return (
+    <Frame author={author} own={own} grouped={grouped} state="committed" body={body}>
+      {own ? <CommittedMark time={time} {...(offset === undefined ? {} : { offset })} /> : time}
+    </Frame>
+  )
+})
+
+/** One's own message that is not committed: on its way, rolled back, or never received. */
+function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit(entry: OutboxEntry): void }) {
+  const { sending } = useSession()
+  const { state } = entry
+  if (state.kind === 'sending') return <SendingMark since={entry.sentAt} />
+  const rolledBack = state.kind === 'rolled_back'
+  return (
+    <div className="verdict">
+      <p className="verdict-text">
+        <AlertIcon />
+        <span>
+          <strong>{rolledBack ? 'Rolled back.' : 'Never received.'}</strong>{' '}
+          {rolledBack ? state.text : 'The server never got this message, so nothing was saved.'}
+        </span>
+      </p>
+      <div className="verdict-actions">
+        <button className="button button-small button-primary" onClick={() => sending.retry(entry.id)}>
+          <RetryIcon /> Retry
+        </button>
+        <button className="button button-small" onClick={() => onEdit(entry)}>
+          Edit
+        </button>
+        <button className="button button-small" onClick={() => sending.discard(entry.id)}>
+          Discard
+        </button>
+      </div>
+    </div>
+  )
+}
+
+interface FrameProps {
+  readonly author: string
+  readonly own: boolean
+  readonly grouped: boolean
+  readonly state: 'sending' | 'committed' | 'rolled_back' | 'never_received'
+  readonly body: string
+  readonly children: ReactNode
+}
+
+function Frame({ author, own, grouped, state, body, children }: FrameProps) {
+  return (
+    <li
+      className="message"
+      data-own={own || undefined}
+      data-grouped={grouped || undefined}
+      data-state={state}
+    >
+      {!own && !grouped && <Avatar name={author} />}
+      <div className="message-content">
+        {!grouped && <p className={own ? 'visually-hidden' : 'message-author'}>{own ? 'You' : author}</p>}
+        <p className="bubble">{body}</p>
+        <div className="message-meta">{children}</div>
+      </div>
+    </li>
+  )
+}
+
+function SendingMark({ since }: { since: number }) {
+  const seconds = useSecondsSince(since)
+  return (
+    <span className="sending">
+      <span className="sending-ring" />
+      {seconds < 1 ? 'Sending' : `Not committed yet · ${seconds} s`}
+    </span>
+  )
+}
+
+/** A tick that tells its offset on hover, focus and tap. */
+function CommittedMark({ time, offset }: { time: ReactNode; offset?: number }) {
+  const [told, setTold] = useState(false)
+  const text = offset === undefined ? 'Committed' : `Committed at offset ${offset}`
+  return (
+    <>
+      {time}
+      <button className="tick" data-told={told || undefined} aria-label={text} onClick={() => setTold(!told)}>
+        <TickIcon />
+        <span className="tick-text" aria-hidden="true">
+          {text}
+        </span>
+      </button>
+    </>
+  )
+}
+
+function useSecondsSince(since: number): number {
+  const [now, setNow] = useState(Date.now)
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000)
+    return () => clearInterval(timer)
+  }, [])
+  return Math.max(0, Math.floor((now - since) / 1000))
+}
+
+function clock(at: number): string {
+  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' })
+}

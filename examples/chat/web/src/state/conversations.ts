@@ -1,0 +1,192 @@
+import type { Backend } from './backend.ts'
+import type { Store } from './store.ts'
+import { emptyThread, mergeMessages } from './thread.ts'
+import { addEntry, remark } from './timeline.ts'
+import type { ChatState, CommittedMessage, Conversation, Message, Thread } from './types.ts'
+
+// A connection may hold 128 subscriptions; the rest of a longer list is joined when it is opened.
+const joinedAtMost = 60
+
+interface ConversationsParts {
+  readonly user: string
+  readonly store: Store<ChatState>
+  readonly backend: Backend
+  readonly storage: Storage
+  onEvent(message: CommittedMessage): void
+}
+
+/** Joins the user's conversations, keeps their messages, and remembers what has been read. */
+export class Conversations {
+  readonly #parts: ConversationsParts
+  readonly #joined = new Map<string, { close(): void }>()
+
+  constructor(parts: ConversationsParts) {
+    this.#parts = parts
+  }
+
+  start(): () => void {
+    const { backend, user } = this.#parts
+    const inbox = backend.channel(`inbox:${user}`)
+    inbox.on('conversation.created', (conversation) => this.#add(conversation))
+    inbox.onReset(() => void this.load())
+    void this.load()
+    return () => {
+      inbox.close()
+      for (const channel of this.#joined.values()) channel.close()
+      this.#joined.clear()
+    }
+  }
+
+  async load(): Promise<void> {
+    const { backend, store } = this.#parts
+    try {
+      const { conversations } = await backend.query('list_conversations', {})
+      store.update((state) => ({ ...state, conversations: { status: 'ready', list: conversations } }))
+      for (const { id } of conversations.slice(0, joinedAtMost)) this.join(id)
+    } catch {
+      store.update((state) =>
+        state.conversations.status === 'ready'
+          ? state
+          : { ...state, conversations: { ...state.conversations, status: 'failed' } },
+      )
+    }
+  }
+
+  /** Reads the conversation and follows it from exactly there. Does nothing when it is followed already. */
+  join(id: string): void {
+    if (this.#joined.has(id)) return
+    const { backend } = this.#parts
+    const name = `conversation:${id}` as const
+    const channel = backend.channel(name, { getState: () => this.#read(id) })
+    channel.on('message.created', (message, { operationId, offset }) => {
+      this.#arrived({ ...message, operationId, ...(offset === undefined ? {} : { offset }) })
+    })
+    channel.onChange((state) => {
+      // Refused for good: not a member, or no such conversation.
+      if (state === 'unsubscribed') this.#failed(id)
+    })
+    channel.onReset(() => this.#remark(`${name} was read again from the database`))
+    this.#joined.set(id, channel)
+  }
+
+  /** Tries again after a failed load. */
+  rejoin(id: string): void {
+    this.#joined.get(id)?.close()
+    this.#joined.delete(id)
+    this.#thread(id, () => emptyThread)
+    this.join(id)
+  }
+
+  async create(title: string, members: readonly string[]): Promise<string> {
+    const { outcome } = this.#parts.backend.call('create_conversation', { title, members: [...members] })
+    const settled = await outcome
+    if (settled.outcome === 'rolled_back') throw new Error(settled.notice.userMessage)
+    if (settled.outcome !== 'committed') throw new Error('The server never received it. Try again.')
+    this.#add(settled.result)
+    return settled.result.id
+  }
+
+  /** A message that is known to be committed, by whichever way the news came. */
+  show(message: CommittedMessage): void {
+    this.#thread(message.conversationId, (thread) => mergeMessages(thread, [message]))
+    this.#parts.store.update((state) => ({
+      ...state,
+      conversations: { ...state.conversations, list: withLast(state.conversations.list, message) },
+    }))
+  }
+
+  markRead(id: string): void {
+    const { store, storage, user } = this.#parts
+    const { threads, read } = store.get()
+    const newest = threads[id]?.messages.at(-1)?.createdAt
+    if (newest === undefined || newest <= (read[id] ?? '')) return
+    store.update((state) => ({ ...state, read: { ...state.read, [id]: newest } }))
+    try {
+      storage.setItem(readKey(user), JSON.stringify(store.get().read))
+    } catch {
+      // A mark that cannot be kept costs an unread dot after the next reload.
+    }
+  }
+
+  async #read(id: string): Promise<{ offset: number; epoch: string }> {
+    try {
+      const { messages, offset, epoch } = await this.#parts.backend.query('list_messages', {
+        conversationId: id,
+      })
+      this.#thread(id, (thread) => mergeMessages(thread, messages))
+      return { offset, epoch }
+    } catch (error) {
+      this.#failed(id)
+      throw error
+    }
+  }
+
+  #failed(id: string): void {
+    this.#thread(id, (thread) => (thread.status === 'ready' ? thread : { ...thread, status: 'failed' }))
+  }
+
+  #arrived(message: CommittedMessage): void {
+    const { store, user, onEvent } = this.#parts
+    this.show(message)
+    if (message.author !== user) {
+      store.update((state) => ({ ...state, announcement: `${message.author}: ${message.body}` }))
+    }
+    onEvent(message)
+  }
+
+  #add(conversation: Conversation): void {
+    this.#parts.store.update((state) => {
+      const { list } = state.conversations
+      if (list.some(({ id }) => id === conversation.id)) return state
+      return { ...state, conversations: { ...state.conversations, list: [...list, conversation] } }
+    })
+    this.join(conversation.id)
+  }
+
+  #thread(id: string, change: (thread: Thread) => Thread): void {
+    this.#parts.store.update((state) => ({
+      ...state,
+      threads: { ...state.threads, [id]: change(state.threads[id] ?? emptyThread) },
+    }))
+  }
+
+  #remark(text: string): void {
+    this.#parts.store.update((state) => ({
+      ...state,
+      timeline: addEntry(state.timeline, remark('plain', text)),
+    }))
+  }
+}
+
+/** The lobby first, then by the newest word. */
+export function sortConversations(list: readonly Conversation[]): readonly Conversation[] {
+  const when = (conversation: Conversation): string =>
+    conversation.id === 'lobby' ? '~' : (conversation.lastMessage?.createdAt ?? '')
+  return [...list].sort((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0))
+}
+
+export function isUnread(state: ChatState, conversation: Conversation, user: string): boolean {
+  const last = conversation.lastMessage
+  return last !== null && last.author !== user && last.createdAt > (state.read[conversation.id] ?? '')
+}
+
+export function readMarks(storage: Storage, user: string): Readonly<Record<string, string>> {
+  try {
+    return JSON.parse(storage.getItem(readKey(user)) ?? '{}') as Record<string, string>
+  } catch {
+    return {}
+  }
+}
+
+function readKey(user: string): string {
+  return `lockstep-chat:read:${user}`
+}
+
+function withLast(list: readonly Conversation[], message: Message): readonly Conversation[] {
+  return list.map((conversation) =>
+    conversation.id === message.conversationId &&
+    (conversation.lastMessage === null || conversation.lastMessage.createdAt <= message.createdAt)
+      ? { ...conversation, lastMessage: message }
+      : conversation,
+  )
+}

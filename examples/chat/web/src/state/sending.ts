@@ -1,0 +1,193 @@
+import { LockstepClientError, type FinalOutcome } from 'lockstep/client'
+import type { Backend } from './backend.ts'
+import type { OutboxStorage } from './outbox.ts'
+import type { Store } from './store.ts'
+import { emptyThread, sortAtEnd } from './thread.ts'
+import { addEntry, changeOperation } from './timeline.ts'
+import type {
+  ChatState,
+  CommittedMessage,
+  Message,
+  OutboxEntry,
+  OutboxState,
+  TimelineOperation,
+} from './types.ts'
+
+interface SendingParts {
+  readonly store: Store<ChatState>
+  readonly backend: Backend
+  readonly outbox: OutboxStorage
+  /** A commit that was heard as a reply; its event may come before or after. */
+  onCommitted(message: CommittedMessage): void
+}
+
+// A reply that an earlier page heard may be missing here; this is how long the client gets to find it out first.
+const askAgainAfterMs = 4000
+
+/** Sends messages and follows each one to its outcome: on the screen, in storage and in the timeline. */
+export class Sending {
+  readonly #parts: SendingParts
+
+  constructor(parts: SendingParts) {
+    this.#parts = parts
+  }
+
+  start(): () => void {
+    const { backend, store } = this.#parts
+    for (const entry of store.get().outbox) if (entry.state.kind === 'sending') this.#note(entry)
+    const stops = [
+      // Also the outcomes of what an earlier page has sent arrive here, each once.
+      backend.operations.on('settled', ({ id, name }, outcome) => {
+        if (name === 'send_message') this.#settled(id, outcome)
+      }),
+      backend.notices.on(({ transactionId, userMessage, errorMessage, failedOperation }) => {
+        if (this.#entry(transactionId) !== undefined)
+          this.#rolledBack(transactionId, userMessage, errorMessage)
+        else if (failedOperation === 'send_message') this.#toast(transactionId, userMessage)
+      }),
+      this.#askForForgotten(),
+    ]
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  send(conversationId: string, body: string): void {
+    const { store, backend } = this.#parts
+    const { id, outcome } = backend.call('send_message', { conversationId, body })
+    const now = Date.now()
+    const sortAt = sortAtEnd(store.get().threads[conversationId] ?? emptyThread, now)
+    const entry: OutboxEntry = { id, conversationId, body, sentAt: now, sortAt, state: { kind: 'sending' } }
+    this.#parts.outbox.put(entry)
+    store.update((state) => ({ ...state, outbox: [...state.outbox, entry] }))
+    this.#note(entry)
+    outcome.catch((error: unknown) => this.#refused(id, error))
+  }
+
+  /** The same words as a new operation: the old id is settled for good. */
+  retry(id: string): void {
+    const entry = this.#entry(id)
+    if (entry === undefined) return
+    this.discard(id)
+    this.send(entry.conversationId, entry.body)
+  }
+
+  discard(id: string): void {
+    this.#parts.outbox.remove(id)
+    this.#parts.store.update((state) => ({
+      ...state,
+      outbox: state.outbox.filter((entry) => entry.id !== id),
+    }))
+  }
+
+  /** The event of one's own message is as good as its reply, and often faster. */
+  settleByEvent({ operationId, offset }: CommittedMessage): void {
+    if (operationId === undefined) return
+    this.#parts.store.update((state) => ({
+      ...state,
+      timeline: changeOperation(state.timeline, operationId, ({ at }) => ({
+        seenMs: Date.now() - at,
+        ...(offset === undefined ? {} : { offset }),
+      })),
+    }))
+    if (this.#entry(operationId) !== undefined) this.discard(operationId)
+  }
+
+  /**
+   * After a reload the client asks for what it remembers. What it does not remember, since its reply came just
+   * before the page went, is called again: the same id has one effect and one outcome.
+   */
+  #askForForgotten(): () => void {
+    const { backend, store } = this.#parts
+    const ids = store.get().outbox.flatMap(({ id, state }) => (state.kind === 'sending' ? [id] : []))
+    const timer = setTimeout(() => {
+      for (const { id, conversationId, body, state } of store.get().outbox) {
+        const remembered = backend.operations.pending.some((pending) => pending.id === id)
+        if (state.kind !== 'sending' || remembered || !ids.includes(id)) continue
+        const { outcome } = backend.call('send_message', { conversationId, body }, { id })
+        outcome.catch((error: unknown) => this.#refused(id, error))
+      }
+    }, askAgainAfterMs)
+    return () => clearTimeout(timer)
+  }
+
+  #note({ id, body, sentAt }: OutboxEntry): void {
+    this.#parts.store.update((state) => ({
+      ...state,
+      timeline: addEntry(state.timeline, {
+        kind: 'operation',
+        id,
+        name: 'send_message',
+        summary: body,
+        at: sentAt,
+        state: 'open',
+      }),
+    }))
+  }
+
+  #settled(id: string, settled: FinalOutcome): void {
+    if (settled.outcome === 'committed') {
+      const offset = Object.values(settled.positions)[0]?.offset
+      const position = offset === undefined ? {} : { offset }
+      this.#timeline(id, { state: 'committed', ...position })
+      this.#parts.onCommitted({ ...(settled.result as Message), operationId: id, ...position })
+      this.discard(id)
+      return
+    }
+    if (settled.outcome === 'rolled_back') {
+      this.#rolledBack(id, settled.notice.userMessage, settled.notice.errorMessage)
+      return
+    }
+    this.#timeline(id, { state: 'never_received' })
+    this.#change(id, { kind: 'never_received' })
+  }
+
+  #rolledBack(id: string, text: string, detail: string): void {
+    this.#timeline(id, { state: 'rolled_back', text: detail })
+    this.#change(id, { kind: 'rolled_back', text, detail })
+  }
+
+  /** The server answered that it will not run this: nothing was saved, and there is no notice. */
+  #refused(id: string, error: unknown): void {
+    // The page is going away; the client of the next one learns the outcome.
+    if (error instanceof LockstepClientError && error.reason === 'LS_CLIENT_CLOSED') return
+    const text = error instanceof Error ? error.message : String(error)
+    this.#timeline(id, { state: 'refused', text })
+    this.#change(id, { kind: 'rolled_back', text })
+  }
+
+  #timeline(id: string, change: Partial<TimelineOperation>): void {
+    this.#parts.store.update((state) => ({
+      ...state,
+      timeline: changeOperation(state.timeline, id, ({ at, settledMs }) => ({
+        settledMs: settledMs ?? Date.now() - at,
+        ...change,
+      })),
+    }))
+  }
+
+  #entry(id: string): OutboxEntry | undefined {
+    return this.#parts.store.get().outbox.find((entry) => entry.id === id)
+  }
+
+  #change(id: string, state: OutboxState): void {
+    const entry = this.#entry(id)
+    if (entry === undefined || entry.state.kind !== 'sending') return
+    const changed = { ...entry, state }
+    this.#parts.outbox.put(changed)
+    this.#parts.store.update((current) => ({
+      ...current,
+      outbox: current.outbox.map((other) => (other.id === id ? changed : other)),
+      announcement:
+        state.kind === 'rolled_back' ? `Rolled back. ${state.text}` : 'A message was never received.',
+    }))
+  }
+
+  #toast(id: string, text: string): void {
+    this.#parts.store.update((state) => ({
+      ...state,
+      toasts: [...state.toasts.filter((toast) => toast.id !== id), { id, text }],
+      announcement: text,
+    }))
+  }
+}

@@ -1,0 +1,86 @@
+import type { Conversation, Message } from '../../../server/shapes.ts'
+
+export type { Conversation, Message }
+
+/** A message the database has committed. `operationId` and `offset` are known when it arrived as an event. */
+export interface CommittedMessage extends Message {
+  readonly operationId?: string
+  readonly offset?: number
+}
+
+/** What became of one's own message that is not (yet) committed. */
+export type OutboxState =
+  | { readonly kind: 'sending' }
+  | { readonly kind: 'rolled_back'; readonly text: string; readonly detail?: string }
+  | { readonly kind: 'never_received' }
+
+/** One's own message from the moment of sending until its commit is seen, or until the user discards it. */
+export interface OutboxEntry {
+  /** The operation's id. */
+  readonly id: string
+  readonly conversationId: string
+  readonly body: string
+  /** Milliseconds since the epoch, by this browser's clock. */
+  readonly sentAt: number
+  /** Where it stands between the committed messages, in the form of their `createdAt`. */
+  readonly sortAt: string
+  readonly state: OutboxState
+}
+
+export interface Thread {
+  readonly status: 'loading' | 'ready' | 'failed'
+  /** Sorted by `createdAt`, then `id`. */
+  readonly messages: readonly CommittedMessage[]
+}
+
+export type ConnectionState = 'connecting' | 'connected' | 'disconnected'
+
+export type TimelineEntry = TimelineOperation | TimelineRemark
+
+export interface TimelineOperation {
+  readonly kind: 'operation'
+  readonly id: string
+  readonly name: string
+  readonly summary: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly state: 'open' | 'committed' | 'rolled_back' | 'never_received' | 'refused'
+  readonly offset?: number
+  /** From the call to its outcome. */
+  readonly settledMs?: number
+  /** From the call to the arrival of its event on this page. */
+  readonly seenMs?: number
+  readonly text?: string
+}
+
+export interface TimelineRemark {
+  readonly kind: 'remark'
+  readonly id: string
+  readonly at: number
+  readonly tone: 'good' | 'bad' | 'plain'
+  readonly text: string
+}
+
+/** A short word to the user that belongs to no message on the screen. */
+export interface Toast {
+  readonly id: string
+  readonly text: string
+}
+
+export interface ChatState {
+  readonly connection: ConnectionState
+  /** False until the first connection, so that the first paint does not speak of reconnecting. */
+  readonly wasConnected: boolean
+  readonly conversations: {
+    readonly status: 'loading' | 'ready' | 'failed'
+    readonly list: readonly Conversation[]
+  }
+  readonly threads: Readonly<Record<string, Thread>>
+  readonly outbox: readonly OutboxEntry[]
+  /** By conversation: `createdAt` of the newest message the user has seen. */
+  readonly read: Readonly<Record<string, string>>
+  readonly timeline: readonly TimelineEntry[]
+  readonly toasts: readonly Toast[]
+  /** What screen readers are told next. */
+  readonly announcement: string
+}
