@@ -5,6 +5,9 @@ import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
 import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
 
+/** `errorCodes.subscriptionGetState` of the package. */
+const getStateFailed = 13
+
 interface FeedOptions extends ChannelOptions {
   readonly name: string
   readonly centrifuge: Centrifuge
@@ -112,17 +115,23 @@ export class ChannelFeed {
       if (current()) this.#received(context)
     })
     subscription.on('error', ({ error }) => {
-      if (current()) onError(fromWireError(toWireError(error)))
+      if (current() && error.code !== getStateFailed) onError(fromWireError(toWireError(error)))
     })
     subscription.subscribe()
   }
 
   async #loadState(getState: () => Promise<StreamPosition>): Promise<StreamPosition> {
     if (this.#begun) this.#reset()
-    const { offset, epoch } = await getState()
-    this.#begun = true
-    this.#position = { offset, epoch }
-    return this.#position
+    try {
+      const { offset, epoch } = await getState()
+      this.#begun = true
+      this.#position = { offset, epoch }
+      return this.#position
+    } catch (error) {
+      // Here rather than by the package's error event, which a connection still being made does not raise.
+      this.reportError(error)
+      throw error
+    }
   }
 
   #subscribed({ recovered, streamPosition }: SubscribedContext): void {

@@ -228,5 +228,6 @@ function noticeOf(event: unknown): Notice | undefined {
 }
 
 function reportToConsole(error: unknown): void {
+  // oxlint-disable-next-line no-console -- the place of last resort, when the application names none
   console.error('lockstep:', error)
 }

@@ -54,6 +54,8 @@ export class FakeGateway {
   readonly calls = new Queue<Call>()
   readonly tokens: (string | undefined)[] = []
   user = 'ann'
+  /** Error codes for the next connects, one each. */
+  readonly refusals: number[] = []
   /** Answers an RPC at once; undefined leaves it to `calls`. */
   onRpc: (method: string, data: unknown) => Answer = () => undefined
   onSubscribe: (request: SubscribeRequest) => SubscribeResult | { error: { code: number; message: string } } =
@@ -99,6 +101,11 @@ export class FakeGateway {
     const { id } = command
     if (command.connect !== undefined) {
       this.tokens.push(command.connect.token)
+      const code = this.refusals.shift()
+      if (code !== undefined) {
+        connection.send({ id, error: { code, message: 'refused' } })
+        return
+      }
       const channel = `user:${this.user}`
       const from = command.connect.subs?.[channel]
       const recovery = from === undefined ? {} : { was_recovering: true, recovered: true }

@@ -1,15 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
-import {
-  committed,
-  FakeGateway,
-  MemoryStorage,
-  noticeFor,
-  envelope,
-  Queue,
-  tokenOf,
-} from './client-fake-gateway.ts'
+import { committed, FakeGateway, noticeFor, envelope, Queue, tokenOf } from './client-fake-gateway.ts'
 
 let gateway: FakeGateway
 const clients: Client[] = []
@@ -242,29 +234,4 @@ test('a query resolves with its result and rejects with the server’s error', a
     method === 'list' ? { data: [data] } : { error: { code: 403, message: 'LS_FORBIDDEN' } }
   expect(await client.query('list', { page: 1 })).toEqual([{ page: 1 }])
   await expect(client.query('other')).rejects.toMatchObject({ code: 403, reason: 'LS_FORBIDDEN' })
-})
-
-test('operations of an earlier page are reported once, when somebody listens', async () => {
-  const storage = new MemoryStorage()
-  const before = connect({ storage })
-  const call = before.call('send_message', { text: 'hi' })
-  const calls = await gateway.calls.next()
-  expect(storage.length).toBe(1)
-  before.close()
-  await call.outcome.catch(() => undefined)
-  expect(calls.method).toBe('send_message')
-
-  const after = connect({ storage })
-  const question = await gateway.calls.next()
-  expect(question).toMatchObject({ method: 'lockstep.outcomes', data: { ids: [call.id] } })
-  expect(after.pending).toMatchObject([{ id: call.id, state: 'unknown', input: { text: 'hi' } }])
-  question.reply({ data: { outcomes: [committed(call.id, 'yes').data] } })
-  const changed = new Queue<number>()
-  after.operations.on('change', (pending) => changed.push(pending.length))
-  expect(await changed.next()).toBe(0)
-  expect(storage.length).toBe(1)
-  const settled = new Queue<unknown>()
-  after.operations.on('settled', (operation, outcome) => settled.push([operation.name, outcome]))
-  expect(await settled.next()).toMatchObject(['send_message', { outcome: 'committed', result: 'yes' }])
-  expect(storage.length).toBe(0)
 })
