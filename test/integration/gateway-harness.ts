@@ -1,7 +1,7 @@
 // A gateway on a real HTTP server, with an event source in memory and a clock that tests move themselves.
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import { LockstepError, silentLogger, type Clock } from '../../src/core/index.ts'
 import type {
@@ -22,7 +22,8 @@ import {
 } from '../../src/gateway/index.ts'
 
 export const secret = 'a secret for tests that is long enough'
-export const token = (userId: string, ttlSeconds = 3_600): Promise<string> => signToken(secret, userId, ttlSeconds)
+export const token = (userId: string, ttlSeconds = 3_600): Promise<string> =>
+  signToken(secret, userId, ttlSeconds)
 
 /** Time moves only by `advance`. It starts at the real time, since tokens carry that. */
 export class ManualClock implements Clock {
@@ -49,7 +50,7 @@ export class ManualClock implements Clock {
   advance(byMs: number): void {
     const until = this.#elapsed + byMs
     for (;;) {
-      const due = this.#timers.filter((timer) => timer.at <= until).sort((a, b) => a.at - b.at)[0]
+      const due = this.#timers.filter((timer) => timer.at <= until).toSorted((a, b) => a.at - b.at)[0]
       if (due === undefined) break
       this.#timers = this.#timers.filter((timer) => timer !== due)
       this.#elapsed = Math.max(this.#elapsed, due.at)
@@ -82,12 +83,16 @@ export class MemoryEvents implements EventSource {
     for (const subscriber of subscribers) subscriber.deliver([event])
   }
 
+  draft(channel: string, data: unknown): void {
+    const push = JSON.stringify({ push: { channel, pub: { data: { draft: true, data } } } })
+    for (const subscriber of this.#channel(channel).subscribers) subscriber.deliverTransient(push)
+  }
+
   reset(channel: string): void {
     const { subscribers } = this.#channel(channel)
-    for (const subscriber of [...subscribers]) {
-      subscribers.delete(subscriber)
-      subscriber.reset()
-    }
+    const those = [...subscribers]
+    subscribers.clear()
+    for (const subscriber of those) subscriber.reset()
   }
 
   subscribersOf(channel: string): number {
@@ -150,6 +155,8 @@ export interface World {
   readonly logged: Logged[]
   readonly url: string
   readonly port: number
+  /** Breaks every connection without a word, as a network does. */
+  cut(): void
   stop(): Promise<void>
 }
 
@@ -180,6 +187,11 @@ export async function startWorld(
   const gateway = createGateway({ ...options, ports })
   const server = createServer((_request, response) => response.end('own route'))
   gateway.attach(server)
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -191,6 +203,9 @@ export async function startWorld(
     logged,
     port,
     url: `ws://127.0.0.1:${port}/lockstep/ws`,
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     stop: async () => {
       const closed = gateway.close()
       // Its time-outs would never come on a clock that nobody moves.
@@ -238,7 +253,9 @@ export class RawClient {
 
   /** One WebSocket message. Strings go out as they are. */
   send(...frames: (object | string)[]): void {
-    this.socket.send(frames.map((frame) => (typeof frame === 'string' ? frame : JSON.stringify(frame))).join('\n'))
+    this.socket.send(
+      frames.map((frame) => (typeof frame === 'string' ? frame : JSON.stringify(frame))).join('\n'),
+    )
   }
 
   next(): Promise<Frame> {

@@ -1,0 +1,21 @@
+/** How much one peer may ask for: `perSecond` sustained, twice that in a burst. */
+export class Allowance {
+  readonly #perSecond: number
+  #left: number
+  #countedAt: number
+
+  constructor(perSecond: number, monotonicMs: number) {
+    this.#perSecond = perSecond
+    this.#left = 2 * perSecond
+    this.#countedAt = monotonicMs
+  }
+
+  take(monotonicMs: number): boolean {
+    const earned = ((monotonicMs - this.#countedAt) / 1_000) * this.#perSecond
+    this.#left = Math.min(2 * this.#perSecond, this.#left + earned)
+    this.#countedAt = monotonicMs
+    if (this.#left < 1) return false
+    this.#left -= 1
+    return true
+  }
+}

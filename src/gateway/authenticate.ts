@@ -1,0 +1,174 @@
+import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  jwtVerify,
+  SignJWT,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+} from 'jose'
+import {
+  isUserId,
+  LockstepError,
+  messageOf,
+  systemClock,
+  type Clock,
+  type UserContext,
+} from '../core/index.ts'
+import type { Identity } from './ports.ts'
+
+/** Exactly one of `secret`, `publicKey` and `jwks` says which key tokens are signed with. */
+export interface TokenAuthenticatorOptions {
+  /** Shared secret for HS256, at least 32 bytes. */
+  readonly secret?: string
+  /** Public key in PEM form (SPKI). */
+  readonly publicKey?: string
+  /** A key set, or the address of one; the latter is fetched when needed and kept for a while. */
+  readonly jwks?: JSONWebKeySet | URL
+  readonly issuer?: string
+  readonly audience?: string
+  /** Algorithms to accept. By default HS256 with a secret, and RS256, PS256, ES256 and EdDSA with other keys. */
+  readonly algorithms?: readonly string[]
+  readonly clock?: Clock
+}
+
+const minSecretBytes = 32
+/** Longer tokens are not even decoded. */
+const maxTokenLength = 4_096
+const asymmetric = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const
+
+/** The key set could not be read: nothing is known about the token, and the client should try again. */
+class KeySetUnavailable extends Error {
+  constructor(cause: unknown) {
+    super(`the key set could not be read: ${messageOf(cause)}`, { cause })
+    this.name = 'KeySetUnavailable'
+  }
+}
+
+/**
+ * Verifies JWTs: `sub` is the user's id, `exp` ends the connection, and the optional `sid` and `tenant` become
+ * `sessionId` and `tenant`. The function it returns throws LS_UNAUTHENTICATED, with `details.expired` for a token
+ * that was good once, and LS_USER_ID_INVALID.
+ * @throws LS_CONFIG_INVALID when there is not exactly one key, or it is too weak or of the wrong kind
+ */
+export function createTokenAuthenticator(
+  options: TokenAuthenticatorOptions,
+): (token: string) => Promise<Identity> {
+  const key = keySource(options)
+  const clock = options.clock ?? systemClock
+  const fixed: JWTVerifyOptions = {
+    algorithms: algorithmsOf(options),
+    ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
+    ...(options.audience === undefined ? {} : { audience: options.audience }),
+  }
+  return async (token) => {
+    if (token.length === 0 || token.length > maxTokenLength) throw new LockstepError('LS_UNAUTHENTICATED')
+    try {
+      const { payload } = await jwtVerify(token, key, { ...fixed, currentDate: new Date(clock.now()) })
+      return identityOf(payload)
+    } catch (error) {
+      throw refusalOf(error)
+    }
+  }
+}
+
+/**
+ * A token for demos and tests. Real ones come from whoever signs the user in.
+ * @throws LS_CONFIG_INVALID for a secret that is too short
+ */
+export async function signToken(secret: string, userId: string, ttlSeconds: number): Promise<string> {
+  const now = Math.floor(Date.now() / 1_000)
+  return new SignJWT()
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setSubject(userId)
+    .setIssuedAt(now)
+    .setExpirationTime(now + ttlSeconds)
+    .sign(secretKey(secret))
+}
+
+function keySource(options: TokenAuthenticatorOptions): KeyObject | JWTVerifyGetKey {
+  const { secret, publicKey, jwks } = options
+  const given = [secret, publicKey, jwks].filter((key) => key !== undefined)
+  if (given.length !== 1) throw misconfigured('Give exactly one of secret, publicKey and jwks.')
+  if (secret !== undefined) return secretKey(secret)
+  if (publicKey !== undefined) return pemKey(publicKey)
+  return jwks instanceof URL ? remoteKeys(jwks) : createLocalJWKSet(jwks ?? { keys: [] })
+}
+
+/** @throws LS_CONFIG_INVALID */
+function secretKey(secret: string): KeyObject {
+  const bytes = Buffer.from(secret, 'utf8')
+  if (bytes.length < minSecretBytes) {
+    throw misconfigured(`The token secret must be at least ${minSecretBytes} bytes long.`)
+  }
+  return createSecretKey(bytes)
+}
+
+function pemKey(pem: string): KeyObject {
+  try {
+    return createPublicKey(pem)
+  } catch (error) {
+    throw misconfigured('publicKey is not a public key in PEM form.', error)
+  }
+}
+
+function remoteKeys(url: URL): JWTVerifyGetKey {
+  const keys = createRemoteJWKSet(url)
+  return async (header, token) => {
+    try {
+      return await keys(header, token)
+    } catch (error) {
+      // The set was read and holds no key for this token: that is the token's fault.
+      if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
+        throw error
+      if (error instanceof errors.JOSENotSupported) throw error
+      throw new KeySetUnavailable(error)
+    }
+  }
+}
+
+/** Never both kinds: a public key taken for a shared secret would let anyone sign. */
+function algorithmsOf(options: TokenAuthenticatorOptions): string[] {
+  const symmetric = options.secret !== undefined
+  const algorithms = options.algorithms ?? (symmetric ? ['HS256'] : asymmetric)
+  if (algorithms.length === 0 || algorithms.some((algorithm) => algorithm.startsWith('HS') !== symmetric)) {
+    throw misconfigured(`The algorithms ${algorithms.join(', ')} do not fit the kind of key.`)
+  }
+  return [...algorithms]
+}
+
+function identityOf(payload: JWTPayload): Identity {
+  if (!isUserId(payload.sub)) throw new LockstepError('LS_USER_ID_INVALID')
+  const user: UserContext = Object.freeze({
+    id: payload.sub,
+    ...optionalClaim('sessionId', payload['sid']),
+    ...optionalClaim('tenant', payload['tenant']),
+  })
+  if (payload.exp === undefined) return { user }
+  return { user, expiresAt: payload.exp * 1_000 }
+}
+
+/** A claim that is there but unusable refuses the token: left out, it would widen what the user may do. */
+function optionalClaim(name: 'sessionId' | 'tenant', value: unknown): Readonly<Record<string, string>> {
+  if (value === undefined) return {}
+  if (!isUserId(value)) throw new LockstepError('LS_UNAUTHENTICATED', { details: { claim: name } })
+  return { [name]: value }
+}
+
+function refusalOf(error: unknown): unknown {
+  if (error instanceof LockstepError || error instanceof KeySetUnavailable) return error
+  const expired = error instanceof errors.JWTExpired
+  // All else is the token's doing, a TypeError too: that is how jose refuses an algorithm the key is not made for.
+  return new LockstepError('LS_UNAUTHENTICATED', {
+    message: `The token was refused: ${messageOf(error)}`,
+    details: { expired },
+    cause: error,
+  })
+}
+
+function misconfigured(message: string, cause?: unknown): LockstepError {
+  return new LockstepError('LS_CONFIG_INVALID', { message, cause })
+}

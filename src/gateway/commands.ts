@@ -1,0 +1,124 @@
+import { commandNames, type CommandName, type RecoveryRequest } from '../protocol/index.ts'
+import { asObject, MalformedMessage, own, parseJson } from './json.ts'
+
+/** One thing a client asked for, in a fresh object that holds only what the protocol names. */
+export type ClientCommand =
+  | { readonly kind: 'pong' }
+  | { readonly kind: 'send' }
+  | { readonly kind: 'connect'; readonly id: number; readonly request: ConnectCommand }
+  | { readonly kind: 'subscribe'; readonly id: number; readonly request: SubscribeCommand }
+  | { readonly kind: 'unsubscribe'; readonly id: number; readonly channel: string }
+  | { readonly kind: 'rpc'; readonly id: number; readonly method: string; readonly data: unknown }
+  | { readonly kind: 'refresh'; readonly id: number; readonly token: string }
+  | { readonly kind: 'ping' | 'publish' | 'unavailable' | 'unknown' | 'empty'; readonly id: number }
+
+export interface ConnectCommand {
+  readonly token: string
+  readonly subs: ReadonlyMap<string, RecoveryRequest> | undefined
+}
+
+export interface SubscribeCommand extends RecoveryRequest {
+  readonly channel: string
+  readonly rejectUnrecovered: boolean
+}
+
+/** Bit of a subscribe's `flag`: answer error 112 rather than a subscription that could not be recovered. */
+const rejectUnrecovered = 2
+const maxId = 2 ** 32 - 1
+
+/**
+ * Reads one line of a message.
+ * @throws MalformedMessage
+ */
+export function decodeCommand(line: string): ClientCommand {
+  const object = asObject(parseJson(line), 'command')
+  const keys = Object.keys(object)
+  if (keys.length === 0) return { kind: 'pong' }
+  const name = nameOf(keys)
+  if (name === 'send') return { kind: 'send' }
+  const id = own(object, 'id')
+  if (typeof id !== 'number' || !Number.isInteger(id) || id < 1 || id > maxId) {
+    throw new MalformedMessage('id must be a whole number above zero')
+  }
+  if (name === undefined) return { kind: keys.length === 1 ? 'empty' : 'unknown', id }
+  return decodeBody(name, id, asObject(object[name], name))
+}
+
+function nameOf(keys: readonly string[]): CommandName | undefined {
+  const named = keys.filter((key): key is CommandName => (commandNames as readonly string[]).includes(key))
+  if (named.length > 1) throw new MalformedMessage('more than one command in an object')
+  return named[0]
+}
+
+function decodeBody(
+  name: Exclude<CommandName, 'send'>,
+  id: number,
+  body: Readonly<Record<string, unknown>>,
+): ClientCommand {
+  switch (name) {
+    case 'connect':
+      return { kind: 'connect', id, request: { token: text(body, 'token') ?? '', subs: subsOf(body) } }
+    case 'subscribe':
+      return { kind: 'subscribe', id, request: subscribeOf(body) }
+    case 'unsubscribe':
+      return { kind: 'unsubscribe', id, channel: required(body, 'channel') }
+    case 'rpc':
+      return { kind: 'rpc', id, method: required(body, 'method'), data: own(body, 'data') }
+    case 'refresh':
+      return { kind: 'refresh', id, token: required(body, 'token') }
+    case 'ping':
+    case 'publish':
+      return { kind: name, id }
+    default:
+      return { kind: 'unavailable', id }
+  }
+}
+
+function subsOf(body: Readonly<Record<string, unknown>>): ReadonlyMap<string, RecoveryRequest> | undefined {
+  const subs = own(body, 'subs')
+  if (subs === undefined) return undefined
+  return new Map(
+    Object.entries(asObject(subs, 'subs')).map(([channel, sub]) => [
+      channel,
+      recoveryOf(asObject(sub, 'subscription')),
+    ]),
+  )
+}
+
+function subscribeOf(body: Readonly<Record<string, unknown>>): SubscribeCommand {
+  const flag = whole(body, 'flag') ?? 0
+  return {
+    channel: required(body, 'channel'),
+    // Divided, not masked: `&` would fold a flag beyond 2^32 onto other bits.
+    rejectUnrecovered: Math.floor(flag / rejectUnrecovered) % 2 === 1,
+    ...recoveryOf(body),
+  }
+}
+
+function recoveryOf(body: Readonly<Record<string, unknown>>): RecoveryRequest {
+  const recover = own(body, 'recover')
+  if (recover !== undefined && typeof recover !== 'boolean')
+    throw new MalformedMessage('recover must be a boolean')
+  return { recover: recover ?? false, offset: whole(body, 'offset') ?? 0, epoch: text(body, 'epoch') ?? '' }
+}
+
+function required(body: Readonly<Record<string, unknown>>, key: string): string {
+  const value = text(body, key)
+  if (value === undefined) throw new MalformedMessage(`${key} is missing`)
+  return value
+}
+
+function text(body: Readonly<Record<string, unknown>>, key: string): string | undefined {
+  const value = own(body, key)
+  if (value !== undefined && typeof value !== 'string') throw new MalformedMessage(`${key} must be a string`)
+  return value
+}
+
+function whole(body: Readonly<Record<string, unknown>>, key: string): number | undefined {
+  const value = own(body, key)
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw new MalformedMessage(`${key} must be a whole number`)
+  }
+  return value
+}

@@ -1,0 +1,173 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer, type ServerOptions } from 'ws'
+import { messageOf } from '../core/index.ts'
+import { closeCodes } from '../protocol/index.ts'
+import { Connections } from './connections.ts'
+import { createRoutes, type FetchHandler } from './http-routes.ts'
+import { resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
+import { isOriginAllowed } from './origin.ts'
+import { Flusher } from './outbound.ts'
+import { Session, type SessionContext } from './session.ts'
+import { bindSocket, GatewaySocket } from './socket.ts'
+
+export interface Gateway extends FetchHandler {
+  /** Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. */
+  attach(server: Server): void
+  /** Answers the HTTP routes, such as `GET /lockstep/health`. */
+  fetch(request: Request): Promise<Response>
+  /** Sockets that are open or still closing. */
+  connections(): number
+  /** Closes every connection of a user. The default code is terminal: the client does not come back by itself. */
+  disconnectUser(userId: string, code?: number): void
+  /** Takes a channel from every connection of a user at once. `canSubscribe` decides whether they get it back. */
+  revokeSubscription(userId: string, channel: string): void
+  /** Refuses new connections, closes all others with 3001 spread over `drainMs`, and resolves when all are gone. */
+  close(options?: { readonly drainMs?: number }): Promise<void>
+}
+
+/** Fragments of one message; browsers send one, and a proxy that cuts messages up makes few. */
+const maxFragments = 128
+/** TCP chunks that hold one unfinished frame. */
+const maxBufferedChunks = 2_048
+const drainStepMs = 20
+
+/**
+ * The WebSocket door of a node. It knows sessions, frames and limits; what a token means, who may hear what, and
+ * what an operation does reach it through ports.
+ * @throws LS_CONFIG_INVALID
+ */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new WebSocketGateway(options)
+}
+
+class WebSocketGateway implements Gateway {
+  readonly #context: SessionContext
+  readonly #webSockets: InstanceType<typeof WebSocketServer<typeof GatewaySocket>>
+  readonly #routes: FetchHandler
+  readonly #servers = new Set<Server>()
+  #closing: Promise<void> | undefined
+
+  constructor(options: GatewayOptions) {
+    const settings = resolveOptions(options)
+    this.#context = {
+      ports: options.ports,
+      settings,
+      connections: new Connections<Session>(settings),
+      flusher: new Flusher(),
+    }
+    this.#webSockets = new WebSocketServer(webSocketOptions(settings.limits))
+    this.#routes = createRoutes(options.ports, () => this.#closing !== undefined)
+  }
+
+  attach(server: Server): void {
+    if (this.#servers.has(server)) return
+    this.#servers.add(server)
+    server.on('upgrade', this.#onUpgrade)
+  }
+
+  fetch(request: Request): Promise<Response> {
+    return this.#routes.fetch(request)
+  }
+
+  connections(): number {
+    return this.#context.connections.size
+  }
+
+  disconnectUser(userId: string, code: number = closeCodes.permissionDenied): void {
+    for (const session of this.#context.connections.ofUser(userId)) session.close(code, 'disconnected')
+  }
+
+  revokeSubscription(userId: string, channel: string): void {
+    for (const session of this.#context.connections.ofUser(userId)) session.revoke(channel)
+  }
+
+  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#drain(options.drainMs ?? 0)
+    return this.#closing
+  }
+
+  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const { connections, settings } = this.#context
+    const path = request.url?.split('?', 1)[0]
+    if (path !== settings.path) return this.#passOver(socket)
+    if (this.#closing !== undefined || connections.size >= settings.limits.maxConnections) {
+      return refuse(socket, '503 Service Unavailable')
+    }
+    try {
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, request))
+    } catch (error) {
+      // A second listener took the same path. The socket is theirs as much as ours, so leave it alone.
+      this.#context.ports.logger.error({ error }, `upgrade failed: ${messageOf(error)}`)
+    }
+  }
+
+  #welcome(webSocket: GatewaySocket, request: IncomingMessage): void {
+    const session = new Session(webSocket, this.#context)
+    bindSocket(webSocket, session)
+    this.#context.connections.add(session)
+    // Refused after the handshake: a page that gets HTTP 403 sees a broken connection and retries for ever.
+    if (!isOriginAllowed(request.headers, this.#context.settings.allowedOrigins)) {
+      session.close(closeCodes.originRefused, 'origin not allowed')
+    }
+  }
+
+  /** Only when nobody else listens is an upgrade of another path ours to answer; it would hang otherwise. */
+  #passOver(socket: Duplex): void {
+    for (const server of this.#servers) {
+      if (server.listenerCount('upgrade') > 1) return
+    }
+    refuse(socket, '404 Not Found')
+  }
+
+  async #drain(drainMs: number): Promise<void> {
+    const { connections, settings } = this.#context
+    const sessions = connections.all()
+    const steps = Math.max(1, Math.ceil(drainMs / drainStepMs))
+    const perStep = Math.ceil(sessions.length / steps)
+    for (let from = 0; from < sessions.length; from += perStep) {
+      if (from > 0) await this.#pause(drainStepMs)
+      for (const session of sessions.slice(from, from + perStep))
+        session.close(closeCodes.shutdown, 'shutdown')
+    }
+    // Handshakes that were under way when the list was made.
+    for (const session of connections.all()) session.close(closeCodes.shutdown, 'shutdown')
+    const cancel = settings.clock.after(settings.limits.closeTimeoutMs, () => {
+      for (const session of connections.all()) session.terminate()
+    })
+    await connections.empty()
+    cancel()
+    for (const server of this.#servers) server.off('upgrade', this.#onUpgrade)
+    this.#servers.clear()
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#context.settings.clock.after(delayMs, resolve)
+    })
+  }
+}
+
+function webSocketOptions(limits: GatewayLimits): ServerOptions<typeof GatewaySocket> {
+  // Typings of ws 8.18 do not know `closeTimeout` yet.
+  const options: ServerOptions<typeof GatewaySocket> & { readonly closeTimeout: number } = {
+    noServer: true,
+    // Sessions keep count themselves; ws would add a closure to each.
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: limits.maxMessageBytes,
+    maxFragments,
+    maxBufferedChunks,
+    closeTimeout: limits.closeTimeoutMs,
+    WebSocket: GatewaySocket,
+    handleProtocols: (offered) => (offered.has('centrifuge-json') ? 'centrifuge-json' : false),
+  }
+  return options
+}
+
+function refuse(socket: Duplex, status: string): void {
+  // The peer may be gone already, and nobody else listens on this socket any more.
+  socket.on('error', () => socket.destroy())
+  socket.once('finish', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}

@@ -1,0 +1,109 @@
+import type { UserContext } from '../core/index.ts'
+import { replyCodes, type RecoveryRequest } from '../protocol/index.ts'
+import { Allowance } from './allowance.ts'
+import { Calls } from './calls.ts'
+import type { ClientCommand } from './commands.ts'
+import { Lane } from './lane.ts'
+import type { GatewaySettings } from './options.ts'
+import type { GatewayPorts } from './ports.ts'
+import { errorReply, reply } from './replies.ts'
+import { Subscriptions, type SubscriptionHost } from './subscription.ts'
+
+/** The commands a dispatcher answers; the session answers the rest itself. */
+export type UserCommand = Exclude<ClientCommand, { readonly kind: 'pong' | 'connect' | 'refresh' }>
+
+export interface DispatcherOptions {
+  readonly host: SubscriptionHost
+  readonly ports: GatewayPorts
+  readonly settings: GatewaySettings
+  readonly user: UserContext
+}
+
+/** Answers the commands of one connection whose user is known. */
+export class Dispatcher {
+  user: UserContext
+  readonly #host: SubscriptionHost
+  readonly #ports: GatewayPorts
+  readonly #settings: GatewaySettings
+  readonly #subscriptions: Subscriptions
+  readonly #allowance: Allowance
+  #lane: Lane | undefined
+  #calls: Calls | undefined
+
+  constructor(options: DispatcherOptions) {
+    const { host, ports, settings, user } = options
+    this.user = user
+    this.#host = host
+    this.#ports = ports
+    this.#settings = settings
+    this.#subscriptions = new Subscriptions(host, ports, settings.limits, user.id)
+    this.#allowance = new Allowance(settings.limits.maxCommandsPerSecond, settings.clock.monotonic())
+  }
+
+  /**
+   * Joins the user's own channel. Resolves to the `subs` of the ConnectResult as JSON text, and what to call once
+   * that is on its way.
+   * @throws what the event source throws
+   */
+  async joinOwn(
+    subs: ReadonlyMap<string, RecoveryRequest> | undefined,
+  ): Promise<{ readonly subs: string; readonly start: () => void }> {
+    const channel = this.#subscriptions.ownChannel
+    const { result, start } = await this.#subscriptions.joinOwn(subs?.get(channel))
+    return { subs: `{${JSON.stringify(channel)}:${result}}`, start }
+  }
+
+  /** Counts one command; false when it was answered with error 111 instead, or passed over. */
+  admit(command: Exclude<ClientCommand, { readonly kind: 'pong' }>): boolean {
+    if (this.#allowance.take(this.#settings.clock.monotonic())) return true
+    if (command.kind !== 'send') this.#host.push(errorReply(command.id, replyCodes.tooManyRequests))
+    return false
+  }
+
+  dispatch(command: UserCommand): void {
+    switch (command.kind) {
+      case 'subscribe':
+        return this.#enqueue(command.id, false, () =>
+          this.#subscriptions.subscribe(this.user, command.id, command.request),
+        )
+      case 'unsubscribe':
+        return this.#enqueue(command.id, true, () => this.#unsubscribe(command.id, command.channel))
+      case 'rpc':
+        this.#calls ??= new Calls(this.#host, this.#ports, this.#settings.limits)
+        return this.#calls.call({ ...command, user: this.user })
+      case 'ping':
+        return this.#host.push(reply(command.id, 'ping'))
+      case 'publish':
+        return this.#host.push(errorReply(command.id, replyCodes.permissionDenied))
+      case 'unavailable':
+        return this.#host.push(errorReply(command.id, replyCodes.notAvailable))
+      case 'unknown':
+        return this.#host.push(errorReply(command.id, replyCodes.methodNotFound))
+      case 'empty':
+        return this.#host.push(errorReply(command.id, replyCodes.badRequest))
+      case 'send':
+    }
+  }
+
+  revoke(channel: string): void {
+    this.#subscriptions.revoke(channel)
+  }
+
+  /** The connection is gone: nothing is delivered from here on. */
+  end(): void {
+    this.#subscriptions.endAll()
+    this.#calls?.abort()
+  }
+
+  #enqueue(id: number, exclusive: boolean, run: () => Promise<() => void>): void {
+    this.#lane ??= new Lane()
+    if (this.#lane.length >= this.#settings.limits.maxPendingCommands) {
+      return this.#host.push(errorReply(id, replyCodes.tooManyRequests))
+    }
+    this.#lane.add({ exclusive, run })
+  }
+
+  async #unsubscribe(id: number, channel: string): Promise<() => void> {
+    return () => this.#subscriptions.unsubscribe(id, channel)
+  }
+}

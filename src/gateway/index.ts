@@ -1,0 +1,10 @@
+/**
+ * Room `gateway`: WebSocket sessions and HTTP routes. It knows the Centrifuge client protocol, frames, limits and
+ * back-pressure; it refuses to know what a token means, who may hear what, or what an operation does: that reaches
+ * it through `GatewayPorts`.
+ */
+export { createTokenAuthenticator, signToken, type TokenAuthenticatorOptions } from './authenticate.ts'
+export { createGateway, type Gateway } from './create-gateway.ts'
+export { toNodeHandler, type FetchHandler, type NodeHandler } from './http-routes.ts'
+export { defaultLimits, type GatewayLimits, type GatewayOptions } from './options.ts'
+export type { GatewayPorts, Identity, RpcHandler, RpcRequest } from './ports.ts'

@@ -1,0 +1,58 @@
+/** Work whose replies go out in the order in which the commands came. */
+export interface LaneTask {
+  /** Waits for all before it, and all behind it wait for it. */
+  readonly exclusive: boolean
+  /** Must not reject. Resolves to what is done when its turn to reply has come. */
+  run(): Promise<() => void>
+}
+
+interface Entry {
+  readonly task: LaneTask
+  finish: (() => void) | undefined
+}
+
+/** How much of one connection's lane runs at a time. */
+const width = 16
+
+/**
+ * Runs the subscribes of one connection side by side, and answers them in order. An `exclusive` task, such as an
+ * unsubscribe, sees everything before it done.
+ */
+export class Lane {
+  readonly #entries: Entry[] = []
+  #started = 0
+
+  get length(): number {
+    return this.#entries.length
+  }
+
+  add(task: LaneTask): void {
+    this.#entries.push({ task, finish: undefined })
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#started < Math.min(this.#entries.length, width)) {
+      const entry = this.#entries[this.#started]
+      const behind = this.#started > 0
+      if (entry === undefined || (behind && (entry.task.exclusive || this.#entries[0]?.task.exclusive)))
+        return
+      this.#started += 1
+      void this.#run(entry)
+    }
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    entry.finish = await entry.task.run()
+    this.#settle()
+  }
+
+  #settle(): void {
+    for (let head = this.#entries[0]; head?.finish !== undefined; head = this.#entries[0]) {
+      this.#entries.shift()
+      this.#started -= 1
+      head.finish()
+    }
+    this.#pump()
+  }
+}

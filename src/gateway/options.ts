@@ -1,0 +1,104 @@
+import { LockstepError, systemClock, type Clock } from '../core/index.ts'
+import { limits as wire } from '../protocol/index.ts'
+import { parseOrigins } from './origin.ts'
+import type { GatewayPorts } from './ports.ts'
+
+/** Bounds of one gateway. Every one of them ends in a documented reply or close code. */
+export interface GatewayLimits {
+  /** Largest WebSocket message, in bytes. Beyond it `ws` closes with 1009. */
+  readonly maxMessageBytes: number
+  /** Largest `connect` command, in bytes. Beyond it 4500. */
+  readonly maxConnectBytes: number
+  /** Commands in one WebSocket message. Beyond it 3501. */
+  readonly maxCommandsPerMessage: number
+  /** Subscriptions of one connection, the user's own channel included. Beyond it error 106. */
+  readonly maxChannelsPerConnection: number
+  /** RPCs of one connection that are not answered yet. Beyond it error 111. */
+  readonly maxOutstandingCalls: number
+  /** Subscribes and unsubscribes of one connection that are not answered yet. Beyond it error 111. */
+  readonly maxPendingCommands: number
+  /** Sustained commands a second of one connection; twice as many in a burst. Beyond it error 111. */
+  readonly maxCommandsPerSecond: number
+  /** Bytes that may wait for one connection that does not read. Beyond it 3008. */
+  readonly maxQueuedBytes: number
+  /** Open connections of this gateway. Beyond it the upgrade is answered with HTTP 503. */
+  readonly maxConnections: number
+  /** Open connections of one user. Beyond it 3504. */
+  readonly maxConnectionsPerUser: number
+  /** Time to send a valid `connect`. Beyond it 3502. */
+  readonly connectTimeoutMs: number
+  /** Time after the token's expiry in which a refresh is still taken. Beyond it 3005. */
+  readonly expiryGraceMs: number
+  /** Time a peer has to answer a close before its socket is destroyed. */
+  readonly closeTimeoutMs: number
+}
+
+export interface GatewayOptions {
+  readonly ports: GatewayPorts
+  readonly limits?: Partial<GatewayLimits>
+  /**
+   * Exact origins of the pages that may connect, such as `https://app.example`. Without it a page may connect
+   * to the host it came from. Clients that send no `Origin` are not browsers and may always connect.
+   */
+  readonly allowedOrigins?: readonly string[]
+  /** Path of the WebSocket. */
+  readonly path?: string
+  readonly pingIntervalMs?: number
+  readonly pongTimeoutMs?: number
+  /** Sent to clients as the server's version. */
+  readonly version?: string
+  readonly clock?: Clock
+}
+
+/** Options with every default filled in. */
+export interface GatewaySettings {
+  readonly limits: GatewayLimits
+  readonly allowedOrigins: ReadonlySet<string> | undefined
+  readonly path: string
+  readonly pingIntervalMs: number
+  readonly pongTimeoutMs: number
+  readonly version: string
+  readonly clock: Clock
+}
+
+export const defaultLimits: GatewayLimits = {
+  maxMessageBytes: wire.maxMessageBytes,
+  maxConnectBytes: wire.maxUnauthenticatedBytes,
+  maxCommandsPerMessage: wire.maxCommandsPerMessage,
+  maxChannelsPerConnection: wire.maxChannelsPerConnection,
+  maxOutstandingCalls: wire.maxOutstandingCalls,
+  maxPendingCommands: 256,
+  maxCommandsPerSecond: 1_000,
+  maxQueuedBytes: 1024 * 1024,
+  maxConnections: 20_000,
+  maxConnectionsPerUser: 100,
+  connectTimeoutMs: 5_000,
+  expiryGraceMs: 5_000,
+  closeTimeoutMs: 5_000,
+}
+
+/** @throws LS_CONFIG_INVALID for a bound, path or origin that cannot work */
+export function resolveOptions(options: GatewayOptions): GatewaySettings {
+  const settings: GatewaySettings = {
+    limits: { ...defaultLimits, ...options.limits },
+    allowedOrigins: options.allowedOrigins === undefined ? undefined : parseOrigins(options.allowedOrigins),
+    path: options.path ?? '/lockstep/ws',
+    pingIntervalMs: options.pingIntervalMs ?? 25_000,
+    pongTimeoutMs: options.pongTimeoutMs ?? 8_000,
+    version: options.version ?? 'lockstep',
+    clock: options.clock ?? systemClock,
+  }
+  const { pingIntervalMs, pongTimeoutMs } = settings
+  for (const [name, value] of Object.entries({ ...settings.limits, pingIntervalMs, pongTimeoutMs })) {
+    if (!Number.isFinite(value) || value <= 0) {
+      throw new LockstepError('LS_CONFIG_INVALID', { message: `${name} must be a number above zero.` })
+    }
+  }
+  if (pongTimeoutMs >= pingIntervalMs) {
+    throw new LockstepError('LS_CONFIG_INVALID', { message: 'pongTimeoutMs must be below pingIntervalMs.' })
+  }
+  if (!settings.path.startsWith('/') || settings.path.includes('?')) {
+    throw new LockstepError('LS_CONFIG_INVALID', { message: 'path must start with "/" and hold no query.' })
+  }
+  return settings
+}

@@ -1,0 +1,91 @@
+import type { GatewaySocket } from './socket.ts'
+
+/** A WebSocket message is not grown beyond this; what follows goes into the next one. */
+const messageLength = 64 * 1024
+
+/** Who is told that a peer does not read what it is sent. */
+export interface OutboundOwner {
+  overflow(): void
+}
+
+/**
+ * What waits to be sent to one peer. Frames of one turn of the loop travel as one WebSocket message, joined by
+ * newlines; the queue of a peer that does not read is bounded, so that it costs memory to nobody but itself.
+ */
+export class Outbound {
+  readonly #socket: GatewaySocket
+  readonly #owner: OutboundOwner
+  readonly #flusher: Flusher
+  readonly #maxQueued: number
+  #pending = ''
+  #closed = false
+
+  constructor(socket: GatewaySocket, owner: OutboundOwner, flusher: Flusher, maxQueued: number) {
+    this.#socket = socket
+    this.#owner = owner
+    this.#flusher = flusher
+    this.#maxQueued = maxQueued
+  }
+
+  push(frame: string): void {
+    if (this.#closed) return
+    if (this.#waiting() + frame.length > this.#maxQueued) {
+      this.#owner.overflow()
+      return
+    }
+    if (this.#pending === '') {
+      this.#pending = frame
+      this.#flusher.schedule(this)
+    } else {
+      this.#pending = `${this.#pending}\n${frame}`
+      // Hand over early: the kernel takes it now, and only what it cannot take counts as waiting.
+      if (this.#pending.length >= messageLength) this.flush()
+    }
+  }
+
+  /** Dropped when the peer is behind already: what counts must not be pushed out by what does not. */
+  pushTransient(frame: string): void {
+    if (this.#waiting() + frame.length <= this.#maxQueued / 4) this.push(frame)
+  }
+
+  /** Does nothing when a flush came before. */
+  flush(): void {
+    if (this.#closed || this.#pending === '') return
+    const message = this.#pending
+    this.#pending = ''
+    this.#socket.send(message)
+  }
+
+  /** Sends what waits, unless it shall be dropped, and takes nothing any more. */
+  close(drop: boolean): void {
+    if (!drop) this.flush()
+    this.#pending = ''
+    this.#closed = true
+  }
+
+  #waiting(): number {
+    return this.#socket.bufferedAmount + this.#pending.length
+  }
+}
+
+/** One per gateway: sends at the end of the current turn what its peers were given in it. */
+export class Flusher {
+  #dirty: Outbound[] = []
+
+  schedule(outbound: Outbound): void {
+    this.#dirty.push(outbound)
+    // The microtask lets a caller outside any promise finish its promises first; nextTick then comes after all
+    // microtasks of this turn, so replies that resolve one after another still share a message.
+    if (this.#dirty.length === 1) queueMicrotask(this.#afterMicrotasks)
+  }
+
+  readonly #afterMicrotasks = (): void => {
+    process.nextTick(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    const dirty = this.#dirty
+    this.#dirty = []
+    for (const outbound of dirty) outbound.flush()
+  }
+}

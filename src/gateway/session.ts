@@ -1,0 +1,302 @@
+import { randomUUID } from 'node:crypto'
+import { isLockstepError, LockstepError, messageOf } from '../core/index.ts'
+import { closeCodes, replyCodes } from '../protocol/index.ts'
+import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
+import type { Connections } from './connections.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { MalformedMessage } from './json.ts'
+import type { GatewaySettings } from './options.ts'
+import { Outbound, type Flusher, type OutboundOwner } from './outbound.ts'
+import type { GatewayPorts, Identity } from './ports.ts'
+import { errorReply, failureReply, pingFrame, reply } from './replies.ts'
+import { closeSocket, type GatewaySocket, type SocketOwner } from './socket.ts'
+import type { SubscriptionHost } from './subscription.ts'
+
+/** What all sessions of a gateway share. */
+export interface SessionContext {
+  readonly ports: GatewayPorts
+  readonly settings: GatewaySettings
+  readonly connections: Connections<Session>
+  readonly flusher: Flusher
+}
+
+/**
+ * `refused`: the connect was answered with an error. The client closes the connection; what it had sent along is
+ * passed over, since a close code of ours would overtake the error in the SDK.
+ */
+type State = 'new' | 'connecting' | 'refused' | 'open' | 'closed'
+
+/** The protocol's `ttl` is a 32 bit number. */
+const maxTtlSeconds = 2 ** 31 - 1
+
+/** One connection, from upgrade to close. */
+export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
+  readonly id = randomUUID()
+  readonly #context: SessionContext
+  readonly #socket: GatewaySocket
+  readonly #outbound: Outbound
+  #state: State = 'new'
+  #dispatcher: Dispatcher | undefined
+  #expiresAt = Infinity
+  #refreshing = false
+  /** Sent along with connect, to be read once that has succeeded. */
+  #held = ''
+  /** What must have happened by `#deadline`, on the monotonic clock. */
+  #awaits: 'connect' | 'ping' | 'pong' = 'connect'
+  #deadline: number
+
+  constructor(socket: GatewaySocket, context: SessionContext) {
+    const { limits, clock } = context.settings
+    this.#socket = socket
+    this.#context = context
+    this.#outbound = new Outbound(socket, this, context.flusher, limits.maxQueuedBytes)
+    this.#deadline = clock.monotonic() + limits.connectTimeoutMs
+  }
+
+  receive(data: Buffer, isBinary: boolean): void {
+    if (isBinary) this.close(closeCodes.badRequest, 'send text frames')
+    else this.#guarded(data.toString('utf8'))
+  }
+
+  broke(): void {
+    this.#end(true)
+  }
+
+  gone(): void {
+    this.#end(true)
+    this.#context.connections.remove(this)
+  }
+
+  overflow(): void {
+    this.#end(true)
+    closeSocket(this.#socket, closeCodes.slow, 'slow consumer')
+  }
+
+  push(frame: string): void {
+    this.#outbound.push(frame)
+  }
+
+  pushTransient(frame: string): void {
+    this.#outbound.pushTransient(frame)
+  }
+
+  /** What was already answered is sent first. */
+  close(code: number, reason: string): void {
+    if (this.#isClosed()) return
+    this.#end(false)
+    closeSocket(this.#socket, code, reason)
+  }
+
+  /** Ends the socket without a word. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  revoke(channel: string): void {
+    this.#dispatcher?.revoke(channel)
+  }
+
+  tick(monotonicMs: number, wallMs: number): void {
+    const { limits, pongTimeoutMs } = this.#context.settings
+    if (this.#isClosed()) return
+    if (wallMs >= this.#expiresAt + limits.expiryGraceMs)
+      return this.close(closeCodes.expired, 'token expired')
+    if (monotonicMs < this.#deadline) return
+    switch (this.#awaits) {
+      case 'connect':
+        return this.close(closeCodes.stale, 'no valid connect in time')
+      case 'pong':
+        return this.close(closeCodes.noPong, 'no pong')
+      case 'ping':
+        this.#awaits = 'pong'
+        this.#deadline = monotonicMs + pongTimeoutMs
+        this.push(pingFrame)
+    }
+  }
+
+  #guarded(message: string): void {
+    try {
+      this.#read(message)
+    } catch (error) {
+      if (error instanceof MalformedMessage) return this.close(closeCodes.badRequest, error.message)
+      this.#context.ports.logger.error({ error, client: this.id }, `session failed: ${messageOf(error)}`)
+      this.close(closeCodes.serverError, 'internal error')
+    }
+  }
+
+  #read(message: string): void {
+    switch (this.#state) {
+      case 'closed':
+      case 'refused':
+        return
+      case 'new':
+        return this.#readFirst(message)
+      case 'connecting':
+        return this.#hold(message)
+      case 'open':
+        return this.#readCommands(message)
+    }
+  }
+
+  /** Parses nothing but a small first line for a peer that has not said who it is. */
+  #readFirst(message: string): void {
+    const end = message.indexOf('\n')
+    const line = end === -1 ? message : message.slice(0, end)
+    if (Buffer.byteLength(line) > this.#context.settings.limits.maxConnectBytes) {
+      return this.close(closeCodes.messageTooLarge, 'connect is too large')
+    }
+    const command = decodeCommand(line)
+    if (command.kind !== 'connect') throw new MalformedMessage('connect must come first')
+    if (end !== -1) this.#hold(message.slice(end + 1))
+    this.#state = 'connecting'
+    void this.#connect(command.id, command.request)
+  }
+
+  #hold(message: string): void {
+    this.#held = this.#held === '' ? message : `${this.#held}\n${message}`
+    if (this.#held.length > this.#context.settings.limits.maxMessageBytes) {
+      this.close(closeCodes.messageTooLarge, 'too much before the reply to connect')
+    }
+  }
+
+  #readCommands(message: string): void {
+    this.#heard()
+    const { maxCommandsPerMessage } = this.#context.settings.limits
+    const lines = message.split('\n', maxCommandsPerMessage + 1)
+    if (lines.length > maxCommandsPerMessage) throw new MalformedMessage('too many commands in one message')
+    for (const line of lines) {
+      if (this.#isClosed()) return
+      // A newline may end a command as well as part two.
+      if (line !== '' || lines.length === 1) this.#dispatch(decodeCommand(line))
+    }
+  }
+
+  #dispatch(command: ClientCommand): void {
+    const dispatcher = this.#dispatcher
+    if (command.kind === 'pong' || dispatcher?.admit(command) !== true) return
+    if (command.kind === 'connect') throw new MalformedMessage('already connected')
+    if (command.kind === 'refresh') void this.#refresh(dispatcher, command.id, command.token)
+    else dispatcher.dispatch(command)
+  }
+
+  async #connect(id: number, request: ConnectCommand): Promise<void> {
+    const { ports, settings, connections } = this.#context
+    try {
+      const identity = await this.#authenticate(request.token)
+      if (this.#isClosed()) return
+      const dispatcher = new Dispatcher({ host: this, ports, settings, user: identity.user })
+      this.#dispatcher = dispatcher
+      if (!connections.admit(this, identity.user.id)) {
+        return this.close(closeCodes.connectionLimit, 'too many connections of this user')
+      }
+      const own = await dispatcher.joinOwn(request.subs)
+      if (!this.#isClosed()) this.#open(id, identity, own)
+    } catch (error) {
+      this.#refuse(id, error)
+    }
+  }
+
+  #open(id: number, identity: Identity, own: { readonly subs: string; readonly start: () => void }): void {
+    const { pingIntervalMs, clock } = this.#context.settings
+    this.#state = 'open'
+    this.#awaits = 'ping'
+    // The first ping comes early by chance, so that connections made at once do not ping at once for ever.
+    this.#deadline = clock.monotonic() + pingIntervalMs * (0.5 + Math.random() / 2)
+    const ping = Math.max(1, Math.round(pingIntervalMs / 1_000))
+    const rest = `"ping":${ping},"pong":true,"subs":${own.subs}`
+    this.push(reply(id, 'connect', `{${this.#adopt(identity)},${rest}}`))
+    own.start()
+    const held = this.#held
+    this.#held = ''
+    if (held !== '') this.#guarded(held)
+  }
+
+  async #refresh(dispatcher: Dispatcher, id: number, token: string): Promise<void> {
+    if (this.#refreshing) return this.push(errorReply(id, replyCodes.tooManyRequests))
+    this.#refreshing = true
+    try {
+      const identity = await this.#authenticate(token)
+      const { user } = dispatcher
+      if (identity.user.id !== user.id || identity.user.tenant !== user.tenant) {
+        return this.push(errorReply(id, replyCodes.permissionDenied))
+      }
+      dispatcher.user = identity.user
+      this.push(reply(id, 'refresh', `{${this.#adopt(identity)}}`))
+    } catch (error) {
+      this.#deny(id, error)
+    } finally {
+      this.#refreshing = false
+    }
+  }
+
+  /** @throws what the port throws; LS_UNAUTHENTICATED for an identity that has expired */
+  async #authenticate(token: string): Promise<Identity> {
+    const identity = await this.#context.ports.authenticate(token)
+    if (identity.expiresAt !== undefined && identity.expiresAt <= this.#context.settings.clock.now()) {
+      throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
+    }
+    return identity
+  }
+
+  /** Takes over how long the identity is good for, and tells it as fields of a result. */
+  #adopt(identity: Identity): string {
+    const { version, clock } = this.#context.settings
+    const common = `"client":"${this.id}","version":${JSON.stringify(version)}`
+    this.#expiresAt = identity.expiresAt ?? Infinity
+    if (identity.expiresAt === undefined) return common
+    const seconds = Math.floor((identity.expiresAt - clock.now()) / 1_000)
+    const ttl = Math.min(maxTtlSeconds, Math.max(1, seconds))
+    return `${common},"expires":true,"ttl":${ttl}`
+  }
+
+  #refuse(id: number, error: unknown): void {
+    if (this.#isClosed()) return
+    this.#leaveUser()
+    this.#state = 'refused'
+    this.#held = ''
+    this.#deny(id, error)
+  }
+
+  /** 109 makes the client fetch a new token; any other token that is not good ends the connection for good. */
+  #deny(id: number, error: unknown): void {
+    const unauthenticated = isLockstepError(error, 'LS_UNAUTHENTICATED')
+    if (unauthenticated && error.details['expired'] === true) {
+      return this.push(errorReply(id, replyCodes.tokenExpired))
+    }
+    if (unauthenticated || isLockstepError(error, 'LS_USER_ID_INVALID')) {
+      return this.close(closeCodes.invalidToken, 'invalid token')
+    }
+    const requestId = `${this.id}/${id}`
+    this.#context.ports.logger.error({ error, requestId }, `connect failed: ${messageOf(error)}`)
+    this.push(failureReply(id, error, requestId))
+  }
+
+  /** Whatever a peer sends shows that it is there; a pong may wait behind it. */
+  #heard(): void {
+    if (this.#awaits !== 'pong') return
+    const { pingIntervalMs, pongTimeoutMs } = this.#context.settings
+    this.#awaits = 'ping'
+    this.#deadline += pingIntervalMs - pongTimeoutMs
+  }
+
+  // A method, so that the compiler does not carry a state it knew across an await or a callback.
+  #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  #leaveUser(): void {
+    const dispatcher = this.#dispatcher
+    if (dispatcher === undefined) return
+    this.#dispatcher = undefined
+    dispatcher.end()
+    this.#context.connections.release(this, dispatcher.user.id)
+  }
+
+  #end(drop: boolean): void {
+    if (this.#isClosed()) return
+    this.#state = 'closed'
+    this.#held = ''
+    this.#outbound.close(drop)
+    this.#leaveUser()
+  }
+}

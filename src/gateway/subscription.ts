@@ -1,0 +1,209 @@
+import { messageOf, userChannel, isChannelName, isLockstepError, type UserContext } from '../core/index.ts'
+import type { EncodedEvent, Joined, Subscriber } from '../events/subscription.ts'
+import {
+  closeCodes,
+  replyCodes,
+  unsubscribeCodes,
+  type RecoveryRequest,
+  type ReplyCode,
+} from '../protocol/index.ts'
+import type { SubscribeCommand } from './commands.ts'
+import type { GatewayLimits } from './options.ts'
+import type { GatewayPorts } from './ports.ts'
+import {
+  errorReply,
+  failureReply,
+  recoveryLength,
+  reply,
+  subscribeResult,
+  unsubscribePush,
+  type Recovered,
+} from './replies.ts'
+
+/** The connection that subscriptions belong to. */
+export interface SubscriptionHost {
+  readonly id: string
+  push(frame: string): void
+  /** As `push`, for what may be dropped when the peer is behind. */
+  pushTransient(frame: string): void
+  close(code: number, reason: string): void
+}
+
+const userPrefix = userChannel('')
+
+/** One channel of one connection. It exists from the moment it is asked for, so that it can be ended meanwhile. */
+class Subscription implements Subscriber {
+  readonly channel: string
+  readonly #set: Subscriptions
+  joined: Joined | undefined
+  state: 'joining' | 'live' | 'ended' = 'joining'
+  /** Continuity was lost before the reply went out. */
+  wasReset = false
+
+  constructor(channel: string, set: Subscriptions) {
+    this.channel = channel
+    this.#set = set
+  }
+
+  deliver(events: readonly EncodedEvent[]): void {
+    for (const event of events) {
+      if (this.state !== 'live') return
+      this.#set.host.push(event.push)
+    }
+  }
+
+  deliverTransient(push: string): void {
+    if (this.state === 'live') this.#set.host.pushTransient(push)
+  }
+
+  reset(): void {
+    if (this.state === 'live') this.#set.lost(this)
+    else this.wasReset = true
+  }
+
+  end(): void {
+    this.state = 'ended'
+    this.joined?.leave()
+  }
+}
+
+/** Every channel of one connection, the user's own included. */
+export class Subscriptions {
+  readonly host: SubscriptionHost
+  readonly #ports: GatewayPorts
+  readonly #limits: GatewayLimits
+  readonly #ownChannel: string
+  readonly #channels = new Map<string, Subscription>()
+
+  constructor(host: SubscriptionHost, ports: GatewayPorts, limits: GatewayLimits, userId: string) {
+    this.host = host
+    this.#ports = ports
+    this.#limits = limits
+    this.#ownChannel = userChannel(userId)
+  }
+
+  /**
+   * Joins the user's own channel, which needs no permission. Resolves to the text of its SubscribeResult and
+   * what to call once that is on its way.
+   * @throws what the event source throws
+   */
+  async joinOwn(asked: RecoveryRequest = {}): Promise<{ result: string; start: () => void }> {
+    const subscription = this.#add(this.#ownChannel)
+    const joined = await this.#join(subscription, asked)
+    return { result: subscribeResult(joined, asked), start: () => this.#start(subscription) }
+  }
+
+  get ownChannel(): string {
+    return this.#ownChannel
+  }
+
+  /** Resolves to what answers the command when its turn has come. Never rejects. */
+  async subscribe(user: UserContext, id: number, command: SubscribeCommand): Promise<() => void> {
+    const refusal = this.#refusalOf(command.channel)
+    if (refusal !== undefined) return () => this.host.push(errorReply(id, refusal))
+    const subscription = this.#add(command.channel)
+    try {
+      await this.#ports.authorizeSubscription(user, command.channel)
+      const joined = subscription.state === 'ended' ? undefined : await this.#join(subscription, command)
+      return () => this.#answer(subscription, joined, id, command)
+    } catch (error) {
+      this.#remove(subscription)
+      const requestId = `${this.host.id}/${id}`
+      this.#report(error, requestId, command.channel)
+      return () => this.host.push(failureReply(id, error, requestId))
+    }
+  }
+
+  unsubscribe(id: number, channel: string): void {
+    if (channel === this.#ownChannel) return this.host.push(errorReply(id, replyCodes.permissionDenied))
+    const subscription = this.#channels.get(channel)
+    if (subscription !== undefined) this.#remove(subscription)
+    this.host.push(reply(id, 'unsubscribe'))
+  }
+
+  /** Takes a channel away from the client, for good. */
+  revoke(channel: string): void {
+    const subscription = this.#channels.get(channel)
+    if (subscription === undefined || channel === this.#ownChannel) return
+    const wasLive = subscription.state === 'live'
+    this.#remove(subscription)
+    if (wasLive) this.host.push(unsubscribePush(channel, unsubscribeCodes.server, 'permission revoked'))
+  }
+
+  endAll(): void {
+    for (const subscription of this.#channels.values()) subscription.end()
+    this.#channels.clear()
+  }
+
+  /** Continuity of a live subscription is lost: its client has to come back for what it missed. */
+  lost(subscription: Subscription): void {
+    if (subscription.channel === this.#ownChannel) {
+      // The protocol cannot resubscribe a channel that the server subscribed; a reconnect does.
+      this.host.close(closeCodes.insufficientState, 'insufficient state')
+      return
+    }
+    this.#remove(subscription)
+    this.host.push(
+      unsubscribePush(subscription.channel, unsubscribeCodes.insufficientState, 'insufficient state'),
+    )
+  }
+
+  #refusalOf(channel: string): ReplyCode | undefined {
+    if (!isChannelName(channel)) return replyCodes.badRequest
+    if (this.#channels.has(channel)) return replyCodes.alreadySubscribed
+    if (channel.startsWith(userPrefix)) return replyCodes.permissionDenied
+    return this.#channels.size >= this.#limits.maxChannelsPerConnection ? replyCodes.limitExceeded : undefined
+  }
+
+  async #join(subscription: Subscription, asked: RecoveryRequest): Promise<Recovered> {
+    const recoverFrom = { offset: asked.offset ?? 0, epoch: asked.epoch ?? '' }
+    const request = asked.recover === true ? { recoverFrom } : {}
+    const joined = await this.#ports.events.join(subscription.channel, request, subscription)
+    subscription.joined = joined
+    if (subscription.state === 'ended') joined.leave()
+    // More than the connection may queue would only end it, and again after every reconnect: reload instead.
+    const tooMuch = recoveryLength(joined) > this.#limits.maxQueuedBytes / 2
+    return tooMuch ? { kind: 'unrecoverable', position: joined.position, missed: [] } : joined
+  }
+
+  #answer(
+    subscription: Subscription,
+    joined: Recovered | undefined,
+    id: number,
+    asked: SubscribeCommand,
+  ): void {
+    if (joined === undefined || subscription.state === 'ended') {
+      return this.host.push(errorReply(id, replyCodes.permissionDenied))
+    }
+    if (joined.kind === 'unrecoverable' && asked.recover === true && asked.rejectUnrecovered) {
+      this.#remove(subscription)
+      return this.host.push(errorReply(id, replyCodes.unrecoverablePosition))
+    }
+    this.host.push(reply(id, 'subscribe', subscribeResult(joined, asked)))
+    this.#start(subscription)
+  }
+
+  #start(subscription: Subscription): void {
+    // The reply itself may have been too much for the peer, which ends everything.
+    if (subscription.state === 'ended') return
+    subscription.state = 'live'
+    if (subscription.wasReset) this.lost(subscription)
+    else subscription.joined?.start()
+  }
+
+  #add(channel: string): Subscription {
+    const subscription = new Subscription(channel, this)
+    this.#channels.set(channel, subscription)
+    return subscription
+  }
+
+  #remove(subscription: Subscription): void {
+    subscription.end()
+    if (this.#channels.get(subscription.channel) === subscription) this.#channels.delete(subscription.channel)
+  }
+
+  #report(error: unknown, requestId: string, channel: string): void {
+    if (isLockstepError(error) && !error.retryable) return
+    this.#ports.logger.error({ error, requestId, channel }, `subscribe failed: ${messageOf(error)}`)
+  }
+}

@@ -1,0 +1,209 @@
+import { once } from 'node:events'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { WebSocket } from 'ws'
+import { ManualClock, RawClient, startWorld, token, type World } from './gateway-harness.ts'
+
+let worlds: World[] = []
+// The first ping comes early by chance; here it comes at 25 s.
+beforeEach(() => {
+  vi.spyOn(Math, 'random').mockReturnValue(1)
+})
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await Promise.all(worlds.splice(0).map((started) => started.stop()))
+})
+
+async function world(...options: Parameters<typeof startWorld>): Promise<World> {
+  const started = await startWorld(...options)
+  worlds.push(started)
+  return started
+}
+
+async function clocked(
+  options: Parameters<typeof startWorld>[0] = {},
+): Promise<{ clock: ManualClock; at: World }> {
+  const clock = new ManualClock()
+  return { clock, at: await world({ ...options, clock }) }
+}
+
+test('pings after 25 s, and again 25 s after the pong', async () => {
+  const { clock, at } = await clocked()
+  const client = await RawClient.connect(at, 'ann')
+  clock.advance(25_500)
+  expect(await client.next()).toEqual({})
+  client.send('{}', { id: 2, ping: {} })
+  expect(await client.next()).toMatchObject({ id: 2 })
+  clock.advance(23_500)
+  expect(await client.ask({ id: 3, ping: {} })).toMatchObject({ id: 3 })
+  clock.advance(2_000)
+  expect(await client.next()).toEqual({})
+})
+
+test('connections made at once do not ping at once', async () => {
+  const { clock, at } = await clocked()
+  await RawClient.connect(at, 'late')
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  const early = await RawClient.connect(at, 'early')
+  clock.advance(13_000)
+  expect(await early.next()).toEqual({})
+})
+
+test('a peer that is silent after a ping is closed with 3012, one that answers is not', async () => {
+  const { clock, at } = await clocked()
+  const silent = await RawClient.connect(at, 'ann')
+  const lively = await RawClient.connect(at, 'bob')
+  clock.advance(25_500)
+  expect(await Promise.all([silent.next(), lively.next()])).toEqual([{}, {}])
+  lively.send('{}')
+  await lively.settled()
+  clock.advance(9_000)
+  expect(await silent.closed).toEqual({ code: 3012, reason: 'no pong' })
+  await lively.settled()
+})
+
+test('five seconds to connect, then 3502', async () => {
+  const { clock, at } = await clocked()
+  const mute = await RawClient.open(at.url)
+  const refused = await RawClient.open(at.url)
+  await refused.ask({ id: 1, connect: { token: await token('ann', -1) } })
+  clock.advance(4_000)
+  expect(at.gateway.connections()).toBe(2)
+  clock.advance(2_000)
+  expect(await mute.closed).toEqual({ code: 3502, reason: 'no valid connect in time' })
+  expect((await refused.closed).code).toBe(3502)
+})
+
+test('a token that runs out closes with 3005 after the grace, unless it was refreshed', async () => {
+  const { clock, at } = await clocked()
+  const lapses = await RawClient.open(at.url)
+  const renews = await RawClient.open(at.url)
+  for (const client of [lapses, renews]) {
+    const frame = await client.ask({ id: 1, connect: { token: await token('ann', 10) } })
+    expect(frame).toMatchObject({ connect: { expires: true } })
+  }
+  clock.advance(12_000)
+  const answer = await renews.ask({ id: 2, refresh: { token: await token('ann', 600) } })
+  expect(answer).toMatchObject({ refresh: { expires: true, client: expect.any(String) as string } })
+  clock.advance(6_000)
+  expect(await lapses.closed).toEqual({ code: 3005, reason: 'token expired' })
+  expect(await renews.ask({ id: 3, ping: {} })).toMatchObject({ id: 3 })
+})
+
+test('a refresh must be for the same user, not expired, and well signed', async () => {
+  const at = await world()
+  const client = await RawClient.connect(at, 'ann')
+  const refresh = async (id: number, with_: string): Promise<unknown> =>
+    client.ask({ id, refresh: { token: with_ } })
+  expect(await refresh(2, await token('bob'))).toMatchObject({ error: { code: 103 } })
+  expect(await refresh(3, await token('ann', -5))).toMatchObject({ error: { code: 109 } })
+  client.send({ id: 4, refresh: { token: 'forged' } })
+  expect(await client.closed).toEqual({ code: 3500, reason: 'invalid token' })
+})
+
+test('a peer that does not read is closed with 3008 and delays nobody', async () => {
+  const at = await world()
+  const slow = await RawClient.connect(at, 'ann')
+  const quick = await RawClient.connect(at, 'bob')
+  for (const client of [slow, quick]) await client.ask({ id: 2, subscribe: { channel: 'room:1' } })
+  slow.socket.pause()
+  const text = 'x'.repeat(100_000)
+  for (let n = 1; at.events.subscribersOf('room:1') === 2; n += 1) {
+    at.events.append('room:1', text)
+    expect(await quick.next()).toMatchObject({ push: { pub: { offset: n } } })
+  }
+  slow.socket.resume()
+  expect(await slow.closed).toEqual({ code: 3008, reason: 'slow consumer' })
+  expect(slow.messages.flat().filter((frame) => frame['push'] !== undefined).length).toBeGreaterThan(0)
+})
+
+test('a burst in one turn reaches a peer that reads', async () => {
+  const at = await world()
+  const client = await RawClient.connect(at, 'ann')
+  await client.ask({ id: 2, subscribe: { channel: 'room:1' } })
+  for (let n = 0; n < 60; n += 1) at.events.append('room:1', 'x'.repeat(10_000))
+  const offsets = (await client.take(60)).map((frame) => (frame as never)['push']['pub']['offset'])
+  expect(offsets).toEqual(Array.from({ length: 60 }, (_, n) => n + 1))
+})
+
+test('drafts are dropped for a peer that is behind, events are not', async () => {
+  const at = await world()
+  const slow = await RawClient.connect(at, 'ann')
+  await slow.ask({ id: 2, subscribe: { channel: 'room:1' } })
+  at.events.draft('room:1', 'shown')
+  expect(await slow.next()).toMatchObject({ push: { pub: { data: { draft: true } } } })
+  // In one turn nothing reaches the kernel: what is not sent yet counts.
+  for (let n = 0; n < 500; n += 1) at.events.draft('room:1', 'x'.repeat(50_000))
+  at.events.append('room:1', 'kept')
+  let frame = await slow.next()
+  while ((frame as never)['push']['pub']['offset'] === undefined) frame = await slow.next()
+  expect(slow.messages.flat().length).toBeLessThan(500)
+})
+
+test('limits: connections in all, of one user, and commands a second', async () => {
+  const { at } = await clocked({
+    limits: { maxConnections: 3, maxConnectionsPerUser: 2, maxCommandsPerSecond: 5 },
+  })
+  const first = await RawClient.connect(at, 'ann')
+  await RawClient.connect(at, 'ann')
+  const third = await RawClient.open(at.url)
+  third.send({ id: 1, connect: { token: await token('ann') } })
+  const fourth = new WebSocket(at.url)
+  const [, response] = (await once(fourth, 'unexpected-response')) as [unknown, { statusCode: number }]
+  expect(response.statusCode).toBe(503)
+  fourth.on('error', () => {})
+  fourth.terminate()
+  expect(await third.closed).toEqual({ code: 3504, reason: 'too many connections of this user' })
+  for (let id = 2; id < 14; id += 1) first.send({ id, ping: {} })
+  const errors = (await first.take(12)).filter((frame) => frame['error'] !== undefined)
+  expect(errors).toMatchObject([
+    { id: 12, error: { code: 111, temporary: true } },
+    { id: 13, error: { code: 111, temporary: true } },
+  ])
+})
+
+test('disconnectUser closes all of one user and nobody else', async () => {
+  const at = await world()
+  const those = [await RawClient.connect(at, 'ann'), await RawClient.connect(at, 'ann')]
+  const other = await RawClient.connect(at, 'bob')
+  at.gateway.disconnectUser('ann')
+  for (const client of those) expect(await client.closed).toEqual({ code: 3507, reason: 'disconnected' })
+  expect(at.events.subscribersOf('user:ann')).toBe(0)
+  await other.settled()
+  at.gateway.disconnectUser('nobody')
+  at.gateway.disconnectUser('bob', 4_001)
+  expect((await other.closed).code).toBe(4_001)
+})
+
+test('close: no new connections, all others 3001 over the drain time, and the promise waits for them', async () => {
+  const { clock, at } = await clocked()
+  const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => RawClient.connect(at, user)))
+  const closed = at.gateway.close({ drainMs: 80 })
+  expect(at.gateway.close()).toBe(closed)
+  const late = new WebSocket(at.url)
+  late.on('error', () => {})
+  const [, response] = (await once(late, 'unexpected-response')) as [unknown, { statusCode: number }]
+  expect(response.statusCode).toBe(503)
+  late.terminate()
+  const first = await Promise.race(clients.map((client) => client.closed))
+  expect(first).toEqual({ code: 3001, reason: 'shutdown' })
+  const [last] = clients.slice(-1)
+  await last?.settled()
+  for (let step = 0; step < 4; step += 1) {
+    clock.advance(20)
+    await Promise.resolve()
+    await clients[Math.min(step + 1, 3)]?.closed
+  }
+  await closed
+  expect(at.gateway.connections()).toBe(0)
+})
+
+test('close forces a peer that never answers it', async () => {
+  const { clock, at } = await clocked({ limits: { closeTimeoutMs: 60_000 } })
+  const client = await RawClient.connect(at, 'ann')
+  client.socket.pause()
+  const closed = at.gateway.close()
+  clock.advance(61_000)
+  await closed
+  client.socket.resume()
+  expect((await client.closed).code).toBe(3001)
+})

@@ -1,0 +1,249 @@
+// The official SDK, unmodified, against the gateway.
+import { Centrifuge, type PublicationContext, type SubscribedContext, type Subscription } from 'centrifuge'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { RawClient, signal, startWorld, token, type World } from './gateway-harness.ts'
+
+let world: World
+let clients: Centrifuge[]
+beforeEach(async () => {
+  world = await startWorld()
+  clients = []
+})
+afterEach(async () => {
+  for (const client of clients) client.disconnect()
+  await world.stop()
+})
+
+function sdk(userId: string, ttlSeconds?: number): Centrifuge {
+  const client = new Centrifuge(world.url, {
+    websocket: WebSocket,
+    getToken: () => token(userId, ttlSeconds),
+    minReconnectDelay: 1,
+    maxReconnectDelay: 5,
+  })
+  client.on('error', () => {})
+  clients.push(client)
+  return client
+}
+
+/** Collects what a subscription's handler sees, and lets a test wait for it. */
+class Inbox {
+  readonly seen: PublicationContext[] = []
+  readonly subscribed: SubscribedContext[] = []
+  #watchers: (() => void)[] = []
+
+  constructor(source: Subscription | Centrifuge, channel?: string) {
+    // Both emit these two; their overloads do not unite.
+    const emitter = source as Subscription
+    emitter.on('publication', (context: PublicationContext) => {
+      if (channel === undefined || context.channel === channel) this.seen.push(context)
+      this.#changed()
+    })
+    emitter.on('subscribed', (context: SubscribedContext) => {
+      this.subscribed.push(context)
+      this.#changed()
+    })
+  }
+
+  get offsets(): (number | undefined)[] {
+    return this.seen.map((context) => context.offset)
+  }
+
+  async until(met: (inbox: this) => boolean): Promise<void> {
+    while (!met(this)) await new Promise<void>((resolve) => this.#watchers.push(resolve))
+  }
+
+  #changed(): void {
+    for (const watcher of this.#watchers.splice(0)) watcher()
+  }
+}
+
+test('connects, subscribes, receives and calls', async () => {
+  const client = sdk('ann')
+  const subscription = client.newSubscription('room:1')
+  const inbox = new Inbox(subscription)
+  subscription.subscribe()
+  client.connect()
+  await inbox.until(({ subscribed }) => subscribed.length === 1)
+  world.events.append('room:1', { text: 'hello' })
+  await inbox.until(({ seen }) => seen.length === 1)
+  expect(inbox.seen[0]).toMatchObject({ offset: 1, data: { type: 'note', data: { text: 'hello' } } })
+  expect(await client.rpc('echo', { a: [1, 'ü'] })).toEqual({ data: { a: [1, 'ü'] } })
+  await expect(client.rpc('nope', {})).rejects.toMatchObject({ code: 104 })
+  await expect(client.publish('room:1', {})).rejects.toMatchObject({ code: 103 })
+})
+
+test('recovers everything that was missed, once and in order, on both kinds of channel', async () => {
+  const client = sdk('ann')
+  const subscription = client.newSubscription('room:1')
+  const room = new Inbox(subscription)
+  const own = new Inbox(client, 'user:ann')
+  subscription.subscribe()
+  client.connect()
+  await room.until(({ subscribed }) => subscribed.length === 1)
+  world.events.append('room:1', 1)
+  world.events.append('user:ann', 1)
+  await room.until(({ seen }) => seen.length === 1)
+  await own.until(({ seen }) => seen.length === 1)
+  for (let round = 2; round <= 4; round += 1) {
+    world.cut()
+    world.events.append('room:1', round)
+    world.events.append('user:ann', round)
+    await room.until(({ subscribed }) => subscribed.length === round)
+    world.events.append('room:1', 'live')
+    await room.until(({ seen }) => seen.length === 2 * round - 1)
+    await own.until(({ seen }) => seen.length === round)
+    expect(room.subscribed.at(-1)).toMatchObject({ wasRecovering: true, recovered: true, recoverable: true })
+    expect(own.subscribed.at(-1)).toMatchObject({ channel: 'user:ann', wasRecovering: true, recovered: true })
+  }
+  expect(room.offsets).toEqual([1, 2, 3, 4, 5, 6, 7])
+  expect(own.offsets).toEqual([1, 2, 3, 4])
+})
+
+test('is told plainly when it cannot recover, and goes on from the top', async () => {
+  const client = sdk('ann')
+  const subscription = client.newSubscription('room:1')
+  const inbox = new Inbox(subscription)
+  subscription.subscribe()
+  client.connect()
+  await inbox.until(({ subscribed }) => subscribed.length === 1)
+  world.events.epoch = 'e2'
+  world.events.append('room:1', 'unseen')
+  world.cut()
+  await inbox.until(({ subscribed }) => subscribed.length === 2)
+  expect(inbox.subscribed[1]).toMatchObject({
+    wasRecovering: true,
+    recovered: false,
+    streamPosition: { offset: 1, epoch: 'e2' },
+  })
+  world.events.append('room:1', 'next')
+  await inbox.until(({ seen }) => seen.at(-1)?.offset === 2)
+})
+
+test('a reset makes it subscribe again with recovery', async () => {
+  const client = sdk('ann')
+  const subscription = client.newSubscription('room:1')
+  const inbox = new Inbox(subscription)
+  subscription.subscribe()
+  client.connect()
+  await inbox.until(({ subscribed }) => subscribed.length === 1)
+  world.events.append('room:1', 1)
+  await inbox.until(({ seen }) => seen.length === 1)
+  world.events.reset('room:1')
+  world.events.append('room:1', 2)
+  await inbox.until(({ subscribed, seen }) => subscribed.length === 2 && seen.length === 2)
+  expect(inbox.offsets).toEqual([1, 2])
+})
+
+test('a position the log cannot honour makes getState load the snapshot again', async () => {
+  for (let n = 0; n < 3; n += 1) world.events.append('room:1', n)
+  world.events.trimmedTo = 2
+  const positions = [
+    { offset: 1, epoch: 'e1' },
+    { offset: 3, epoch: 'e1' },
+  ]
+  let loads = 0
+  const client = sdk('ann')
+  const subscription = client.newSubscription('room:1', {
+    minResubscribeDelay: 1,
+    maxResubscribeDelay: 2,
+    getState: async () => positions[loads++] ?? { offset: 3, epoch: 'e1' },
+  })
+  const inbox = new Inbox(subscription)
+  subscription.subscribe()
+  client.connect()
+  await inbox.until(({ subscribed }) => subscribed.length === 1)
+  expect(loads).toBe(2)
+})
+
+test('an expired token is renewed while connecting, and a live connection refreshes', async () => {
+  const lifetimes = [-10, 2]
+  const renewed = signal()
+  const client = new Centrifuge(world.url, {
+    websocket: WebSocket,
+    getToken: () => {
+      if (lifetimes.length === 0) renewed.fire()
+      return token('ann', lifetimes.shift() ?? 3_600)
+    },
+    minReconnectDelay: 1,
+    maxReconnectDelay: 5,
+  })
+  clients.push(client)
+  client.on('error', () => {})
+  const own = new Inbox(client)
+  client.connect()
+  await own.until(({ subscribed }) => subscribed.length === 1)
+  expect(lifetimes).toEqual([])
+  // The refresh comes when the ttl has passed.
+  await renewed.promise
+  await client.rpc('echo', 'still here')
+  expect(own.subscribed).toHaveLength(1)
+})
+
+test('a token that is not good ends the client for good', async () => {
+  const client = new Centrifuge(world.url, { websocket: WebSocket, token: 'not.a.token' })
+  clients.push(client)
+  client.on('error', () => {})
+  const ended = new Promise((resolve) => client.on('disconnected', resolve))
+  client.connect()
+  expect(await ended).toEqual({ code: 3500, reason: 'invalid token' })
+})
+
+test('a message beyond 64 KiB is 1009 on the wire and terminal in the SDK', async () => {
+  const client = sdk('ann')
+  const ended = new Promise((resolve) => client.on('disconnected', resolve))
+  client.connect()
+  await client.ready()
+  const call = client.rpc('echo', 'x'.repeat(70_000)).catch((error: unknown) => error)
+  expect(await ended).toEqual({ code: 3, reason: 'message size limit exceeded' })
+  expect(await call).toBeInstanceOf(Object)
+})
+
+test.each([
+  ['from the start of the stream', { recover: true, epoch: 'e1' }, { offsets: [1, 2, 3], offset: undefined }],
+  ['from the middle', { recover: true, offset: 2, epoch: 'e1' }, { offsets: [3], offset: 2 }],
+  ['from the top', { recover: true, offset: 3, epoch: 'e1' }, { offsets: undefined, offset: 3 }],
+])('the reply to a recovery %s', async (_name, asked, { offsets, offset }) => {
+  for (let n = 0; n < 3; n += 1) world.events.append('room:1', n)
+  const client = await RawClient.connect(world, 'ann')
+  const frame = (await client.ask({ id: 2, subscribe: { channel: 'room:1', ...asked } })) as {
+    subscribe: { offset?: number; publications?: { offset: number }[] }
+  }
+  expect(frame.subscribe).toMatchObject({
+    recoverable: true,
+    positioned: true,
+    epoch: 'e1',
+    was_recovering: true,
+    recovered: true,
+  })
+  expect(frame.subscribe.offset).toBe(offset)
+  expect(frame.subscribe.publications?.map((publication) => publication.offset)).toEqual(offsets)
+})
+
+test.each([
+  ['another epoch', { offset: 2, epoch: 'e0' }],
+  ['no epoch', { offset: 2 }],
+  ['a future offset', { offset: 99, epoch: 'e1' }],
+  ['the largest offset', { offset: Number.MAX_SAFE_INTEGER, epoch: 'e1' }],
+])('unrecoverable: %s', async (_name, position) => {
+  for (let n = 0; n < 3; n += 1) world.events.append('room:1', n)
+  const client = await RawClient.connect(world, 'ann')
+  const asked = { channel: 'room:1', recover: true, ...position }
+  expect(await client.ask({ id: 2, subscribe: { ...asked, flag: 3 } })).toEqual({
+    id: 2,
+    error: { code: 112, message: 'unrecoverable position' },
+  })
+  expect(await client.ask({ id: 3, subscribe: { ...asked, flag: 1 } })).toEqual({
+    id: 3,
+    subscribe: { recoverable: true, positioned: true, epoch: 'e1', offset: 3, was_recovering: true },
+  })
+})
+
+test('a recovery too large for the queue is answered as unrecoverable, not with a close', async () => {
+  for (let n = 0; n < 30; n += 1) world.events.append('room:1', 'x'.repeat(20_000))
+  const client = await RawClient.connect(world, 'ann')
+  const frame = await client.ask({ id: 2, subscribe: { channel: 'room:1', recover: true, epoch: 'e1' } })
+  expect(frame).toMatchObject({ subscribe: { was_recovering: true, offset: 30 } })
+  expect(JSON.stringify(frame).length).toBeLessThan(300)
+})
