@@ -7,7 +7,7 @@ const target = new URL('../src/postgres/migrations.generated.ts', import.meta.ur
 
 const entries = readdirSync(folder)
   .filter((file) => file.endsWith('.sql'))
-  .sort()
+  .toSorted()
   .map((file, index) => {
     const found = /^(\d{4})_([a-z0-9_]+)\.sql$/.exec(file)
     if (found === null) throw new Error(`${file}: migrations are named NNNN_name.sql`)

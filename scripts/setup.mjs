@@ -99,7 +99,7 @@ function install() {
 
 function inputFiles() {
   const configs = readdirSync(root).filter((name) => /^tsconfig.*\.json$/.test(name))
-  return [...buildInputs, ...configs.sort()].flatMap(listFiles)
+  return [...buildInputs, ...configs.toSorted()].flatMap(listFiles)
 }
 
 function listFiles(path) {
@@ -107,7 +107,7 @@ function listFiles(path) {
   if (!entry) return []
   if (entry.isFile()) return [path]
   return readdirSync(join(root, path))
-    .sort()
+    .toSorted()
     .filter((name) => name !== 'node_modules' && name !== 'dist')
     .flatMap((name) => listFiles(join(path, name)))
 }

@@ -18,7 +18,6 @@ import {
   type ChannelDefinition,
   type Clock,
   type Database,
-  type EventSchemas,
   type Logger,
   type Schema,
   type UserContext,
@@ -43,7 +42,7 @@ import {
 
 export interface LockstepOptions<Db> {
   readonly database: Database<Db>
-  readonly channels?: readonly ChannelDefinition<string, EventSchemas>[]
+  readonly channels?: readonly ChannelDefinition[]
   /** How tokens are checked: a shared secret, a public key, a JWKS, or your own function. */
   readonly auth?: TokenAuthenticatorOptions | ((token: string) => Promise<Identity>)
   readonly logger?: Logger

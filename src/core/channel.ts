@@ -95,7 +95,7 @@ export function defineChannel<
     pattern,
     events: options.events,
     match,
-    canSubscribe: options.canSubscribe.bind(options) as ChannelDefinition['canSubscribe'],
+    canSubscribe: options.canSubscribe.bind(options) as never,
   })
   return definition
 }

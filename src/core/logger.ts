@@ -25,5 +25,11 @@ function write(level: string, fields: Readonly<Record<string, unknown>>, message
 
 function plainErrors(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value
-  return { ...value, name: value.name, message: value.message, stack: value.stack, cause: value.cause }
+  return {
+    ...Object.fromEntries(Object.entries(value)),
+    name: value.name,
+    message: value.message,
+    stack: value.stack,
+    cause: value.cause,
+  }
 }

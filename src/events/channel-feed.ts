@@ -201,18 +201,18 @@ export class ChannelFeed {
   }
 
   async #readMissing(): Promise<void> {
-    const sequencer = this.#sequencer
-    while (sequencer?.hasGap && this.#members.size > 0) {
-      const position = sequencer.position
+    for (;;) {
+      const sequencer = this.#sequencer
+      if (sequencer === undefined || !sequencer.hasGap || this.#members.size === 0) return
+      const { position } = sequencer
       const events = await this.#options.log.readAfter(this.channel, position, limits.recoveryPage)
-      // While it was read, the missing ones may have been heard after all.
-      if (sequencer.position !== position) continue
-      if (events.length === 0 || !followsOn(position, events)) {
+      if (followsOn(position, events)) this.#deliver(acceptAll(sequencer, events))
+      // Neither read nor heard meanwhile: it is not there any more.
+      if (sequencer.position === position) {
         const { head, epoch } = await this.#options.log.headOf(this.channel)
         this.#startOver(head, epoch)
         return
       }
-      this.#deliver(acceptAll(sequencer, events))
     }
   }
 

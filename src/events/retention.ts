@@ -27,7 +27,7 @@ export class Retention {
   #table = 0
   #page = 0
   #cancelTimer: (() => void) | undefined
-  #stepping: Promise<void> = Promise.resolve()
+  #stepping: Promise<unknown> = Promise.resolve()
   #closed = false
 
   constructor(options: RetentionOptions) {
@@ -62,7 +62,6 @@ export class Retention {
     if (this.#closed) return
     this.#cancelTimer = this.#options.clock.after(this.#options.stepMs ?? 1_000, () => {
       this.#stepping = this.step()
-        .then(() => {})
         .catch((error: unknown) => {
           this.#options.logger.warn({ error: messageOf(error) }, 'expired history was not removed this time')
         })

@@ -65,7 +65,9 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
         await migrateSchema(
           {
             query: <Row>(statement: Statement) => send<Row>(client, statement),
-            script: async (sql) => void (await client.query(sql)),
+            script: async (sql) => {
+              await client.query(sql)
+            },
           },
           schemaName,
         )

@@ -81,7 +81,7 @@ export function toLockstepError(error: unknown, fallback: ErrorCode = 'LS_OPERAT
 // pg reports a dead connection by these texts and no code at all (measured with pg 8.23).
 function driverCode(error: unknown): ErrorCode | undefined {
   if (!(error instanceof Error)) return undefined
-  if (/^timeout exceeded when trying to connect/.test(error.message)) return 'LS_POOL_EXHAUSTED'
+  if (error.message.startsWith('timeout exceeded when trying to connect')) return 'LS_POOL_EXHAUSTED'
   if (
     /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(error.message)
   ) {

@@ -136,5 +136,5 @@ function abortError(signal: AbortSignal): LockstepError {
 
 // Before the COMMIT, so that a result that JSON cannot hold is a rollback and not a lost reply.
 function toResultJson(result: unknown): string | null {
-  return (JSON.stringify(result) as string | undefined) ?? null
+  return JSON.stringify(result) ?? null
 }

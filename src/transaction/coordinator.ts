@@ -171,7 +171,7 @@ export class TransactionCoordinator<Db> {
     const intent = await this.#startIntent(request.intent, key)
     if (database.singleSession) {
       // The one session belongs to the transaction from BEGIN on, so the intent has to come first.
-      const early = await endedByIntent<Result>(intent)
+      const early = await endedByIntent(intent)
       if (early !== undefined) return early
     }
     for (let number = 1; ; number++) {
@@ -283,7 +283,9 @@ interface Intent {
   readonly landed: Promise<boolean>
 }
 
-async function endedByIntent<Result>(intent: Intent | undefined): Promise<AttemptEnding<Result> | undefined> {
+async function endedByIntent(
+  intent: Intent | undefined,
+): Promise<Extract<AttemptEnding<never>, { ending: 'known' | 'rolled_back' }> | undefined> {
   if (intent === undefined) return undefined
   try {
     return (await intent.landed) ? undefined : { ending: 'known' }

@@ -41,7 +41,7 @@ export class IntentWriter {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       // In the order of their ids: two nodes that write the same ids then wait for each other, and do not deadlock.
-      const batch = this.#waiting.splice(0, maxBatch).sort((a, b) => (a.key.id < b.key.id ? -1 : 1))
+      const batch = this.#waiting.splice(0, maxBatch).toSorted((a, b) => (a.key.id < b.key.id ? -1 : 1))
       try {
         const statement = startOperations(
           this.#schema,

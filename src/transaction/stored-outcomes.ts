@@ -98,7 +98,7 @@ export class StoredOutcomes {
   positions(offsets: Readonly<Record<string, number>>): Positions {
     const epoch = this.#options.epoch()
     return Object.fromEntries(
-      Object.entries(offsets).map(([channel, offset]) => [channel, { offset: Number(offset), epoch }]),
+      Object.entries(offsets).map(([channel, offset]) => [channel, { offset, epoch }]),
     )
   }
 

@@ -149,8 +149,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
 }
 
 function toJson(value: unknown, type: string): string {
-  const text = JSON.stringify(value) as string | undefined
-  const data = text ?? 'null'
+  // Without a value at all, JSON has no text either.
+  const data = JSON.stringify(value) ?? 'null'
   if (Buffer.byteLength(data) > limits.maxEventBytes) {
     throw new LockstepError('LS_EVENT_TOO_LARGE', {
       message: `Event "${type}" has ${Buffer.byteLength(data)} bytes, at most ${limits.maxEventBytes} are allowed.`,

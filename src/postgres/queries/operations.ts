@@ -226,7 +226,7 @@ function groupByChannel(events: readonly PendingEvent[]): Batch {
     return rank
   })
   // Names are ASCII, so UTF-16 order is byte order.
-  const channels = [...counts.keys()].sort()
+  const channels = [...counts.keys()].toSorted()
   const places = new Map(channels.map((channel, index) => [channel, index + 1]))
   return {
     channels,
