@@ -23,13 +23,10 @@ function write(level: string, fields: Readonly<Record<string, unknown>>, message
   process.stderr.write(`${line}\n`)
 }
 
+// Named fields only: a driver's error can carry its client, and with it the password.
 function plainErrors(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value
-  return {
-    ...Object.fromEntries(Object.entries(value)),
-    name: value.name,
-    message: value.message,
-    stack: value.stack,
-    cause: value.cause,
-  }
+  const { name, message, stack, cause } = value
+  const { code, details } = value as { readonly code?: unknown; readonly details?: unknown }
+  return { name, message, code, details, stack, cause }
 }

@@ -109,7 +109,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async close() {
-      pool.off('error', onConnectionError)
+      // The listener on the caller's pool stays: a connection can still break while that pool is ended.
       await ownPool.end()
     },
   }

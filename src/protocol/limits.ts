@@ -17,7 +17,7 @@ export const limits = {
   /** Subscriptions of one connection, server-side ones included. */
   maxChannelsPerConnection: 128,
   /** Operations of one connection that have no outcome yet. */
-  maxOutstandingCalls: 64,
+  maxOutstandingCalls: 1_000,
   /** Events that one recovery returns; a client further behind is told to reload. */
   recoveryPage: 300,
   /** Ids in one question for outcomes. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import {
   assertOperationId,
   assertUserId,
+  isLockstepError,
   LockstepError,
   newOperationId,
   validate,
@@ -90,7 +91,16 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     const id = options.id ?? newOperationId()
     assertOperationId(id)
     const user = toUser(options.user)
-    const input = await this.#accept(options.input, user)
+    const input = await this.#validate(options.input)
+    // A check that could not be made (the database is away, say) is no refusal: the operation is accepted, rolls
+    // back, and its user is told as of any other failure.
+    const failure = await this.#authorize(input, user).then(
+      () => undefined,
+      (error: unknown) => {
+        if (isLockstepError(error, 'LS_FORBIDDEN')) throw error
+        return { error }
+      },
+    )
     return this.#host.run({
       id,
       name: this.name,
@@ -99,7 +109,10 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       rollback: this.rollback,
       intent: this.#options.intent ?? true,
       signal: options.signal,
-      work: (tx) => this.#options.run({ input, user, tx, signal: tx.signal }),
+      work: async (tx) => {
+        if (failure !== undefined) throw failure.error
+        return this.#options.run({ input, user, tx, signal: tx.signal })
+      },
     })
   }
 
@@ -108,23 +121,23 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
    * @throws as `call`, and what `run` throws, after the savepoint was rolled back
    */
   async within(tx: Transaction<Db>, value: InputOf<InputSchema>): Promise<Result> {
-    const input = await this.#accept(value, tx.user)
+    const input = await this.#validate(value)
+    await this.#authorize(input, tx.user)
     return tx.transaction((inner) =>
       this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal }),
     )
   }
 
-  async #accept(value: unknown, user: UserContext): Promise<OutputOf<InputSchema>> {
-    const input = (await validate(
-      this.#options.input,
-      value,
-      'LS_INPUT_INVALID',
-      `input of ${this.name}`,
-    )) as OutputOf<InputSchema>
+  async #validate(value: unknown): Promise<OutputOf<InputSchema>> {
+    const what = `input of ${this.name}`
+    return (await validate(this.#options.input, value, 'LS_INPUT_INVALID', what)) as OutputOf<InputSchema>
+  }
+
+  /** @throws LS_FORBIDDEN, and what the check itself throws */
+  async #authorize(input: OutputOf<InputSchema>, user: UserContext): Promise<void> {
     const allowed = (await this.#options.authorize?.({ input, user, db: this.#host.db })) ?? true
     if (!allowed)
       throw new LockstepError('LS_FORBIDDEN', { details: { operation: this.name, user: user.id } })
-    return input
   }
 }
 

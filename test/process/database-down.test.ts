@@ -1,0 +1,68 @@
+import type { ServerPublicationContext } from 'centrifuge'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { newOperationId } from '../../src/index.ts'
+import { startOwnPostgres, type OwnPostgres } from '../support/postgres.ts'
+import { centrifuge, connected, Inbox, serve, type Served } from '../support/sockets.ts'
+import { createWorld, type World } from '../support/world.ts'
+
+let postgres: OwnPostgres
+let world: World
+let served: Served
+
+beforeAll(async () => {
+  postgres = await startOwnPostgres()
+  world = await createWorld({ databaseUrl: postgres.server.url, leaseMs: 1_000 })
+  served = await serve(world)
+})
+afterAll(async () => {
+  await world.close()
+  await served.close()
+  await postgres.close()
+})
+
+interface Told {
+  readonly type: string
+  readonly data: { readonly transactionId: string; readonly transient?: true }
+}
+
+it('tells the user at once that it was not saved, and durably when the database is back', async () => {
+  const client = await connected(centrifuge(served.url, 'ada'))
+  const notices = new Inbox<ServerPublicationContext>()
+  client.on('publication', notices.push)
+  await postgres.server.stop('immediate')
+
+  const id = newOperationId()
+  const input = { room: 'down', id: 'd1', text: 'x' }
+  const reply = (await client.rpc('add_note', { id, input })).data as { outcome: string; notice: object }
+  expect(reply).toMatchObject({ outcome: 'rolled_back', notice: { transactionId: id, transient: true } })
+  await notices.until((items) => items.length > 0)
+  const transient = notices.items[0]
+  expect(transient?.offset).toBeUndefined()
+  expect((transient?.data as Told).data).toEqual(reply.notice)
+
+  await postgres.server.restart()
+  await notices.until((items) => items.some(({ offset }) => offset !== undefined))
+  const durable = notices.items.filter(({ offset }) => offset !== undefined)
+  expect(durable).toHaveLength(1)
+  expect((durable[0]?.data as Told).data).toMatchObject({ transactionId: id })
+  expect((durable[0]?.data as Told).data.transient).toBeUndefined()
+  expect(await world.rows('select state from lockstep.operations where id = $1', [id])).toEqual([
+    { state: 'rolled_back' },
+  ])
+  expect(await world.rows(`select 1 from notes where id = 'd1'`)).toEqual([])
+
+  // The node serves again, and a copy of the call gets the outcome that stands.
+  const again = await client.rpc('add_note', { id, input })
+  expect(again.data).toMatchObject({ outcome: 'rolled_back' })
+  await expect
+    .poll(
+      () =>
+        client.rpc('add_note', { id: newOperationId(), input }).then(
+          ({ data }) => data as unknown,
+          (error: unknown) => error,
+        ),
+      { timeout: 10_000 },
+    )
+    .toMatchObject({ outcome: 'committed' })
+  client.disconnect()
+})
