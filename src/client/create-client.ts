@@ -27,6 +27,11 @@ export interface ClientOptions {
    * calls made before the first token arrived.
    */
   readonly user?: string
+  /**
+   * How long an operation of an earlier page is asked for, in milliseconds. Default 6 days; keep it under the
+   * server's `operationRetentionMs` (7 days), since a server that forgot an operation says it never came.
+   */
+  readonly rememberForMs?: number
   /** A WebSocket class, for Node before 22: that of the `ws` package fits. */
   readonly websocket?: unknown
   /** False: wait for `connection.connect()`. Default true. */
@@ -40,6 +45,8 @@ export interface ClientOptions {
   /** Hears of what no caller waits for: a listener that threw, a token or state that could not be had. Default: the console. */
   readonly onError?: (error: unknown) => void
 }
+
+const dayMs = 24 * 60 * 60 * 1_000
 
 type Key<Names> = keyof Names & string
 
@@ -111,8 +118,13 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
   const notices = new NoticeBoard(onError, () => {
     operations.deliverUnheard()
   })
-  const stored = new StoredOperations(storage, storageKey, () => {
-    if (connection.state === 'connected') void operations.takeOver()
+  const stored = new StoredOperations({
+    storage,
+    space: storageKey,
+    rememberForMs: options.rememberForMs ?? 6 * dayMs,
+    onAbandoned: () => {
+      if (connection.state === 'connected') void operations.takeOver()
+    },
   })
   const operations = new Operations({
     rpc: (method, data) => connection.rpc(method, data),

@@ -1,3 +1,10 @@
+const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+/** A UUID in lower case, as the server takes it. */
+export function isOperationId(value: unknown): value is string {
+  return typeof value === 'string' && pattern.test(value)
+}
+
 /**
  * A new operation id: UUID version 7 (RFC 9562, section 5.7) in lower case. Kept here rather than taken from the
  * `uuid` package because these lines are a third of its size in a bundle.

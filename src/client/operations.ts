@@ -1,11 +1,11 @@
-import { limits, reservedMethods, type RolledBack } from '../protocol/index.ts'
+import { limits, replyCodes, reservedMethods } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { NoticeBoard } from './notices.ts'
 import { newOperationId } from './operation-id.ts'
 import { OutcomeInquiry } from './outcome-inquiry.ts'
-import { acceptanceOf, asAnswer, createWaiter, inputRefusal } from './pending-operation.ts'
+import { acceptanceOf, asAnswer, createWaiter, callRefusal } from './pending-operation.ts'
 import type {
   Call,
   CallOptions,
@@ -61,10 +61,12 @@ export class Operations {
         const answer = asAnswer(value)
         if (answer !== undefined && answer.outcome !== 'pending') this.settle(answer)
       },
-      delays: options.delays,
-      onError: (error) => {
-        options.onError(fromWireError(toWireError(error)))
+      refused: (id, error) => {
+        const operation = this.#operations.get(id)
+        if (operation !== undefined) this.#reject(operation, fromWireError(toWireError(error)))
       },
+      delays: options.delays,
+      onError: options.onError,
     })
   }
 
@@ -85,9 +87,7 @@ export class Operations {
 
   onSettled(listener: (operation: StoredOperation, outcome: FinalOutcome) => void): Off {
     const off = this.#onSettled.add(listener)
-    queueMicrotask(() => {
-      this.deliverUnheard()
-    })
+    queueMicrotask(this.deliverUnheard)
     return off
   }
 
@@ -99,7 +99,7 @@ export class Operations {
       ? clientError('LS_CLIENT_CLOSED')
       : signal?.aborted === true
         ? clientError('LS_CLIENT_CANCELLED')
-        : inputRefusal(input)
+        : callRefusal(id, input)
     if (refusal !== undefined) {
       waiter.reject(refusal)
       return { id, outcome: waiter.promise }
@@ -155,7 +155,9 @@ export class Operations {
   settle(outcome: FinalOutcome): void {
     const operation = this.#operations.get(outcome.operationId)
     this.#inquiry.delete(outcome.operationId)
-    if (outcome.outcome === 'rolled_back') this.#reportNotice(outcome, operation)
+    // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
+    const heard = operation === undefined || this.#isHeard(operation, outcome)
+    if (outcome.outcome === 'rolled_back' && heard) this.#options.notices.report(outcome.notice)
     if (operation === undefined) return
     this.#forget(operation)
     if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
@@ -178,7 +180,7 @@ export class Operations {
   }
 
   /** Hands over outcomes that waited for a listener. */
-  deliverUnheard(): void {
+  readonly deliverUnheard = (): void => {
     const heard = this.#unheard.filter(({ operation, outcome }) => this.#isHeard(operation, outcome))
     if (heard.length === 0) return
     this.#unheard = this.#unheard.filter((entry) => !heard.includes(entry))
@@ -202,12 +204,6 @@ export class Operations {
   #isHeard(operation: Operation, outcome: FinalOutcome): boolean {
     if (operation.waiter !== undefined || this.#onSettled.size > 0) return true
     return outcome.outcome === 'rolled_back' && this.#options.notices.isHeard
-  }
-
-  #reportNotice(outcome: RolledBack, operation: Operation | undefined): void {
-    // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
-    if (operation === undefined || this.#isHeard(operation, outcome))
-      this.#options.notices.report(outcome.notice)
   }
 
   #sendQueued(): void {
@@ -255,7 +251,9 @@ export class Operations {
     if (this.#operations.get(operation.id) !== operation) return
     const error = toWireError(thrown)
     const acceptance = acceptanceOf(error)
-    if (acceptance === 'unknown') this.#ask(operation)
+    // A limit that is no error of the catalogue is that of the answer: there is an outcome, too large to send.
+    const answerTooLarge = error.code === replyCodes.limitExceeded && !error.message.startsWith('LS_')
+    if (acceptance === 'unknown' || answerTooLarge) this.#ask(operation)
     else if (acceptance === 'not_accepted' || operation.attempts >= maxAttempts) {
       this.#reject(operation, fromWireError(error))
     } else {
@@ -274,7 +272,8 @@ export class Operations {
   #reject(operation: Operation, error: LockstepClientError): void {
     this.#options.stored.remove(operation.id)
     this.#forget(operation)
-    operation.waiter?.reject(error)
+    if (operation.waiter === undefined) this.#options.onError(error)
+    else operation.waiter.reject(error)
   }
 
   #forget(operation: Operation): void {

@@ -1,12 +1,16 @@
 import { limits } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
+import { fromWireError, toWireError } from './errors.ts'
 import type { ErrorListener } from './listeners.ts'
+import { acceptanceOf } from './pending-operation.ts'
 
 interface InquiryOptions {
   /** Asks the server for these ids; rejects when no answer came. */
-  ask(ids: readonly string[]): Promise<unknown>
+  readonly ask: (ids: readonly string[]) => Promise<unknown>
   /** Takes one answer. Deletes the id from here when it was final. */
-  answer(answer: unknown): void
+  readonly answer: (answer: unknown) => void
+  /** The server will not say what became of this one. */
+  readonly refused: (id: string, error: unknown) => void
   readonly delays: Delays
   readonly onError: ErrorListener
 }
@@ -58,18 +62,35 @@ export class OutcomeInquiry {
     try {
       const ids = [...this.#ids]
       for (let start = 0; start < ids.length; start += limits.maxOutcomeIds) {
-        const reply = await this.#options.ask(ids.slice(start, start + limits.maxOutcomeIds))
-        const { outcomes } = Object(reply) as { outcomes?: unknown }
-        for (const answer of Array.isArray(outcomes) ? (outcomes as unknown[]) : [])
-          this.#options.answer(answer)
+        await this.#ask(ids.slice(start, start + limits.maxOutcomeIds))
       }
     } catch (error) {
-      if (this.#online) this.#options.onError(error)
+      if (this.#online) this.#options.onError(fromWireError(toWireError(error)))
     } finally {
       this.#asking = false
     }
     if (!this.#online || this.#ids.size === 0) return
     this.#attempt = this.#fresh ? 0 : this.#attempt + 1
     this.#schedule(this.#fresh ? 0 : backoffMs(this.#attempt - 1, this.#options.delays))
+  }
+
+  async #ask(ids: readonly string[]): Promise<void> {
+    const { ask, answer, refused } = this.#options
+    try {
+      const { outcomes } = Object(await ask(ids)) as { outcomes?: unknown }
+      for (const one of Array.isArray(outcomes) ? (outcomes as unknown[]) : []) answer(one)
+    } catch (error) {
+      if (acceptanceOf(toWireError(error)) !== 'not_accepted') throw error
+      const [first] = ids
+      if (ids.length === 1 && first !== undefined) {
+        this.#ids.delete(first)
+        refused(first, error)
+        return
+      }
+      // One id that the server will not answer for spoils the answer for all that were asked with it.
+      const middle = Math.ceil(ids.length / 2)
+      await this.#ask(ids.slice(0, middle))
+      await this.#ask(ids.slice(middle))
+    }
   }
 }

@@ -7,6 +7,7 @@ import {
   type RolledBack,
 } from '../protocol/index.ts'
 import { LockstepClientError, type WireError } from './errors.ts'
+import { isOperationId } from './operation-id.ts'
 
 /** How an operation ended. `never_received`: it had no effect and never will; call again with a new id if wanted. */
 export type FinalOutcome<Result = unknown> = Committed<Result> | RolledBack | NeverReceived
@@ -40,7 +41,8 @@ export interface Call<Result = unknown> {
   readonly id: string
   /**
    * Settles once the outcome is known, which may take a reconnect. Resolves for every outcome; rejects with a
-   * `LockstepClientError` when the operation was not accepted, so had no effect, or when the client was closed.
+   * `LockstepClientError` when the operation was not accepted, so had no effect; when the server refuses to tell
+   * its outcome; or when the client was closed.
    */
   readonly outcome: Promise<FinalOutcome<Result>>
 }
@@ -87,8 +89,13 @@ export function asAnswer(value: unknown): OutcomeAnswer | undefined {
 /** Room in one message for what stands around the input. */
 const envelopeBytes = 512
 
-/** Why this input cannot be sent, if it cannot. Sent anyway, it would end the connection and every call on it. */
-export function inputRefusal(input: unknown): LockstepClientError | undefined {
+/** Why this call cannot be sent, if it cannot. Sent anyway, it would end the connection and every call on it. */
+export function callRefusal(id: string, input: unknown): LockstepClientError | undefined {
+  if (!isOperationId(id)) {
+    const message = 'The operation id must be a UUID in lower case.'
+    const code = replyCodes.operationIdInvalid
+    return new LockstepClientError({ code, reason: 'LS_OPERATION_ID_INVALID', retryable: false, message })
+  }
   try {
     // JSON.stringify gives undefined for what JSON has no word for, whatever its type says.
     const json = JSON.stringify(input) as string | undefined

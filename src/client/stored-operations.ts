@@ -1,4 +1,5 @@
 import { onPageEvent, type OperationStorage } from './browser.ts'
+import { isOperationId } from './operation-id.ts'
 import { TabOwnership } from './tab-ownership.ts'
 
 /** What is remembered of an operation until its outcome was heard. */
@@ -16,6 +17,15 @@ interface Entry extends StoredOperation {
   readonly seenAt: number
 }
 
+interface StoredOperationsOptions {
+  readonly storage: OperationStorage | undefined
+  /** First part of the keys. */
+  readonly space: string
+  readonly rememberForMs: number
+  /** Called when another tab let go of operations of this user. */
+  readonly onAbandoned: () => void
+}
+
 /**
  * Operations in a storage that outlives the page, one key each, so that tabs never overwrite each other's. Keys
  * carry the user, so that nobody asks for another user's operations. A storage that fails (quota, privacy
@@ -24,15 +34,16 @@ interface Entry extends StoredOperation {
 export class StoredOperations {
   readonly #storage: OperationStorage | undefined
   readonly #space: string
+  readonly #rememberForMs: number
   readonly #tab: TabOwnership
   readonly #mine = new Set<string>()
   readonly #stopListening: readonly (() => void)[]
   #prefix: string | undefined
 
-  /** @param onAbandoned called when another tab let go of operations of this user */
-  constructor(storage: OperationStorage | undefined, space: string, onAbandoned: () => void) {
+  constructor({ storage, space, rememberForMs, onAbandoned }: StoredOperationsOptions) {
     this.#storage = storage
     this.#space = space
+    this.#rememberForMs = rememberForMs
     this.#tab = new TabOwnership(() => {
       this.#rewriteMine(this.#tab.id)
     })
@@ -83,7 +94,10 @@ export class StoredOperations {
    * @returns those, and whether operations of living tabs remain
    */
   async takeOver(): Promise<{ readonly taken: readonly StoredOperation[]; readonly others: boolean }> {
-    const foreign = this.#entries().filter(({ id }) => !this.#mine.has(id))
+    const entries = this.#entries()
+    const forgotten = Date.now() - this.#rememberForMs
+    for (const { id, startedAt } of entries) if (startedAt < forgotten) this.remove(id)
+    const foreign = entries.filter(({ id, startedAt }) => !this.#mine.has(id) && startedAt >= forgotten)
     if (foreign.length === 0) return { taken: [], others: false }
     const liveTabs = await this.#tab.liveTabs()
     const taken = foreign.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
@@ -131,7 +145,7 @@ export class StoredOperations {
       const entry = JSON.parse(text) as Partial<Entry> | null
       const { id, name, owner = '', seenAt = 0, startedAt = 0 } = entry ?? {}
       // Anything may have written here; the key must name the operation, or removing it would miss.
-      if (typeof id !== 'string' || typeof name !== 'string' || this.#key(id) !== key) return undefined
+      if (!isOperationId(id) || typeof name !== 'string' || this.#key(id) !== key) return undefined
       return { id, name, input: entry?.input, owner, seenAt, startedAt }
     } catch {
       return undefined

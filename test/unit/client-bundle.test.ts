@@ -6,6 +6,8 @@ import { expect, test } from 'vitest'
 /** Minified and gzipped, with the `centrifuge` package (about 24 KiB of it) and without. */
 const limits = { whole: 33 * 1024, own: 8 * 1024 }
 
+const entry = fileURLToPath(new URL('../../src/client/index.ts', import.meta.url))
+
 async function bundle(external: string[]): Promise<string> {
   const result = await build({
     configFile: false,
@@ -13,11 +15,11 @@ async function bundle(external: string[]): Promise<string> {
     build: {
       write: false,
       minify: true,
-      lib: { entry: fileURLToPath(new URL('../../src/client/index.ts', import.meta.url)), formats: ['es'] },
-      rolldownOptions: { external },
+      // Not as a library: those keep their white space.
+      rolldownOptions: { input: entry, external, preserveEntrySignatures: 'strict' },
     },
   })
-  const { output } = (result as Rolldown.RolldownOutput[])[0] as Rolldown.RolldownOutput
+  const { output } = result as Rolldown.RolldownOutput
   return output.map((chunk) => ('code' in chunk ? chunk.code : '')).join('')
 }
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { limits } from '../../src/protocol/index.ts'
 import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
 import { committed, FakeGateway, noticeFor, envelope, Queue, tokenOf } from './client-fake-gateway.ts'
 
@@ -31,7 +32,6 @@ function connect(options: Partial<ClientOptions> = {}): Client {
   return client
 }
 
-const idsOf = (data: unknown): string[] => (data as { ids: string[] }).ids
 const never = (id: string) => ({ outcome: 'never_received', operationId: id })
 
 describe('an operation', () => {
@@ -92,18 +92,17 @@ describe('an operation', () => {
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
   })
 
-  test('many lost replies are asked for a hundred at a time', async () => {
-    const client = connect({ timeoutMs: 300 })
-    const calls = Array.from({ length: 150 }, () => client.call('send_message', 1))
-    gateway.onRpc = (method, data) => {
-      if (method !== 'lockstep.outcomes') return undefined
-      expect(idsOf(data).length).toBeLessThanOrEqual(100)
-      return { data: { outcomes: idsOf(data).map((id) => never(id)) } }
-    }
-    for (let sent = 0; sent < 64; sent += 1) await gateway.calls.next()
-    expect(client.pending.filter(({ state }) => state === 'queued')).toHaveLength(150 - 64)
+  test('beyond what one connection may have open waits for its turn', async () => {
+    const most = limits.maxOutstandingCalls
+    const client = connect()
+    const calls = Array.from({ length: most + 6 }, () => client.call('send_message', 1))
+    const sent = []
+    for (let count = 0; count < most; count += 1) sent.push(await gateway.calls.next())
+    expect(client.pending.filter(({ state }) => state === 'queued')).toHaveLength(6)
+    gateway.onRpc = (_, data) => committed((data as { id: string }).id)
+    for (const [index, rpc] of sent.entries()) rpc.reply(committed(calls[index]?.id ?? ''))
     const outcomes = await Promise.all(calls.map(({ outcome }) => outcome))
-    expect(outcomes.every(({ outcome }) => outcome === 'never_received')).toBe(true)
+    expect(outcomes.every(({ outcome }) => outcome === 'committed')).toBe(true)
   })
 
   test.each([
@@ -121,6 +120,15 @@ describe('an operation', () => {
       reason,
       retryable: false,
     })
+  })
+
+  test('whose answer was too large is not taken for refused', async () => {
+    const call = connect().call('send_message', 1)
+    ;(await gateway.calls.next()).reply({ error: { code: 106, message: 'the answer is too large to send' } })
+    const question = await gateway.calls.next()
+    expect(question.method).toBe('lockstep.outcomes')
+    question.reply({ error: { code: 106, message: 'the answer is too large to send' } })
+    await expect(call.outcome).rejects.toMatchObject({ code: 106, reason: undefined })
   })
 
   test('that meets "not now" is sent again with the same id, six times in all', async () => {
@@ -149,6 +157,9 @@ describe('an operation', () => {
     })
     await expect(client.call('send_message', 1n).outcome).rejects.toMatchObject({
       reason: 'LS_INPUT_INVALID',
+    })
+    await expect(client.call('send_message', 1, { id: 'A' }).outcome).rejects.toMatchObject({
+      reason: 'LS_OPERATION_ID_INVALID',
     })
     expect(client.pending).toEqual([])
   })

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
+import { createClient, newOperationId, type Client, type ClientOptions } from '../../src/client/index.ts'
 import { committed, FakeGateway, MemoryStorage, noticeFor, Queue, tokenOf } from './client-fake-gateway.ts'
 
 let gateway: FakeGateway
@@ -31,6 +31,9 @@ function tab(options: Partial<ClientOptions> = {}): Client {
   return client
 }
 
+const lost = '019a0000-0000-7000-8000-00000000000a'
+const crashed = '019a0000-0000-7000-8000-00000000000b'
+
 /** Resolves when everything the client had to ask on connecting has been asked. */
 async function quiet(client: Client): Promise<void> {
   const rpc = client.query('lockstep.test.quiet').catch(() => undefined)
@@ -49,7 +52,7 @@ function leave(user: string, id: string, more: object = {}): void {
     id,
     name: 'send_message',
     input: { text: 'hi' },
-    startedAt: 5,
+    startedAt: Date.now(),
     owner: 'gone',
     seenAt: 0,
     ...more,
@@ -86,21 +89,21 @@ describe('operations of an earlier page', () => {
   })
 
   test('that were rolled back reach the notices', async () => {
-    leave('ann', 'a')
+    leave('ann', lost)
     const client = tab()
     const notices = new Queue<string>()
     const question = await gateway.calls.next()
     question.reply({
-      data: { outcomes: [{ outcome: 'rolled_back', operationId: 'a', notice: noticeFor('a') }] },
+      data: { outcomes: [{ outcome: 'rolled_back', operationId: lost, notice: noticeFor(lost) }] },
     })
     await quiet(client)
     client.notices.on(({ transactionId }) => notices.push(transactionId))
-    expect(await notices.next()).toBe('a')
+    expect(await notices.next()).toBe(lost)
     expect(storage.length).toBe(0)
   })
 
   test('of another user are neither asked for nor removed', async () => {
-    leave('bob', 'b')
+    leave('bob', lost)
     const client = tab()
     await quiet(client)
     expect(asked()).toEqual([])
@@ -110,34 +113,74 @@ describe('operations of an earlier page', () => {
 
   test('that are not what the client wrote are left alone', async () => {
     storage.setItem('lockstep:ann:x', 'not json')
-    storage.setItem('lockstep:ann:y', JSON.stringify({ id: 'z', name: 'n' }))
+    storage.setItem('lockstep:ann:y', JSON.stringify({ id: 'y', name: 'n' }))
+    storage.setItem(`lockstep:ann:${crashed}`, JSON.stringify({ id: lost, name: 'n' }))
     storage.setItem('unrelated', '1')
     await quiet(tab())
     expect(asked()).toEqual([])
-    expect(storage.length).toBe(3)
+    expect(storage.length).toBe(4)
+  })
+
+  test('that are older than what servers remember are forgotten, not asked for', async () => {
+    leave('ann', lost, { startedAt: Date.now() - 7 * 24 * 60 * 60 * 1_000 })
+    await quiet(tab())
+    expect(asked()).toEqual([])
+    expect(storage.length).toBe(0)
+  })
+
+  test('are asked for a hundred at a time', async () => {
+    const ids = Array.from({ length: 150 }, () => newOperationId())
+    for (const id of ids) leave('ann', id)
+    const sizes: number[] = []
+    gateway.onRpc = (_, data) => {
+      const asking = (data as { ids: string[] }).ids
+      sizes.push(asking.length)
+      return { data: { outcomes: asking.map((id) => committed(id).data) } }
+    }
+    const settled = new Queue<string>()
+    tab().operations.on('settled', ({ id }) => settled.push(id))
+    for (const id of ids) expect(await settled.next()).toBe(id)
+    expect(sizes).toEqual([100, 50])
+  })
+
+  test('that the server will not answer for do not hold up the others', async () => {
+    leave('ann', lost)
+    leave('ann', crashed)
+    gateway.onRpc = (_, data) => {
+      const { ids } = data as { ids: string[] }
+      if (ids.includes(lost)) return { error: { code: 403, message: 'LS_FORBIDDEN' } }
+      return { data: { outcomes: ids.map((id) => committed(id).data) } }
+    }
+    const errors = new Queue<unknown>()
+    const settled = new Queue<string>()
+    const client = tab({ onError: (error) => errors.push(error) })
+    client.operations.on('settled', ({ id }) => settled.push(id))
+    expect(await settled.next()).toBe(crashed)
+    expect(await errors.next()).toMatchObject({ reason: 'LS_FORBIDDEN' })
+    expect(storage.length).toBe(0)
   })
 
   test('can be joined by calling with their id', async () => {
-    leave('ann', 'a')
+    leave('ann', lost)
     const client = tab()
     const question = await gateway.calls.next()
-    const call = client.call('send_message', null, { id: 'a' })
-    question.reply({ data: { outcomes: [committed('a', 1).data] } })
+    const call = client.call('send_message', null, { id: lost })
+    question.reply({ data: { outcomes: [committed(lost, 1).data] } })
     expect(await call.outcome).toMatchObject({ result: 1 })
   })
 })
 
 describe('an operation of another living tab', () => {
   test('is not asked for while its heartbeat is fresh', async () => {
-    leave('ann', 'a', { owner: 'other', seenAt: Date.now() - 60_000 })
+    leave('ann', lost, { owner: 'other', seenAt: Date.now() - 60_000 })
     await quiet(tab())
     expect(asked()).toEqual([])
   })
 
   test('is asked for once the tab has been silent for longer than a throttled one', async () => {
-    leave('ann', 'a', { owner: 'other', seenAt: Date.now() - 91_000 })
+    leave('ann', lost, { owner: 'other', seenAt: Date.now() - 91_000 })
     tab()
-    expect(await gateway.calls.next()).toMatchObject({ data: { ids: ['a'] } })
+    expect(await gateway.calls.next()).toMatchObject({ data: { ids: [lost] } })
   })
 
   test('queued there is not closed from here, and is sent there in the end', async () => {
@@ -160,12 +203,12 @@ describe('an operation of another living tab', () => {
     const rpc = await gateway.calls.next()
     expect(locks.held.size).toBe(1)
     // Old enough not to be spared for being new.
-    leave('ann', 'crashed', { owner: 'gone', seenAt: Date.now() - 3_000 })
+    leave('ann', crashed, { owner: 'gone', seenAt: Date.now() - 3_000 })
     age(kept.id)
     tab()
     expect(await gateway.calls.next()).toMatchObject({
       method: 'lockstep.outcomes',
-      data: { ids: ['crashed'] },
+      data: { ids: [crashed] },
     })
     rpc.reply(committed(kept.id))
     await kept.outcome
@@ -182,14 +225,14 @@ describe('an operation of another living tab', () => {
   })
 
   test('taken over by two tabs at once is reported by the last of them only', async () => {
-    leave('ann', 'a')
+    leave('ann', lost)
     const first = tab()
     const reported: string[] = []
     first.operations.on('settled', () => reported.push('first'))
     const question = await gateway.calls.next()
-    const owner = JSON.parse(storage.getItem('lockstep:ann:a') ?? '{}') as { owner: string }
-    storage.setItem('lockstep:ann:a', JSON.stringify({ ...owner, owner: 'second' }))
-    question.reply({ data: { outcomes: [committed('a').data] } })
+    const owner = JSON.parse(storage.getItem(`lockstep:ann:${lost}`) ?? '{}') as { owner: string }
+    storage.setItem(`lockstep:ann:${lost}`, JSON.stringify({ ...owner, owner: 'second' }))
+    question.reply({ data: { outcomes: [committed(lost).data] } })
     await quiet(first)
     expect(reported).toEqual([])
     expect(first.pending).toEqual([])
