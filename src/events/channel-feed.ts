@@ -1,6 +1,7 @@
 import { limits } from '../protocol/index.ts'
 import { followsOn, messageOf, OffsetSequencer, type Clock, type Logger } from '../core/index.ts'
 import type { EventLog } from './event-log.ts'
+import { RecentEvents } from './recent-events.ts'
 import type { EncodedEvent, Joined, JoinRequest, Subscriber } from './subscription.ts'
 
 export interface FeedOptions {
@@ -28,7 +29,7 @@ export class ChannelFeed {
   #sequencer: OffsetSequencer<EncodedEvent> | undefined
   /** Announced before the head was known. */
   #early: EncodedEvent[] = []
-  #recent: EncodedEvent[] = []
+  readonly #recent: RecentEvents
   #epoch = ''
   #cancelGapTimer: (() => void) | undefined
   #filling: Promise<void> | undefined
@@ -36,6 +37,7 @@ export class ChannelFeed {
   constructor(channel: string, options: FeedOptions) {
     this.channel = channel
     this.#options = options
+    this.#recent = new RecentEvents(channel, options.log, options.recentEvents)
     this.#opened = this.#open()
     // Each join awaits and reports it; without members nobody needs to.
     this.#opened.catch(() => {})
@@ -106,7 +108,7 @@ export class ChannelFeed {
     const position = this.position
     const behind = position - recoverFrom.offset
     if (behind < 0 || behind > limits.recoveryPage) return this.#joined('unrecoverable', [], member)
-    const missed = await this.#missedSince(recoverFrom.offset, position)
+    const missed = await this.#recent.between(recoverFrom.offset, position)
     if (missed === undefined) return this.#joined('unrecoverable', [], member)
     return this.#joined('recovered', missed, member, position)
   }
@@ -124,17 +126,6 @@ export class ChannelFeed {
       start: () => member.start(offset),
       leave: () => member.leave(),
     }
-  }
-
-  /** All events in (from, to], from memory or the log; undefined when some are no longer kept. */
-  async #missedSince(from: number, to: number): Promise<readonly EncodedEvent[] | undefined> {
-    if (from === to) return []
-    const first = this.#recent[0]
-    if (first !== undefined && first.offset <= from + 1) {
-      return this.#recent.filter((event) => event.offset > from && event.offset <= to)
-    }
-    const events = await this.#options.log.readAfter(this.channel, from, to - from)
-    return events.length === to - from && followsOn(from, events) ? events : undefined
   }
 
   async #open(): Promise<void> {
@@ -156,10 +147,7 @@ export class ChannelFeed {
 
   #deliver(events: readonly EncodedEvent[]): void {
     if (events.length === 0) return
-    this.#recent.push(...events)
-    if (this.#recent.length > 2 * this.#options.recentEvents) {
-      this.#recent = this.#recent.slice(-this.#options.recentEvents)
-    }
+    this.#recent.append(events)
     for (const member of this.#members) member.deliver(events)
   }
 
@@ -223,7 +211,7 @@ export class ChannelFeed {
       'history is no longer continuous; subscribers are told to reload',
     )
     this.#epoch = epoch
-    this.#recent = []
+    this.#recent.forget()
     this.#sequencer?.restart(head)
     for (const member of this.#members) member.reset()
   }

@@ -1,0 +1,254 @@
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { systemClock } from '../../src/core/index.ts'
+import { encodeEvent, EventHub, EventLog, Retention, type StoredEvent } from '../../src/events/index.ts'
+import type { EncodedEvent, Subscriber } from '../../src/events/index.ts'
+import { eventPages, fromPool, operationPages, trimEvents, trimOperations } from '../../src/postgres/index.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { Inbox } from '../support/sockets.ts'
+import { createTestLogger } from '../support/world.ts'
+
+const schema = '"lockstep"'
+let test: TestDatabase
+let pool: pg.Pool
+let database: ReturnType<typeof fromPool>
+let channelNumber = 0
+let channel: string
+
+beforeAll(async () => {
+  test = await createTestDatabase()
+  pool = new pg.Pool({ connectionString: test.url, max: 4 })
+  database = fromPool(pool)
+})
+afterAll(async () => {
+  await database.close()
+  await pool.end()
+  await test.drop()
+})
+beforeEach(() => {
+  channel = `room:hub-${++channelNumber}`
+})
+
+const operationId = '0197a6b0-0000-7000-8000-000000000001'
+
+/** Appends events to the log as the flush would, and gives them back as they are announced. */
+async function append(count: number): Promise<StoredEvent[]> {
+  const { rows } = await pool.query<{ head: string; at: Date }>(
+    `with heads as (
+       insert into lockstep.channels as c (channel, head) values ($1, $2)
+       on conflict (channel) do update set head = c.head + excluded.head returning head
+     ), stored as (
+       insert into lockstep.events (channel, "offset", operation_id, type, data, at)
+       select $1, head - $2 + n, $3, 'counted', ('{"n":' || (head - $2 + n) || '}')::json, now()
+       from heads, generate_series(1, $2) n
+     ) select head, now() as at from heads`,
+    [channel, count, operationId],
+  )
+  const head = Number(rows[0]?.head)
+  return Array.from({ length: count }, (_, i) => {
+    const offset = head - count + 1 + i
+    return {
+      channel,
+      offset,
+      operationId,
+      type: 'counted',
+      data: JSON.stringify({ n: offset }),
+      at: rows[0]?.at ?? new Date(),
+    }
+  })
+}
+
+function createHub(options: { readonly gapWaitMs?: number; readonly headCheckMs?: number } = {}) {
+  const logger = createTestLogger()
+  const reads: string[] = []
+  const own: typeof database.own = {
+    query: (statement) => {
+      reads.push(statement.text)
+      return database.own.query(statement)
+    },
+  }
+  const hub = new EventHub({ log: new EventLog(own, schema), clock: systemClock, logger, ...options })
+  return { hub, logger, reads }
+}
+
+function createSubscriber() {
+  const inbox = new Inbox<EncodedEvent>()
+  const resets = new Inbox<true>()
+  const subscriber: Subscriber = {
+    deliver: (events) => events.forEach(inbox.push),
+    deliverTransient: () => {},
+    reset: () => resets.push(true),
+  }
+  return { subscriber, inbox, resets, offsets: () => inbox.items.map(({ offset }) => offset) }
+}
+
+it('delivers in offset order whatever the order of the announcements, each once', async () => {
+  const { hub } = createHub()
+  const { subscriber, inbox, offsets } = createSubscriber()
+  const joined = await hub.join(channel, {}, subscriber)
+  joined.start()
+  expect(joined).toMatchObject({ kind: 'fresh', position: { offset: 0 } })
+  const events = await append(5)
+  for (const index of [3, 1, 0, 0, 4, 2, 3]) hub.announce(events.slice(index, index + 1))
+  await inbox.until((items) => items.length === 5)
+  expect(offsets()).toEqual([1, 2, 3, 4, 5])
+  joined.leave()
+  expect(hub.channelCount).toBe(0)
+})
+
+it('reads the log when a hole is not filled in time', async () => {
+  const { hub } = createHub()
+  const { subscriber, inbox, offsets } = createSubscriber()
+  const joined = await hub.join(channel, {}, subscriber)
+  joined.start()
+  const events = await append(3)
+  hub.announce(events.slice(2))
+  await inbox.until((items) => items.length === 3)
+  expect(offsets()).toEqual([1, 2, 3])
+  expect(inbox.items[0]?.publication).toBe(encodeEvent(events[0] as StoredEvent).publication)
+  joined.leave()
+})
+
+it('finds what was never announced here, by comparing heads', async () => {
+  const { hub } = createHub({ headCheckMs: 20 })
+  hub.start()
+  const { subscriber, inbox, offsets } = createSubscriber()
+  const joined = await hub.join(channel, {}, subscriber)
+  joined.start()
+  await append(2)
+  await inbox.until((items) => items.length === 2)
+  expect(offsets()).toEqual([1, 2])
+  joined.leave()
+  hub.close()
+})
+
+it('holds back live events until the reply has gone out, and then hands over what is newer', async () => {
+  const { hub } = createHub()
+  const first = createSubscriber()
+  const anchor = await hub.join(channel, {}, first.subscriber)
+  anchor.start()
+  hub.announce(await append(3))
+  const { subscriber, inbox, offsets } = createSubscriber()
+  const joined = await hub.join(
+    channel,
+    { recoverFrom: { offset: 1, epoch: anchor.position.epoch } },
+    subscriber,
+  )
+  expect(joined).toMatchObject({ kind: 'recovered', position: { offset: 3 } })
+  expect(joined.missed.map(({ offset }) => offset)).toEqual([2, 3])
+  hub.announce(await append(1))
+  expect(offsets()).toEqual([])
+  joined.start()
+  await inbox.until((items) => items.length === 1)
+  expect(offsets()).toEqual([4])
+  anchor.leave()
+  joined.leave()
+})
+
+it.each([
+  ['another epoch', { offset: 1, epoch: 'other' }],
+  ['an offset of the future', { offset: 99, epoch: '' }],
+])('cannot recover from %s', async (_, from) => {
+  const { hub } = createHub()
+  await append(2)
+  const { subscriber } = createSubscriber()
+  const fresh = await hub.join(channel, {}, subscriber)
+  const recoverFrom = from.epoch === '' ? { ...from, epoch: fresh.position.epoch } : from
+  const joined = await hub.join(channel, { recoverFrom }, createSubscriber().subscriber)
+  expect(joined).toMatchObject({ kind: 'unrecoverable', position: { offset: 2 }, missed: [] })
+  fresh.leave()
+  joined.leave()
+})
+
+it('recovers a client that is ahead of what this node has heard', async () => {
+  const { hub } = createHub()
+  const first = createSubscriber()
+  const anchor = await hub.join(channel, {}, first.subscriber)
+  anchor.start()
+  await append(3)
+  const joined = await hub.join(
+    channel,
+    { recoverFrom: { offset: 2, epoch: anchor.position.epoch } },
+    createSubscriber().subscriber,
+  )
+  expect(joined.kind).toBe('recovered')
+  expect(joined.missed.map(({ offset }) => offset)).toEqual([3])
+  anchor.leave()
+  joined.leave()
+})
+
+it('costs one read for any number that recover what memory no longer holds at once', async () => {
+  const { hub, reads } = createHub()
+  const events = await append(250)
+  const anchor = await hub.join(channel, {}, createSubscriber().subscriber)
+  anchor.start()
+  const { epoch } = anchor.position
+  reads.length = 0
+  const all = await Promise.all(
+    Array.from({ length: 100 }, () =>
+      hub.join(channel, { recoverFrom: { offset: 10, epoch } }, createSubscriber().subscriber),
+    ),
+  )
+  expect(all.every(({ missed }) => missed.length === events.length - 10)).toBe(true)
+  expect(reads.filter((text) => text.includes('.events'))).toHaveLength(1)
+  for (const joined of all) joined.leave()
+  anchor.leave()
+})
+
+it('tells subscribers to start over when the missing events are gone, or the history was replaced', async () => {
+  const { hub } = createHub({ headCheckMs: 20 })
+  hub.start()
+  const gone = createSubscriber()
+  const one = await hub.join(channel, {}, gone.subscriber)
+  one.start()
+  await pool.query(`insert into lockstep.channels values ($1, 7)`, [channel])
+  await gone.resets.until((items) => items.length === 1)
+
+  const replaced = createSubscriber()
+  const two = await hub.join(channel, {}, replaced.subscriber)
+  two.start()
+  await pool.query(`update lockstep.meta set epoch = 'replaced'`)
+  await replaced.resets.until((items) => items.length === 1)
+  expect(gone.offsets()).toEqual([])
+  expect(hub.channelCount).toBe(0)
+  hub.close()
+})
+
+it('removes expired history page by page, and nothing else', async () => {
+  await append(2_000)
+  await pool.query(
+    `update lockstep.events set at = now() - interval '2 hours' where channel = $1 and "offset" <= 1500`,
+    [channel],
+  )
+  await pool.query(
+    `insert into lockstep.operations (id, name, user_id, input_hash, state, started_at, settled_at)
+     select gen_random_uuid(), 'old', 'ada', 'x', case when n % 2 = 0 then 'committed' else 'started' end,
+            now() - interval '2 hours', case when n % 2 = 0 then now() - interval '2 hours' end
+     from generate_series(1, 100) n`,
+  )
+  const hourMs = 3_600_000
+  const retention = new Retention({
+    own: database.own,
+    clock: systemClock,
+    logger: createTestLogger(),
+    pagesPerStep: 4,
+    tables: [
+      { pages: () => eventPages(schema), trim: (page, pages) => trimEvents(schema, hourMs, page, pages) },
+      {
+        pages: () => operationPages(schema),
+        trim: (page, pages) => trimOperations(schema, hourMs, page, pages),
+      },
+    ],
+  })
+  let steps = 1
+  while (!(await retention.step())) steps++
+  expect(steps).toBeGreaterThan(3)
+  const { rows } = await pool.query(
+    `select min("offset")::int as first, count(*)::int as kept from lockstep.events where channel = $1`,
+    [channel],
+  )
+  expect(rows).toEqual([{ first: 1_501, kept: 500 }])
+  // What is still open is never removed: somebody has yet to be told.
+  const { rows: left } = await pool.query(`select distinct state from lockstep.operations where name = 'old'`)
+  expect(left).toEqual([{ state: 'started' }])
+})
