@@ -1,0 +1,241 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { ChannelRegistry } from '../../src/core/channel-registry.ts'
+import {
+  defineChannel,
+  isChannelName,
+  LockstepError,
+  silentLogger,
+  validateEvent,
+  type ChannelDefinition,
+} from '../../src/core/index.ts'
+import { limits } from '../../src/protocol/index.ts'
+
+const nothing = { events: {}, canSubscribe: () => true }
+const withCode = (code: string): unknown => expect.objectContaining({ code })
+
+/** Names that mean something else to Postgres, Redis, NATS or a person than they seem to. */
+const hostile = [
+  '',
+  ' ',
+  '*',
+  '>',
+  '%',
+  '{}',
+  '{id}',
+  'a b',
+  'a\n',
+  'a\0',
+  'a\t',
+  '"',
+  "'",
+  '`',
+  '\\',
+  '/',
+  'a/b',
+  '..',
+  'a..b',
+  '\u{e9}',
+  'e\u{301}',
+  '\u{17f}',
+  '\u{212a}',
+  '\u{130}',
+  '\u{430}',
+  '\u{ff0a}',
+  '\u202e',
+  '\ud800',
+  '\u{1f600}',
+  '$1',
+  'a;b',
+  'a,b',
+  '(a)',
+  '[a]',
+  '#',
+  '?',
+  '&',
+  '<',
+  '^',
+]
+
+describe('a channel pattern', () => {
+  const thread = defineChannel('tenant:{tenant}:thread:{id}', nothing)
+  const param = fc.string({
+    unit: fc.constantFrom(...'ABCxyz019._~@|=+-'.split('')),
+    minLength: 1,
+    maxLength: 40,
+  })
+  const safe = param.filter((text) => !text.includes('..'))
+
+  test('gives a name for params, and the params back for that name', () => {
+    fc.assert(
+      fc.property(safe, safe, (tenant, id) => {
+        const { name } = thread({ tenant, id })
+        expect(name).toBe(`tenant:${tenant}:thread:${id}`)
+        expect(thread.match(name)).toEqual({ tenant, id })
+      }),
+    )
+  })
+
+  test('two lists of params never share a name', () => {
+    fc.assert(
+      fc.property(safe, safe, safe, safe, (tenant, id, otherTenant, otherId) => {
+        fc.pre(tenant !== otherTenant || id !== otherId)
+        expect(thread({ tenant, id }).name).not.toBe(thread({ tenant: otherTenant, id: otherId }).name)
+      }),
+    )
+  })
+
+  test('answers any text with params that give it back, or with nothing', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.string({ unit: 'grapheme' })), (tail) => {
+        const name = `tenant:${tail}`
+        const params = thread.match(name)
+        expect(params === undefined ? name : thread(params as never).name).toBe(name)
+      }),
+    )
+  })
+
+  test.each(hostile)('refuses %j as a param and as a name', (value) => {
+    const conversation = defineChannel('conversation:{id}', nothing)
+    expect(() => conversation({ id: value })).toThrow(withCode('LS_CHANNEL_NAME_INVALID'))
+    expect(conversation.match(`conversation:${value}`)).toBeUndefined()
+    expect(isChannelName(`conversation:${value}`)).toBe(value === '')
+  })
+
+  test.each([
+    ['a colon, which would add a part', 'a:b'],
+    ['a number', 7],
+    ['null', null],
+    ['an object that prints well', { toString: () => 'a' }],
+    ['nothing at all', undefined],
+  ])('refuses as a param: %s', (_name, id) => {
+    const conversation = defineChannel('conversation:{id}', nothing)
+    expect(() => conversation({ id } as never)).toThrow(withCode('LS_CHANNEL_NAME_INVALID'))
+  })
+
+  test('tells names of another case apart, and does not match a part of a name', () => {
+    const conversation = defineChannel('conversation:{id}', nothing)
+    for (const name of ['Conversation:1', 'conversation:1:2', 'x.conversation:1', 'conversation:']) {
+      expect(conversation.match(name)).toBeUndefined()
+    }
+  })
+
+  test('takes the characters of its own text as they are', () => {
+    const dotted = defineChannel('a.b+{id}', nothing)
+    expect(dotted.match('a.b+1')).toEqual({ id: '1' })
+    expect(dotted.match('axb+1')).toBeUndefined()
+    expect(dotted.match('a.bb1')).toBeUndefined()
+  })
+
+  test('ends at the longest name that can travel', () => {
+    const conversation = defineChannel('c:{id}', nothing)
+    expect(conversation({ id: 'x'.repeat(limits.maxChannelBytes - 2) }).name).toHaveLength(
+      limits.maxChannelBytes,
+    )
+    expect(() => conversation({ id: 'x'.repeat(limits.maxChannelBytes - 1) })).toThrow(
+      withCode('LS_CHANNEL_NAME_INVALID'),
+    )
+  })
+
+  test.each([
+    '',
+    '{id}',
+    '{id}:x',
+    'user:{id}',
+    'user:ada',
+    'a:{id}:{id}',
+    'a:{}',
+    'a:{1d}',
+    'a:{id',
+    'a:id}',
+    'a:{{id}}',
+    'a b:{id}',
+    'é:{id}',
+  ])('cannot be %j', (pattern) => {
+    expect(() => defineChannel(pattern, nothing)).toThrow(withCode('LS_CONFIG_INVALID'))
+  })
+})
+
+describe('an event', () => {
+  const room = defineChannel('room:{id}', {
+    events: { counted: z.object({ n: z.coerce.number() }) },
+    canSubscribe: () => true,
+  })({ id: '1' })
+
+  test('is what its schema gives back', () => {
+    expect(validateEvent(room, 'counted', { n: '7', extra: true })).toEqual({ n: 7 })
+  })
+
+  test('that does not match its schema is refused with the path', () => {
+    expect(() => validateEvent(room, 'counted', { n: 'x' })).toThrow(
+      expect.objectContaining({
+        code: 'LS_EVENT_INVALID',
+        details: { issues: [expect.objectContaining({ path: 'n' })] },
+      }),
+    )
+  })
+
+  test.each(['unknown', 'toString', '__proto__', 'constructor'])('of type %s is unknown', (type) => {
+    expect(() => validateEvent(room, type, {})).toThrow(withCode('LS_EVENT_UNKNOWN'))
+  })
+})
+
+describe('who may listen', () => {
+  const user = { id: 'ada' }
+  const registryOf = (...definitions: ChannelDefinition[]): ChannelRegistry =>
+    new ChannelRegistry(definitions, { a: 'database' }, silentLogger)
+  const answering = (canSubscribe: () => unknown): ChannelRegistry =>
+    registryOf(defineChannel('room:{id}', { events: {}, canSubscribe: canSubscribe as () => boolean }))
+
+  test('is asked with the user, the params and the database', async () => {
+    const asked: unknown[] = []
+    const room = defineChannel('room:{id}', {
+      events: {},
+      canSubscribe: (question) => asked.push(question) > 0,
+    })
+    await registryOf(room).authorize(user, 'room:7')
+    expect(asked).toEqual([{ user, params: { id: '7' }, channel: 'room:7', db: { a: 'database' } }])
+  })
+
+  test.each([
+    ['false', false],
+    ['a truthy word', 'yes'],
+    ['1', 1],
+    ['an object', {}],
+    ['nothing', undefined],
+  ])('is nobody when the check answers %s', async (_name, answer) => {
+    const refused = answering(() => answer).authorize(user, 'room:1')
+    await expect(refused).rejects.toMatchObject({ code: 'LS_CHANNEL_FORBIDDEN' })
+  })
+
+  test('is nobody when the check throws, and the client may ask again', async () => {
+    const broken = answering(() => {
+      throw new Error('no')
+    })
+    await expect(broken.authorize(user, 'room:1')).rejects.toMatchObject({ retryable: true })
+    const full = answering(() => Promise.reject(new LockstepError('LS_POOL_EXHAUSTED')))
+    await expect(full.authorize(user, 'room:1')).rejects.toMatchObject({ code: 'LS_POOL_EXHAUSTED' })
+  })
+
+  test.each([
+    ['user:eve', 'LS_CHANNEL_FORBIDDEN'],
+    ['user:ADA', 'LS_CHANNEL_FORBIDDEN'],
+    ['user:ada:x', 'LS_CHANNEL_FORBIDDEN'],
+    ['user:', 'LS_CHANNEL_FORBIDDEN'],
+    ['nowhere:1', 'LS_CHANNEL_UNKNOWN'],
+    ['room:*', 'LS_CHANNEL_NAME_INVALID'],
+    ['', 'LS_CHANNEL_NAME_INVALID'],
+  ])('%s is refused with %s', async (channel, code) => {
+    await expect(answering(() => true).authorize(user, channel)).rejects.toMatchObject({ code })
+  })
+
+  test('the own channel needs no permission', async () => {
+    await expect(registryOf().authorize(user, 'user:ada')).resolves.toBeUndefined()
+  })
+
+  test('two families cannot share a pattern', () => {
+    const room = defineChannel('room:{id}', nothing)
+    expect(() => registryOf(room, defineChannel('room:{id}', nothing))).toThrow(withCode('LS_CONFIG_INVALID'))
+  })
+})

@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest'
+import {
+  errorCatalogue,
+  isLockstepError,
+  LockstepError,
+  messageOf,
+  type ErrorCode,
+} from '../../src/core/index.ts'
+import { databaseErrorCode, toLockstepError } from '../../src/postgres/index.ts'
+import { isErrorResponse } from '../../src/postgres/sqlstate.ts'
+import { limits, replyCodes, temporaryReplyCodes } from '../../src/protocol/index.ts'
+
+const codes = Object.keys(errorCatalogue) as ErrorCode[]
+
+describe('the error catalogue', () => {
+  test.each(codes)('%s has a public text and a reply', (code) => {
+    const { publicMessage, reply } = errorCatalogue[code]
+    expect(code).toMatch(/^LS_[A-Z]+(_[A-Z]+)*$/)
+    expect(publicMessage).toMatch(/^[A-Z].*\.$/)
+    // Nothing that only an operator should read.
+    expect(publicMessage).not.toMatch(/postgres|sql|table|column|stack|localhost|\d+\.\d+/i)
+    expect(Object.values(replyCodes)).toContain(reply)
+    expect(publicMessage.length).toBeLessThanOrEqual(limits.maxCloseReasonBytes)
+  })
+
+  test.each(codes)('a retryable %s is not answered with a reply that ends a client for good', (code) => {
+    const { retryable, reply } = errorCatalogue[code]
+    expect(!retryable || temporaryReplyCodes.has(reply)).toBe(true)
+  })
+
+  test('an error shows its own text to the log and the public one to everybody', () => {
+    const cause = new Error('socket closed')
+    const error = new LockstepError('LS_DATABASE_UNREACHABLE', {
+      message: 'db-7.internal:5432 refused',
+      details: { port: 5432 },
+      cause,
+    })
+    expect(error).toMatchObject({
+      name: 'LockstepError',
+      message: 'db-7.internal:5432 refused',
+      publicMessage: errorCatalogue.LS_DATABASE_UNREACHABLE.publicMessage,
+      retryable: true,
+      details: { port: 5432 },
+      cause,
+    })
+    expect(new LockstepError('LS_FORBIDDEN').message).toBe(errorCatalogue.LS_FORBIDDEN.publicMessage)
+    expect('cause' in new LockstepError('LS_FORBIDDEN')).toBe(false)
+  })
+
+  test('is matched by code', () => {
+    const error = new LockstepError('LS_FORBIDDEN')
+    expect(isLockstepError(error)).toBe(true)
+    expect(isLockstepError(error, 'LS_FORBIDDEN')).toBe(true)
+    expect(isLockstepError(error, 'LS_UNAUTHENTICATED')).toBe(false)
+    expect(isLockstepError({ code: 'LS_FORBIDDEN' })).toBe(false)
+  })
+
+  test.each([
+    [new Error('x'), 'x'],
+    ['x', 'x'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+  ])('the text of %o is %j', (thrown, text) => {
+    expect(messageOf(thrown)).toBe(text)
+  })
+})
+
+describe('an error of the database', () => {
+  test.each([
+    ['LS001', 'LS_OPERATION_FENCED'],
+    ['LS002', 'LS_TRANSACTION_CONTROL'],
+    ['25P02', 'LS_TRANSACTION_ABORTED'],
+    ['40001', 'LS_SERIALIZATION_FAILURE'],
+    ['40P01', 'LS_SERIALIZATION_FAILURE'],
+    ['55P03', 'LS_STATEMENT_TIMEOUT'],
+    ['57014', 'LS_STATEMENT_TIMEOUT'],
+    ['57P01', 'LS_CONNECTION_LOST'],
+    ['08006', 'LS_CONNECTION_LOST'],
+    ['23505', 'LS_CONSTRAINT_VIOLATED'],
+    ['23514', 'LS_CONSTRAINT_VIOLATED'],
+    ['22P02', 'LS_DATA_INVALID'],
+    ['53300', 'LS_POOL_EXHAUSTED'],
+    ['ECONNREFUSED', 'LS_DATABASE_UNREACHABLE'],
+    ['ECONNRESET', 'LS_CONNECTION_LOST'],
+  ])('%s is %s', (code, expected) => {
+    expect(databaseErrorCode(Object.assign(new Error('x'), { code }))).toBe(expected)
+  })
+
+  test.each([new Error('x'), Object.assign(new Error('x'), { code: '42P01' }), 'x', null, undefined, {}])(
+    'has no code of its own: %o',
+    (thrown) => {
+      expect(databaseErrorCode(thrown)).toBeUndefined()
+      expect(toLockstepError(thrown).code).toBe('LS_OPERATION_FAILED')
+      expect(toLockstepError(thrown, 'LS_CONNECTION_LOST').code).toBe('LS_CONNECTION_LOST')
+    },
+  )
+
+  test('keeps its SQLSTATE and itself for the log', () => {
+    const cause = Object.assign(new Error('duplicate key'), { code: '23505' })
+    expect(toLockstepError(cause)).toMatchObject({ details: { sqlState: '23505' }, cause })
+  })
+
+  test('of a COMMIT says that nothing was saved only while the server lives on', () => {
+    const withState = (code: string): boolean => isErrorResponse(Object.assign(new Error('x'), { code }))
+    expect(['23505', '40001', 'LS001'].map(withState)).toEqual([true, true, true])
+    // FATAL answers can follow a COMMIT that took effect.
+    expect(['57P01', '57P02', '08006', 'ECONNRESET'].map(withState)).toEqual([false, false, false, false])
+  })
+})
+
+describe('the limits of the wire', () => {
+  test('fit into each other', () => {
+    expect(limits.maxUnauthenticatedBytes).toBeLessThan(limits.maxMessageBytes)
+    expect('user:'.length + limits.maxUserIdBytes).toBeLessThanOrEqual(limits.maxChannelBytes)
+    // A question for outcomes travels in one message: 36 bytes an id, quotes and comma.
+    expect(limits.maxOutcomeIds * 39 + 200).toBeLessThan(limits.maxMessageBytes)
+    // RFC 6455, section 5.5: 125 bytes, of which the code takes two.
+    expect(limits.maxCloseReasonBytes).toBe(125 - 2)
+  })
+
+  test('are whole numbers above zero', () => {
+    for (const value of Object.values(limits)) expect(Number.isInteger(value) && value > 0).toBe(true)
+  })
+})
