@@ -69,6 +69,10 @@ function decodeBody(
     case 'ping':
     case 'publish':
       return { kind: name, id }
+    case 'history':
+    case 'presence':
+    case 'presence_stats':
+    case 'sub_refresh':
     default:
       return { kind: 'unavailable', id }
   }

@@ -68,7 +68,7 @@ export const defaultLimits: GatewayLimits = {
   maxChannelsPerConnection: wire.maxChannelsPerConnection,
   maxOutstandingCalls: wire.maxOutstandingCalls,
   maxPendingCommands: 256,
-  maxCommandsPerSecond: 1_000,
+  maxCommandsPerSecond: 5_000,
   maxQueuedBytes: 1024 * 1024,
   maxConnections: 20_000,
   maxConnectionsPerUser: 100,

@@ -294,13 +294,14 @@ describe('rpc', () => {
     }
   })
 
-  test('a slow call holds up nothing, the 65th outstanding one is refused, and the signal ends with the socket', async () => {
+  test('a slow call holds up nothing, one too many is refused, and the signal ends with the socket', async () => {
+    const small = await startWorld({ limits: { maxOutstandingCalls: 64 } })
     const gone = signal()
-    world.methods.set('slow', ({ signal: abort }) => {
+    small.methods.set('slow', ({ signal: abort }) => {
       abort.addEventListener('abort', () => gone.fire(), { once: true })
       return gone.promise
     })
-    const client = await RawClient.connect(world, 'ann')
+    const client = await RawClient.connect(small, 'ann')
     for (let id = 2; id < 66; id += 1) client.send({ id, rpc: { method: 'slow' } })
     expect(await client.ask({ id: 66, rpc: { method: 'slow' } })).toMatchObject({
       id: 66,
@@ -312,6 +313,7 @@ describe('rpc', () => {
     })
     client.socket.terminate()
     await gone.promise
+    await small.stop()
   })
 
   test('an answer that is too large is an error, not the end of the connection', async () => {

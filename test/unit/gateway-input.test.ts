@@ -1,0 +1,104 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { decodeCommand } from '../../src/gateway/commands.ts'
+import { MalformedMessage, parseJson } from '../../src/gateway/json.ts'
+import { Lane } from '../../src/gateway/lane.ts'
+
+test('whatever a line holds, it becomes a command or is malformed', () => {
+  const lines = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.json(),
+    fc
+      .record(
+        { id: fc.jsonValue(), connect: fc.jsonValue(), subscribe: fc.jsonValue(), rpc: fc.jsonValue() },
+        { requiredKeys: [] },
+      )
+      .map((value) => JSON.stringify(value)),
+  )
+  fc.assert(
+    fc.property(lines, (line) => {
+      expect(outcomeOf(() => decodeCommand(line))).toMatch(/^(object|malformed)$/)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('what is accepted is what JSON.parse reads', () => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 5 }), (text) => {
+      fc.pre(!/__proto__|constructor|prototype/.test(text))
+      expect(parseJson(text)).toEqual(JSON.parse(text))
+    }),
+  )
+})
+
+test.each([
+  ['open brackets', '['.repeat(65_536)],
+  ['an array of arrays', `[${'[],'.repeat(21_000)}[]]`],
+  ['a long string', `"${'\\"'.repeat(32_000)}"`],
+  ['a long number', '9'.repeat(65_536)],
+  ['many keys', `{${Array.from({ length: 8_000 }, (_, n) => `"${n}":0`).join()}}`],
+])('64 KiB of %s take less than 50 ms of the processor', (_name, text) => {
+  const before = process.cpuUsage()
+  expect(outcomeOf(() => parseJson(text))).not.toMatch(/^threw/)
+  expect(process.cpuUsage(before).user).toBeLessThan(50_000)
+})
+
+function outcomeOf(read: () => unknown): string {
+  try {
+    return typeof read()
+  } catch (error) {
+    return error instanceof MalformedMessage ? 'malformed' : `threw ${String(error)}`
+  }
+}
+
+/** A task that ends when it is told to, and notes when it started and finished. */
+function task(
+  name: string,
+  log: string[],
+  exclusive = false,
+): { end: () => void; add: (lane: Lane) => void } {
+  let end!: () => void
+  const done = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  const run = async (): Promise<() => void> => {
+    log.push(`${name} starts`)
+    await done
+    return () => log.push(`${name} ends`)
+  }
+  return { end, add: (lane) => lane.add({ exclusive, run }) }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+test('a lane runs side by side, ends in order, and lets an exclusive task stand alone', async () => {
+  const log: string[] = []
+  const lane = new Lane()
+  const [a, b, alone, c] = [task('a', log), task('b', log), task('alone', log, true), task('c', log)]
+  for (const each of [a, b, alone, c]) each.add(lane)
+  expect(log).toEqual(['a starts', 'b starts'])
+  b.end()
+  await turn()
+  expect(log).toHaveLength(2)
+  a.end()
+  await turn()
+  expect(log.slice(2)).toEqual(['a ends', 'b ends', 'alone starts'])
+  alone.end()
+  await turn()
+  expect(log.slice(5)).toEqual(['alone ends', 'c starts'])
+  c.end()
+  await turn()
+  expect(lane.length).toBe(0)
+})
+
+test('a lane starts at most 16 at a time', async () => {
+  const log: string[] = []
+  const lane = new Lane()
+  const tasks = Array.from({ length: 20 }, (_, n) => task(`${n}`, log))
+  for (const each of tasks) each.add(lane)
+  expect(log).toHaveLength(16)
+  for (const each of tasks) each.end()
+  await turn()
+  expect(log.filter((line) => line.endsWith('ends'))).toEqual(tasks.map((_, n) => `${n} ends`))
+})
