@@ -1,4 +1,5 @@
 import { Centrifuge, UnauthorizedError } from 'centrifuge'
+import { replyCodes } from '../protocol/index.ts'
 import type { Delays } from './backoff.ts'
 import { pageUrl } from './browser.ts'
 import { clientError, fromWireError, toWireError } from './errors.ts'
@@ -122,9 +123,12 @@ export class ClientConnection implements Connection {
     this.centrifuge.on('publication', ({ channel, data }) => {
       if (channel.startsWith(userChannelPrefix)) onUserEvent(data)
     })
-    this.centrifuge.on('error', ({ type, error }) => {
-      // That a connection could not be made is told by `state`; the rest is the application's to mend.
-      if (type !== 'transport') onError(fromWireError(toWireError(error)))
+    this.centrifuge.on('error', ({ error }) => {
+      // Below 100: a connection or a token that could not be had, which `state` and `#getToken` tell. An expired
+      // token is replaced.
+      if (error.code >= 100 && error.code !== replyCodes.tokenExpired) {
+        onError(fromWireError(toWireError(error)))
+      }
     })
   }
 
@@ -136,12 +140,21 @@ export class ClientConnection implements Connection {
   }
 
   async #getToken(): Promise<string> {
-    const token = await this.#options.getToken()
+    const token = await this.#askForToken()
     const subject = subjectOf(token)
     // This error makes the package give up rather than try again.
     if (subject !== undefined && !this.#identify('token', subject))
       throw new UnauthorizedError('another user')
     return token
+  }
+
+  async #askForToken(): Promise<string> {
+    try {
+      return await this.#options.getToken()
+    } catch (error) {
+      this.#options.onError(error)
+      throw error
+    }
   }
 
   /** False when it is another user than before: this client's calls and caches are not for them. */

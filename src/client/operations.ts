@@ -18,6 +18,8 @@ import type { StoredOperation, StoredOperations } from './stored-operations.ts'
 
 /** How often one operation is sent while the server says "not now". */
 const maxAttempts = 6
+/** Longest wait before asking again for an outcome that was not decided yet, in milliseconds. */
+const askAtLeastEveryMs = 5_000
 /** How long until abandoned operations are looked for again while other tabs hold some, in milliseconds. */
 const lookAgainMs = 15_000
 
@@ -65,7 +67,7 @@ export class Operations {
         const operation = this.#operations.get(id)
         if (operation !== undefined) this.#reject(operation, fromWireError(toWireError(error)))
       },
-      delays: options.delays,
+      delays: { ...options.delays, maxMs: Math.min(options.delays.maxMs, askAtLeastEveryMs) },
       onError: options.onError,
     })
   }

@@ -99,7 +99,7 @@ test('a token that cannot be had is reported and asked for again', async () => {
     },
   })
   expect(await changes(client).next()).toBe('connected')
-  expect(errors.all.at(-1)).toMatchObject({ name: 'LockstepClientError' })
+  expect(errors.all.at(-1)).toMatchObject({ message: 'sign-in is down' })
   expect(gateway.tokens).toEqual([tokenOf('ann')])
 })
 
