@@ -5,7 +5,7 @@ import { errorCatalogue, LockstepError, type ErrorCode } from '../../src/core/in
 import { assertNoTransactionControl, TransactionGuard } from '../../src/postgres/transaction-guard.ts'
 import { toStoredEvents } from '../../src/transaction/committed-events.ts'
 import { createNotice, failureCode } from '../../src/transaction/notice.ts'
-import { hashInput, toUser } from '../../src/transaction/operation.ts'
+import { hashInput, toUser } from '../../src/transaction/index.ts'
 
 const withCode = (code: ErrorCode): Error => expect.objectContaining({ code })
 
