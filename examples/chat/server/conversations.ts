@@ -28,21 +28,23 @@ export async function insertMessage(
     readonly body: string
   },
 ): Promise<Message> {
-  const { rows } = await db.query(
+  const { rows } = await db.query<Message>(
     `insert into public.messages (id, conversation_id, author, body) values ($1, $2, $3, $4)
      returning ${messageColumns}`,
     [message.id, message.conversationId, message.author, message.body],
   )
-  return rows[0] as unknown as Message
+  const [inserted] = rows
+  if (inserted === undefined) throw new Error('the insert returned no row')
+  return inserted
 }
 
 export async function newestMessages(db: SqlClient, conversationId: string): Promise<Message[]> {
-  const { rows } = await db.query(
+  const { rows } = await db.query<Message>(
     `select ${messageColumns} from public.messages where conversation_id = $1
      order by created_at desc, id desc limit ${newest}`,
     [conversationId],
   )
-  return (rows as unknown as Message[]).toReversed()
+  return rows.toReversed()
 }
 
 export async function insertConversation(
@@ -64,7 +66,7 @@ export async function insertConversation(
 }
 
 export async function conversationsOf(db: SqlClient, user: string): Promise<Conversation[]> {
-  const { rows } = await db.query(
+  const { rows } = await db.query<Conversation>(
     `select c.id, c.title,
        coalesce((select array_agg(m.user_id order by m.user_id) from public.conversation_members m
                  where m.conversation_id = c.id), '{}') as members,
@@ -78,5 +80,5 @@ export async function conversationsOf(db: SqlClient, user: string): Promise<Conv
      limit 200`,
     [user, lobby],
   )
-  return rows as unknown as Conversation[]
+  return rows
 }

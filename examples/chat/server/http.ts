@@ -30,5 +30,7 @@ export function createHttpServer(
   )
   app.all('/lockstep/*', (context) => lockstep.fetch(context.req.raw))
   for (const route of routes) app.route('/', route)
-  return createServer(getRequestListener(app.fetch))
+  const listener = getRequestListener(app.fetch)
+  // It answers its own failures and rejects for nothing.
+  return createServer((request, response) => void listener(request, response))
 }

@@ -12,20 +12,20 @@ import { staticFiles } from './static-files.ts'
 
 const tokenLifetimeSeconds = 12 * 60 * 60
 
-// Seen from where this file is compiled to, see tsconfig.json.
-const webRoot = new URL('../../../web/', import.meta.url)
-
-try {
-  const stop = await start()
-  await firstSignal()
-  await stop()
-  process.exit(0)
-} catch (error) {
-  log(explain(error))
-  process.exit(1)
+/** Runs the demo until a signal, and ends the process with it: 0 after a signal, 1 when it could not start. */
+export async function main(options: { readonly webRoot: URL }): Promise<void> {
+  try {
+    const stop = await start(options.webRoot)
+    await firstSignal()
+    await stop()
+    process.exit(0)
+  } catch (error) {
+    log(explain(error))
+    process.exit(1)
+  }
 }
 
-async function start(): Promise<() => Promise<void>> {
+async function start(webRoot: URL): Promise<() => Promise<void>> {
   const config = readConfig(process.argv.slice(2), process.env)
   const opened = await openDatabase(config, log)
   const lockstep = createLockstep({
@@ -75,7 +75,7 @@ async function firstSignal(): Promise<void> {
 function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message
   const { code, port } = Object(error) as { code?: unknown; port?: unknown }
-  if (code === 'EADDRINUSE') return `port ${port} is taken by another program; set PORT to a free one`
+  if (code === 'EADDRINUSE') return `port ${String(port)} is taken by another program; set PORT to a free one`
   return error instanceof Error ? error.message : String(error)
 }
 

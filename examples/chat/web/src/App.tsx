@@ -1,53 +1,45 @@
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { Shell } from './components/Shell.tsx'
 import { SignIn } from './components/SignIn.tsx'
 import { connectBackend } from './state/backend.ts'
 import { ChatSession } from './state/chat-session.ts'
-import { forgetUser, pageUser, rememberUser } from './state/identity.ts'
+import { forgetUser, rememberUser } from './state/identity.ts'
 import { SessionContext } from './state/use-session.ts'
 
-export function App() {
-  const [{ user, fixed }, setIdentity] = useState(pageUser)
-  const session = useChatSession(user)
+interface AppProps {
+  /** The session of the user whom the page already knows. */
+  readonly initial: ChatSession | undefined
+  /** The address says who the user is, so there is no signing out. */
+  readonly fixed: boolean
+}
 
-  if (user === undefined) {
+export function App({ initial, fixed }: AppProps) {
+  const [session, setSession] = useState(initial)
+
+  if (session === undefined) {
     return (
       <SignIn
-        onSignedIn={(name) => {
-          rememberUser(name)
-          setIdentity({ user: name, fixed: false })
+        onSignedIn={(user) => {
+          rememberUser(user)
+          setSession(openSession(user))
         }}
       />
     )
   }
-  if (session === undefined) return null
+  const signOut = (): void => {
+    session.close()
+    forgetUser(session.user)
+    setSession(undefined)
+  }
   return (
     <SessionContext value={session}>
-      <Shell
-        {...(fixed
-          ? {}
-          : {
-              onSignOut: () => {
-                forgetUser(user)
-                setIdentity({ user: undefined, fixed: false })
-              },
-            })}
-      />
+      <Shell key={session.user} {...(fixed ? {} : { onSignOut: signOut })} />
     </SessionContext>
   )
 }
 
-function useChatSession(user: string | undefined): ChatSession | undefined {
-  const [session, setSession] = useState<ChatSession>()
-  useEffect(() => {
-    if (user === undefined) return
-    const opened = new ChatSession(user, connectBackend(user), localStorage)
-    opened.start()
-    setSession(opened)
-    return () => {
-      opened.close()
-      setSession(undefined)
-    }
-  }, [user])
+export function openSession(user: string): ChatSession {
+  const session = new ChatSession(user, connectBackend(user), localStorage)
+  session.start()
   return session
 }

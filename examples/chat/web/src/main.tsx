@@ -1,7 +1,8 @@
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
-import { App } from './App.tsx'
+import { App, openSession } from './App.tsx'
 import { SplitView } from './components/SplitView.tsx'
+import { pageUser } from './state/identity.ts'
 import './styles/tokens.css'
 import './styles/base.css'
 import './styles/shell.css'
@@ -16,5 +17,10 @@ import './styles/split.css'
 const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
-const split = new URLSearchParams(location.search).has('split')
-createRoot(root).render(<StrictMode>{split ? <SplitView /> : <App />}</StrictMode>)
+createRoot(root).render(<StrictMode>{page()}</StrictMode>)
+
+function page() {
+  if (new URLSearchParams(location.search).has('split')) return <SplitView />
+  const { user, fixed } = pageUser()
+  return <App initial={user === undefined ? undefined : openSession(user)} fixed={fixed} />
+}

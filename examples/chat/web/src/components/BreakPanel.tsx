@@ -3,7 +3,7 @@ import { experiments } from './experiments.tsx'
 import { CloseIcon } from './icons.tsx'
 import { Timeline } from './Timeline.tsx'
 
-export function BreakPanel({ conversationId, onClose }: { conversationId: string; onClose(): void }) {
+export function BreakPanel({ conversationId, onClose }: { conversationId: string; onClose: () => void }) {
   const session = useSession()
   return (
     <>

@@ -1,12 +1,12 @@
-import { useEffect, useLayoutEffect, useRef, type FormEvent, type KeyboardEvent } from 'react'
+import { useEffect, useRef, type FormEvent, type KeyboardEvent } from 'react'
 import { useMedia } from '../state/use-media.ts'
 import { SendIcon } from './icons.tsx'
 
 interface ComposerProps {
   readonly title: string
   readonly value: string
-  onChange(value: string): void
-  onSend(body: string): void
+  readonly onChange: (value: string) => void
+  readonly onSend: (body: string) => void
 }
 
 const maxLength = 4000
@@ -20,13 +20,6 @@ export function Composer({ title, value, onChange, onSend }: ComposerProps) {
   useEffect(() => {
     if (!touch) input.current?.focus()
   }, [touch])
-
-  useLayoutEffect(() => {
-    const element = input.current
-    if (element === null) return
-    element.style.height = 'auto'
-    element.style.height = `${element.scrollHeight}px`
-  }, [value])
 
   function send(event?: FormEvent): void {
     event?.preventDefault()
@@ -46,17 +39,20 @@ export function Composer({ title, value, onChange, onSend }: ComposerProps) {
     <div className="composer-frame">
       <form className="composer" onSubmit={send}>
         <div className="composer-field">
-          <textarea
-            ref={input}
-            rows={1}
-            value={value}
-            maxLength={maxLength}
-            placeholder={`Message ${title}`}
-            aria-label={`Message ${title}`}
-            enterKeyHint="send"
-            onChange={(event) => onChange(event.target.value)}
-            onKeyDown={onKeyDown}
-          />
+          {/* The wrapper repeats the text, unseen, so that it makes the field as high as the text. */}
+          <div className="composer-text" data-value={value}>
+            <textarea
+              ref={input}
+              rows={1}
+              value={value}
+              maxLength={maxLength}
+              placeholder={`Message ${title}`}
+              aria-label={`Message ${title}`}
+              enterKeyHint="send"
+              onChange={(event) => onChange(event.target.value)}
+              onKeyDown={onKeyDown}
+            />
+          </div>
           <button className="composer-send" aria-label="Send" disabled={empty}>
             <SendIcon />
           </button>

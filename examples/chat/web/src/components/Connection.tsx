@@ -1,8 +1,4 @@
-import { useEffect, useState } from 'react'
 import { useChat } from '../state/use-session.ts'
-
-// A blip that heals by itself should not push the page around.
-const bannerAfterMs = 800
 
 export function ConnectionBadge() {
   const connection = useChat((state) => state.connection)
@@ -16,14 +12,9 @@ export function ConnectionBadge() {
   )
 }
 
+/** Its style sheet lets a moment pass before it shows: a blip that heals by itself should not move the page. */
 export function ConnectionBanner() {
   const away = useChat((state) => state.wasConnected && state.connection !== 'connected')
-  const [shown, setShown] = useState(false)
-  useEffect(() => {
-    if (!away) return setShown(false)
-    const timer = setTimeout(() => setShown(true), bannerAfterMs)
-    return () => clearTimeout(timer)
-  }, [away])
-  if (!shown) return null
+  if (!away) return null
   return <p className="banner">Reconnecting. What you write is kept, and what you miss is caught up.</p>
 }

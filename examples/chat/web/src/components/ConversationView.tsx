@@ -10,8 +10,8 @@ import { MessageList } from './MessageList.tsx'
 interface ConversationViewProps {
   readonly id: string
   readonly panelShown: boolean
-  onBack(): void
-  onTogglePanel(): void
+  readonly onBack: () => void
+  readonly onTogglePanel: () => void
 }
 
 export function ConversationView({ id, panelShown, onBack, onTogglePanel }: ConversationViewProps) {
@@ -29,8 +29,12 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
   )
   const [draft, setDraft] = useState('')
 
+  const newest = thread.messages.at(-1)?.createdAt
+
   useEffect(() => session.conversations.join(id), [session, id])
-  useEffect(() => session.conversations.markRead(id), [session, id, thread])
+  useEffect(() => {
+    if (newest !== undefined) session.conversations.markRead(id, newest)
+  }, [session, id, newest])
 
   const title = conversation?.title ?? (id === 'lobby' ? 'Lobby' : 'Conversation')
   return (

@@ -1,14 +1,14 @@
 import { memo, useEffect, useState, type ReactNode } from 'react'
 import type { ThreadItem } from '../state/thread.ts'
 import type { OutboxEntry } from '../state/types.ts'
-import { useSession } from '../state/use-session.ts'
+import { useChat, useSession } from '../state/use-session.ts'
 import { Avatar } from './Avatar.tsx'
 import { AlertIcon, RetryIcon, TickIcon } from './icons.tsx'
 
 interface MessageRowProps {
   readonly item: ThreadItem
   readonly grouped: boolean
-  onEdit(entry: OutboxEntry): void
+  readonly onEdit: (entry: OutboxEntry) => void
 }
 
 /** One message for all of its life: the same row while it goes from sending to committed or rolled back. */
@@ -33,7 +33,7 @@ export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: Me
 })
 
 /** One's own message that is not committed: on its way, rolled back, or never received. */
-function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit(entry: OutboxEntry): void }) {
+function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit: (entry: OutboxEntry) => void }) {
   const { sending } = useSession()
   const { state } = entry
   if (state.kind === 'sending') return <SendingMark since={entry.sentAt} />
@@ -91,10 +91,15 @@ function Frame({ author, own, grouped, state, body, children }: FrameProps) {
 
 function SendingMark({ since }: { since: number }) {
   const seconds = useSecondsSince(since)
+  const connected = useChat((state) => state.connection === 'connected')
   return (
     <span className="sending">
       <span className="sending-ring" />
-      {seconds < 1 ? 'Sending' : `Not committed yet · ${seconds} s`}
+      {!connected
+        ? 'Waiting for the connection'
+        : seconds < 1
+          ? 'Sending'
+          : `Not committed yet · ${seconds} s`}
     </span>
   )
 }

@@ -1,4 +1,4 @@
-import { Fragment, useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { Fragment, useEffect, useLayoutEffect, useRef, useState, type UIEvent } from 'react'
 import type { ThreadItem } from '../state/thread.ts'
 import type { OutboxEntry, Thread } from '../state/types.ts'
 import { DownIcon } from './icons.tsx'
@@ -9,8 +9,8 @@ interface MessageListProps {
   readonly status: Thread['status']
   readonly items: readonly ThreadItem[]
   readonly user: string
-  onReload(): void
-  onEdit(entry: OutboxEntry): void
+  readonly onReload: () => void
+  readonly onEdit: (entry: OutboxEntry) => void
 }
 
 // Within this distance of the end the list follows new messages.
@@ -20,24 +20,35 @@ const groupWithinMs = 5 * 60_000
 export function MessageList({ title, status, items, user, onReload, onEdit }: MessageListProps) {
   const scroller = useRef<HTMLDivElement>(null)
   const [atEnd, setAtEnd] = useState(true)
-  const lastKey = items.at(-1)?.key
-  const lastIsOwn = items.at(-1)?.kind === 'own'
+  const following = useRef(true)
+  const lastOwnSeen = useRef<string>(undefined)
+  const last = items.at(-1)
   const toEnd = (): void => scroller.current?.scrollTo({ top: scroller.current.scrollHeight })
 
+  // After every change: a new own message takes the list to the end, others only when it is there already.
   useLayoutEffect(() => {
-    if (atEnd || lastIsOwn) toEnd()
-    // Only something new at the end moves the list.
-  }, [lastKey, items.length, status])
+    if (last?.kind === 'own' && last.key !== lastOwnSeen.current) {
+      lastOwnSeen.current = last.key
+      following.current = true
+    }
+    if (following.current) toEnd()
+  })
 
   useEffect(() => {
     const element = scroller.current
-    if (element === null) return
+    if (element === null) return undefined
     const observer = new ResizeObserver(() => {
-      if (atEnd) toEnd()
+      if (following.current) element.scrollTo({ top: element.scrollHeight })
     })
     observer.observe(element)
     return () => observer.disconnect()
-  }, [atEnd])
+  }, [])
+
+  function onScroll({ currentTarget }: UIEvent<HTMLDivElement>): void {
+    const { scrollTop, scrollHeight, clientHeight } = currentTarget
+    following.current = scrollHeight - scrollTop - clientHeight < nearEndPx
+    setAtEnd(following.current)
+  }
 
   return (
     <div className="thread-frame">
@@ -48,9 +59,7 @@ export function MessageList({ title, status, items, user, onReload, onEdit }: Me
         aria-live="off"
         aria-label={`Messages in ${title}`}
         tabIndex={0}
-        onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
-          setAtEnd(scrollHeight - scrollTop - clientHeight < nearEndPx)
-        }
+        onScroll={onScroll}
       >
         <div className="thread-body">
           {status === 'loading' && items.length === 0 && <ThreadSkeleton />}
@@ -76,11 +85,7 @@ export function MessageList({ title, status, items, user, onReload, onEdit }: Me
 }
 
 function DayDivider({ at }: { at: number }) {
-  const day = new Date(at)
-  const today = new Date().toDateString() === day.toDateString()
-  const text = today
-    ? 'Today'
-    : day.toLocaleDateString(undefined, { weekday: 'long', month: 'long', day: 'numeric' })
+  const text = dayName(at)
   return (
     <li className="day" role="separator" aria-label={text}>
       {text}
@@ -97,7 +102,7 @@ function EmptyThread() {
   )
 }
 
-function LoadFailed({ onReload }: { onReload(): void }) {
+function LoadFailed({ onReload }: { onReload: () => void }) {
   return (
     <div className="thread-empty" role="alert">
       <p className="thread-empty-title">These messages could not be read</p>
@@ -140,4 +145,10 @@ function startsDay(items: readonly ThreadItem[], index: number): boolean {
   if (item === undefined) return false
   if (before === undefined) return true
   return new Date(timeOf(item)).toDateString() !== new Date(timeOf(before)).toDateString()
+}
+
+function dayName(at: number): string {
+  const day = new Date(at)
+  if (new Date().toDateString() === day.toDateString()) return 'Today'
+  return day.toLocaleDateString(undefined, { weekday: 'long', month: 'long', day: 'numeric' })
 }

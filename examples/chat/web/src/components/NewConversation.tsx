@@ -2,8 +2,8 @@ import { useEffect, useRef, useState, type FormEvent } from 'react'
 import { useSession } from '../state/use-session.ts'
 
 interface NewConversationProps {
-  onClose(): void
-  onCreated(id: string): void
+  readonly onClose: () => void
+  readonly onCreated: (id: string) => void
 }
 
 export function NewConversation({ onClose, onCreated }: NewConversationProps) {

@@ -16,7 +16,7 @@ export function Shell({ onSignOut }: { onSignOut?: () => void }) {
   const announcement = useChat((state) => state.announcement)
 
   useEffect(() => {
-    if (!panelShown || wide) return
+    if (!panelShown || wide) return undefined
     const onKey = (event: KeyboardEvent): void => {
       if (event.key === 'Escape') setPanelShown(false)
     }

@@ -9,7 +9,7 @@ import { NewConversation } from './NewConversation.tsx'
 
 interface SidebarProps {
   readonly open: string
-  onOpen(id: string): void
+  readonly onOpen: (id: string) => void
   readonly onSignOut?: () => void
 }
 
@@ -71,7 +71,7 @@ interface RowProps {
   readonly user: string
   readonly current: boolean
   readonly unread: boolean
-  onOpen(id: string): void
+  readonly onOpen: (id: string) => void
 }
 
 function ConversationRow({ conversation, user, current, unread, onOpen }: RowProps) {

@@ -4,7 +4,7 @@ import { Mark } from './Mark.tsx'
 
 const suggestions = ['ada', 'grace', 'linus']
 
-export function SignIn({ onSignedIn }: { onSignedIn(user: string): void }) {
+export function SignIn({ onSignedIn }: { onSignedIn: (user: string) => void }) {
   const [name, setName] = useState('')
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<string>()

@@ -19,8 +19,13 @@ export function SplitView() {
         </a>
       </header>
       <div className="split-panes">
-        {[first, second].map((name, index) => (
-          <section key={index} className="split-pane" aria-label={`As ${name}`}>
+        {(
+          [
+            ['left', first],
+            ['right', second],
+          ] as const
+        ).map(([side, name]) => (
+          <section key={side} className="split-pane" aria-label={`As ${name}`}>
             <p className="split-name">
               <Avatar name={name} size="small" /> {name}
             </p>

@@ -48,22 +48,14 @@ function Entry({ entry }: { entry: TimelineEntry }) {
   )
 }
 
-function verdictOf(entry: TimelineOperation): string {
-  const after = entry.settledMs === undefined ? '' : ` after ${ms(entry.settledMs)}`
-  switch (entry.state) {
-    case 'open':
-      return entry.seenMs === undefined
-        ? 'called, waiting for its outcome'
-        : 'its event is here, reply on its way'
-    case 'committed':
-      return `committed${entry.offset === undefined ? '' : ` at offset ${entry.offset}`}${after}`
-    case 'rolled_back':
-      return `rolled back${after}`
-    case 'never_received':
-      return 'never received; its id is closed'
-    case 'refused':
-      return `refused${after}: ${entry.text ?? ''}`
-  }
+function verdictOf({ state, offset, settledMs, seenMs, text }: TimelineOperation): string {
+  if (state === 'open')
+    return seenMs === undefined ? 'called, waiting for its outcome' : 'its event is here, reply on its way'
+  if (state === 'never_received') return 'never received; its id is closed'
+  const after = settledMs === undefined ? '' : ` after ${ms(settledMs)}`
+  if (state === 'rolled_back') return `rolled back${after}`
+  if (state === 'refused') return `refused${after}: ${text ?? ''}`
+  return `committed${offset === undefined ? '' : ` at offset ${offset}`}${after}`
 }
 
 function toneOf(state: TimelineOperation['state']): string {

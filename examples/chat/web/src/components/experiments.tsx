@@ -8,7 +8,7 @@ export interface Experiment {
   readonly title: string
   readonly hint: string
   readonly Icon: ComponentType
-  run(session: ChatSession, conversationId: string): void
+  readonly run: (session: ChatSession, conversationId: string) => void
 }
 
 export const experiments: readonly Experiment[] = [

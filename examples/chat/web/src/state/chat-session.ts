@@ -4,7 +4,7 @@ import { createOutboxStorage } from './outbox.ts'
 import { Sending } from './sending.ts'
 import { createStore, type Store } from './store.ts'
 import { addEntry, remark } from './timeline.ts'
-import type { ChatState } from './types.ts'
+import type { ChatState, TimelineRemark } from './types.ts'
 
 // How long "Drop my socket" stays away: long enough for others to say something meanwhile.
 const droppedMs = 2500
@@ -63,8 +63,8 @@ export class ChatSession {
 
   /** Closes the WebSocket for a moment, as a tunnel or a lift would. */
   dropSocket(): void {
+    this.#remark('plain', 'Dropping the socket on purpose')
     this.#backend.connection.disconnect()
-    this.#remark('bad', 'This page dropped its socket')
     setTimeout(() => this.#backend.connection.connect(), droppedMs)
   }
 
@@ -90,7 +90,7 @@ export class ChatSession {
     apply()
   }
 
-  #remark(tone: 'good' | 'bad', text: string): void {
+  #remark(tone: TimelineRemark['tone'], text: string): void {
     this.store.update((state) => ({ ...state, timeline: addEntry(state.timeline, remark(tone, text)) }))
   }
 }

@@ -12,13 +12,15 @@ interface ConversationsParts {
   readonly store: Store<ChatState>
   readonly backend: Backend
   readonly storage: Storage
-  onEvent(message: CommittedMessage): void
+  readonly onEvent: (message: CommittedMessage) => void
 }
 
 /** Joins the user's conversations, keeps their messages, and remembers what has been read. */
 export class Conversations {
   readonly #parts: ConversationsParts
   readonly #joined = new Map<string, { close(): void }>()
+  /** Events that arrive in the turn in which a channel is joined again; undefined at all other times. */
+  #caughtUp: number | undefined
 
   constructor(parts: ConversationsParts) {
     this.#parts = parts
@@ -64,6 +66,7 @@ export class Conversations {
     channel.onChange((state) => {
       // Refused for good: not a member, or no such conversation.
       if (state === 'unsubscribed') this.#failed(id)
+      if (state === 'subscribed') this.#countCaughtUp()
     })
     channel.onReset(() => this.#remark(`${name} was read again from the database`))
     this.#joined.set(id, channel)
@@ -95,11 +98,10 @@ export class Conversations {
     }))
   }
 
-  markRead(id: string): void {
+  /** @param newest `createdAt` of the newest message on the screen */
+  markRead(id: string, newest: string): void {
     const { store, storage, user } = this.#parts
-    const { threads, read } = store.get()
-    const newest = threads[id]?.messages.at(-1)?.createdAt
-    if (newest === undefined || newest <= (read[id] ?? '')) return
+    if (newest <= (store.get().read[id] ?? '')) return
     store.update((state) => ({ ...state, read: { ...state.read, [id]: newest } }))
     try {
       storage.setItem(readKey(user), JSON.stringify(store.get().read))
@@ -121,12 +123,24 @@ export class Conversations {
     }
   }
 
+  /** What was missed is delivered in the same turn as the news that the channel is joined again. */
+  #countCaughtUp(): void {
+    if (this.#caughtUp !== undefined) return
+    this.#caughtUp = 0
+    setTimeout(() => {
+      const count = this.#caughtUp ?? 0
+      this.#caughtUp = undefined
+      if (count > 0) this.#remark(`Caught up on ${count} missed ${count === 1 ? 'event' : 'events'}`)
+    })
+  }
+
   #failed(id: string): void {
     this.#thread(id, (thread) => (thread.status === 'ready' ? thread : { ...thread, status: 'failed' }))
   }
 
   #arrived(message: CommittedMessage): void {
     const { store, user, onEvent } = this.#parts
+    if (this.#caughtUp !== undefined) this.#caughtUp++
     this.show(message)
     if (message.author !== user) {
       store.update((state) => ({ ...state, announcement: `${message.author}: ${message.body}` }))
@@ -162,7 +176,7 @@ export class Conversations {
 export function sortConversations(list: readonly Conversation[]): readonly Conversation[] {
   const when = (conversation: Conversation): string =>
     conversation.id === 'lobby' ? '~' : (conversation.lastMessage?.createdAt ?? '')
-  return [...list].sort((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0))
+  return list.toSorted((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0))
 }
 
 export function isUnread(state: ChatState, conversation: Conversation, user: string): boolean {

@@ -21,7 +21,7 @@ export function createOutboxStorage(storage: Storage, user: string): OutboxStora
         const entry = parse(storage.getItem(key))
         if (entry !== undefined) entries.push(entry)
       }
-      return entries.sort((a, b) => a.sentAt - b.sentAt)
+      return entries.toSorted((a, b) => a.sentAt - b.sentAt)
     },
     put(entry) {
       // Storage may be full or forbidden; the message then lives as long as the page.

@@ -1,6 +1,7 @@
-import { LockstepClientError, type FinalOutcome } from 'lockstep/client'
+import { LockstepClientError, newOperationId, type FinalOutcome } from 'lockstep/client'
 import type { Backend } from './backend.ts'
 import type { OutboxStorage } from './outbox.ts'
+import { SendQueue } from './send-queue.ts'
 import type { Store } from './store.ts'
 import { emptyThread, sortAtEnd } from './thread.ts'
 import { addEntry, changeOperation } from './timeline.ts'
@@ -18,7 +19,7 @@ interface SendingParts {
   readonly backend: Backend
   readonly outbox: OutboxStorage
   /** A commit that was heard as a reply; its event may come before or after. */
-  onCommitted(message: CommittedMessage): void
+  readonly onCommitted: (message: CommittedMessage) => void
 }
 
 // A reply that an earlier page heard may be missing here; this is how long the client gets to find it out first.
@@ -27,9 +28,11 @@ const askAgainAfterMs = 4000
 /** Sends messages and follows each one to its outcome: on the screen, in storage and in the timeline. */
 export class Sending {
   readonly #parts: SendingParts
+  readonly #queue: SendQueue
 
   constructor(parts: SendingParts) {
     this.#parts = parts
+    this.#queue = new SendQueue(() => parts.backend.connection.state === 'connected')
   }
 
   start(): () => void {
@@ -53,15 +56,27 @@ export class Sending {
   }
 
   send(conversationId: string, body: string): void {
-    const { store, backend } = this.#parts
-    const { id, outcome } = backend.call('send_message', { conversationId, body })
+    const { store, outbox } = this.#parts
     const now = Date.now()
-    const sortAt = sortAtEnd(store.get().threads[conversationId] ?? emptyThread, now)
-    const entry: OutboxEntry = { id, conversationId, body, sentAt: now, sortAt, state: { kind: 'sending' } }
-    this.#parts.outbox.put(entry)
+    const entry: OutboxEntry = {
+      id: newOperationId(),
+      conversationId,
+      body,
+      sentAt: now,
+      sortAt: sortAtEnd(store.get().threads[conversationId] ?? emptyThread, now),
+      state: { kind: 'sending' },
+    }
+    outbox.put(entry)
     store.update((state) => ({ ...state, outbox: [...state.outbox, entry] }))
     this.#note(entry)
-    outcome.catch((error: unknown) => this.#refused(id, error))
+    this.#queue.add(conversationId, () => {
+      // It may have waited for the message before it, which is no part of how long the server took.
+      store.update((state) => ({
+        ...state,
+        timeline: changeOperation(state.timeline, entry.id, () => ({ at: Date.now() })),
+      }))
+      return this.#call(entry)
+    })
   }
 
   /** The same words as a new operation: the old id is settled for good. */
@@ -99,16 +114,26 @@ export class Sending {
    */
   #askForForgotten(): () => void {
     const { backend, store } = this.#parts
-    const ids = store.get().outbox.flatMap(({ id, state }) => (state.kind === 'sending' ? [id] : []))
+    const sending = store.get().outbox.filter(({ state }) => state.kind === 'sending')
+    const ids = new Set(sending.map(({ id }) => id))
     const timer = setTimeout(() => {
-      for (const { id, conversationId, body, state } of store.get().outbox) {
+      for (const entry of store.get().outbox) {
+        const { id, state } = entry
         const remembered = backend.operations.pending.some((pending) => pending.id === id)
-        if (state.kind !== 'sending' || remembered || !ids.includes(id)) continue
-        const { outcome } = backend.call('send_message', { conversationId, body }, { id })
-        outcome.catch((error: unknown) => this.#refused(id, error))
+        if (state.kind !== 'sending' || remembered || !ids.has(id)) continue
+        void this.#call(entry)
       }
     }, askAgainAfterMs)
     return () => clearTimeout(timer)
+  }
+
+  /** Resolves when it is settled, whichever way. */
+  async #call({ id, conversationId, body }: OutboxEntry): Promise<void> {
+    try {
+      await this.#parts.backend.call('send_message', { conversationId, body }, { id }).outcome
+    } catch (error) {
+      this.#refused(id, error)
+    }
   }
 
   #note({ id, body, sentAt }: OutboxEntry): void {

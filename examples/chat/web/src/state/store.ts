@@ -1,8 +1,8 @@
 /** One immutable value with listeners, in the form `useSyncExternalStore` wants. */
 export interface Store<T> {
-  get(): T
-  update(change: (value: T) => T): void
-  subscribe(listener: () => void): () => void
+  readonly get: () => T
+  readonly update: (change: (value: T) => T) => void
+  readonly subscribe: (listener: () => void) => () => void
 }
 
 export function createStore<T>(initial: T): Store<T> {

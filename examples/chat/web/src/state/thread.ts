@@ -11,7 +11,7 @@ export const emptyThread: Thread = { status: 'loading', messages: [] }
 export function mergeMessages(thread: Thread, added: readonly CommittedMessage[]): Thread {
   const byId = new Map(thread.messages.map((message) => [message.id, message]))
   for (const message of added) byId.set(message.id, { ...byId.get(message.id), ...message })
-  return { status: 'ready', messages: [...byId.values()].sort(byTime) }
+  return { status: 'ready', messages: [...byId.values()].toSorted(byTime) }
 }
 
 /** The list for one conversation. An outbox entry whose commit has been seen is no longer shown twice. */
@@ -22,7 +22,7 @@ export function threadItems(thread: Thread, outbox: readonly OutboxEntry[]): rea
     message,
     sortAt: message.createdAt,
   }))
-  const seen = new Set(committed.flatMap((item) => [item.key]))
+  const seen = new Set(committed.map((item) => item.key))
   const own = outbox
     .filter((entry) => !seen.has(entry.id))
     .map((entry): ThreadItem & { sortAt: string } => ({
@@ -31,7 +31,7 @@ export function threadItems(thread: Thread, outbox: readonly OutboxEntry[]): rea
       entry,
       sortAt: entry.sortAt,
     }))
-  return [...committed, ...own].sort((a, b) => compare(a.sortAt, b.sortAt))
+  return [...committed, ...own].toSorted((a, b) => compare(a.sortAt, b.sortAt))
 }
 
 /** A place after everything that is on the screen now, so that a message does not jump when it commits. */
