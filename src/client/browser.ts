@@ -12,6 +12,9 @@ export interface OperationStorage {
   removeItem(key: string): void
 }
 
+/** Events of a page, as far as the client reads them; key and value are those of a `storage` event. */
+type PageListener = (event: { readonly key?: string | null; readonly newValue?: string | null }) => void
+
 interface LockManager {
   request(name: string, held: () => Promise<void>): Promise<void>
   query(): Promise<{ readonly held?: readonly { readonly name?: string }[] }>
@@ -21,8 +24,8 @@ interface BrowserGlobals {
   readonly location?: { readonly href: string }
   readonly localStorage?: OperationStorage
   readonly navigator?: { readonly locks?: LockManager }
-  addEventListener?(type: string, listener: (event: { readonly key?: string | null }) => void): void
-  removeEventListener?(type: string, listener: (event: { readonly key?: string | null }) => void): void
+  addEventListener?(type: string, listener: PageListener): void
+  removeEventListener?(type: string, listener: PageListener): void
 }
 
 const globals = globalThis as unknown as BrowserGlobals
@@ -45,10 +48,7 @@ export function pageUrl(): string | undefined {
   return globals.location?.href
 }
 
-export function onPageEvent(
-  type: string,
-  listener: (event: { readonly key?: string | null }) => void,
-): () => void {
+export function onPageEvent(type: string, listener: PageListener): () => void {
   globals.addEventListener?.(type, listener)
   return () => globals.removeEventListener?.(type, listener)
 }

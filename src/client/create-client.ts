@@ -1,4 +1,5 @@
 import { coordinationEvents, type AppShape, type Notice } from '../protocol/index.ts'
+import { later } from './backoff.ts'
 import { localStorageOrNone, type OperationStorage } from './browser.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { ChannelHandle, type Channel, type ChannelOptions } from './channel.ts'
@@ -46,6 +47,8 @@ export interface ClientOptions {
   readonly onError?: (error: unknown) => void
 }
 
+/** A page that is reloaded comes back for its operations itself; other tabs leave it that long, in milliseconds. */
+const reloadMs = 3_000
 const dayMs = 24 * 60 * 60 * 1_000
 
 type Key<Names> = keyof Names & string
@@ -123,7 +126,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     space: storageKey,
     rememberForMs: options.rememberForMs ?? 6 * dayMs,
     onAbandoned: () => {
-      if (connection.state === 'connected') void operations.takeOver()
+      later(() => void operations.takeOver(), Math.min(reloadMs, delays.maxMs))
     },
   })
   const operations = new Operations({

@@ -170,6 +170,7 @@ export class Operations {
   /** Looks for operations that earlier pages of this user left without an outcome. */
   async takeOver(): Promise<void> {
     this.#cancelLook?.()
+    if (!this.#online) return
     const { taken, others } = await this.#options.stored.takeOver()
     if (this.#closed) return
     for (const stored of taken) {

@@ -55,8 +55,9 @@ export class StoredOperations {
       onPageEvent('pageshow', () => {
         this.#rewriteMine(this.#tab.id)
       }),
-      onPageEvent('storage', ({ key }) => {
-        if (this.#prefix !== undefined && key?.startsWith(this.#prefix) === true) onAbandoned()
+      onPageEvent('storage', ({ key, newValue }) => {
+        const isOurs = this.#prefix !== undefined && key?.startsWith(this.#prefix) === true
+        if (isOurs && newValue?.includes('"owner":""') === true) onAbandoned()
       }),
     ]
   }

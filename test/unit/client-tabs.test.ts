@@ -101,6 +101,7 @@ test('pages that are left give their operations free, and other tabs are told', 
   await browser.quiet(stays)
   expect(browser.asked()).toEqual([])
   fire('pagehide', { persisted: false })
-  fire('storage', { key: `lockstep:ann:${call.id}` })
+  const key = `lockstep:ann:${call.id}`
+  fire('storage', { key, newValue: browser.storage.getItem(key) })
   await vi.waitFor(() => expect(browser.asked()).toEqual([{ ids: [call.id] }]))
 })
