@@ -1,21 +1,19 @@
 import pg from 'pg'
-import type { Pool, PoolClient, QueryResult } from 'pg'
+import type { Pool, PoolClient } from 'pg'
 import {
   LockstepError,
   type BeginOptions,
-  type CommitEnding,
   type Database,
-  type OpenTransaction,
   type Queryable,
-  type Rows,
-  type SavepointScope,
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { send, tryRollback } from './pg-statements.ts'
+import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
-import { isErrorResponse, toLockstepError } from './sqlstate.ts'
+import { toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
@@ -75,18 +73,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async begin({ operationId }: BeginOptions) {
-      const client = await acquire()
-      try {
-        // The flush asserts the setting: it vanishes with the transaction, so a statement that ended the
-        // transaction early cannot be followed by a flush that commits on its own.
-        await client.query(
-          `begin isolation level read committed; set local lockstep.operation = '${operationId}'`,
-        )
-      } catch (error) {
-        client.release(true)
-        throw toLockstepError(error, 'LS_CONNECTION_LOST')
-      }
-      return new PgTransaction(client, own)
+      return PgTransaction.begin(await acquire(), own, operationId)
     },
 
     async snapshot<T>(work: (snapshot: Snapshot<PgDatabase>) => Promise<T>): Promise<T> {
@@ -120,13 +107,13 @@ function createOwnPool(pool: Pool, max: number, connectionTimeoutMillis: number)
   const own = new pg.Pool({
     ...pool.options,
     // pg makes the password non-enumerable, so the spread leaves it behind.
-    password: (pool.options as { password?: string }).password,
+    password: pool.options.password,
     max,
     min: 0,
     pipeline: true,
     connectionTimeoutMillis,
     application_name: 'lockstep',
-  } as pg.PoolConfig)
+  })
   return own
 }
 
@@ -168,18 +155,6 @@ function listenForErrors(client: PoolClient, onError: (error: Error) => void): v
   client.on('error', onError)
 }
 
-async function send<Row>(target: Pool | PoolClient, statement: Statement): Promise<Rows<Row>> {
-  try {
-    return toRows<Row>(await target.query(statement.text, [...(statement.values ?? [])]))
-  } catch (error) {
-    throw toLockstepError(error, 'LS_CONNECTION_LOST')
-  }
-}
-
-function toRows<Row>(result: QueryResult): Rows<Row> {
-  return { rows: result.rows as readonly Row[], count: result.rowCount ?? 0 }
-}
-
 async function inTransaction<T>(
   source: Pick<Pool, 'connect'>,
   begin: string,
@@ -205,131 +180,4 @@ async function inTransaction<T>(
   } finally {
     client.release(broken)
   }
-}
-
-async function tryRollback(client: PoolClient): Promise<boolean> {
-  try {
-    await client.query('rollback')
-    return true
-  } catch {
-    // The connection is gone, and the server rolls back by itself; the caller discards the client.
-    return false
-  }
-}
-
-class PgTransaction implements OpenTransaction<PgDatabase> {
-  readonly db: PgDatabase
-  readonly #client: PoolClient
-  readonly #own: Queryable
-  readonly #guard = new TransactionGuard()
-  #discard = false
-  #savepoints = 0
-
-  constructor(client: PoolClient, own: Queryable) {
-    this.#client = client
-    this.#own = own
-    this.db = new PgTransactionClient(client, this.#guard)
-  }
-
-  close(): void {
-    this.#guard.end()
-  }
-
-  savepoint(): Promise<SavepointScope<PgDatabase>> {
-    return this.#openSavepoint(this.#guard)
-  }
-
-  async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    this.close()
-    const ending = await (isPipelined(this.#client)
-      ? this.#commitInOneFlight<Row>(flush)
-      : this.#commitInTurn<Row>(flush))
-    this.#client.release(ending.ending === 'unknown' || this.#discard)
-    return ending
-  }
-
-  async rollback(): Promise<void> {
-    this.close()
-    const healthy = await tryRollback(this.#client)
-    this.#client.release(!healthy || this.#discard)
-  }
-
-  async cancel(): Promise<void> {
-    // The cancel request may arrive after the statement has ended, so the connection is not used again.
-    this.#discard = true
-    const processId = (this.#client as unknown as { processID: number | null }).processID
-    try {
-      await this.#own.query({ text: 'select pg_cancel_backend($1)', values: [processId] })
-    } catch {
-      // Without it the statement runs to its end before the ROLLBACK; nothing commits either way.
-    }
-  }
-
-  async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<PgDatabase>> {
-    const nested = guard.nest()
-    const name = `lockstep_${++this.#savepoints}`
-    await this.#client.query(`savepoint ${name}`)
-    const end = async (sql: string): Promise<void> => {
-      nested.assertOpen()
-      nested.end()
-      await this.#client.query(sql)
-    }
-    return {
-      db: new PgTransactionClient(this.#client, nested),
-      savepoint: () => this.#openSavepoint(nested),
-      release: () => end(`release savepoint ${name}`),
-      rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
-    }
-  }
-
-  // Each statement of a flight has its own error boundary: a failed flush turns the COMMIT behind it into a
-  // ROLLBACK, which answers without an error. Only the tag tells.
-  async #commitInOneFlight<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    const [flushed, committed] = await Promise.allSettled([
-      this.#client.query(flush.text, [...(flush.values ?? [])]),
-      this.#client.query('commit'),
-    ])
-    const flushError: unknown = flushed.status === 'rejected' ? flushed.reason : undefined
-    if (committed.status === 'rejected') return endingOfFailedCommit(committed.reason, flushError)
-    return endingOfTag(
-      committed.value,
-      flushed.status === 'fulfilled' ? flushed.value : undefined,
-      flushError,
-    )
-  }
-
-  async #commitInTurn<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    let flushed: QueryResult
-    try {
-      flushed = await this.#client.query(flush.text, [...(flush.values ?? [])])
-    } catch (error) {
-      this.#discard = !(await tryRollback(this.#client))
-      return { ending: 'rolled_back', error }
-    }
-    try {
-      return endingOfTag(await this.#client.query('commit'), flushed, undefined)
-    } catch (error) {
-      return endingOfFailedCommit(error, undefined)
-    }
-  }
-}
-
-function endingOfTag<Row>(
-  commit: QueryResult,
-  flushed: QueryResult | undefined,
-  flushError: unknown,
-): CommitEnding<Row> {
-  if (commit.command === 'COMMIT' && flushed !== undefined) {
-    return { ending: 'committed', flushed: toRows<Row>(flushed) }
-  }
-  return { ending: 'rolled_back', error: flushError ?? new LockstepError('LS_TRANSACTION_ABORTED') }
-}
-
-function endingOfFailedCommit<Row>(error: unknown, flushError: unknown): CommitEnding<Row> {
-  if (isErrorResponse(error)) return { ending: 'rolled_back', error: flushError ?? error }
-  return { ending: 'unknown', error }
-}
-
-function isPipelined(client: PoolClient): boolean {
-  return (client as unknown as { pipeline?: boolean }).pipeline === true
 }

@@ -129,8 +129,8 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
   }
 
   async #validate(value: unknown): Promise<OutputOf<InputSchema>> {
-    const what = `input of ${this.name}`
-    return (await validate(this.#options.input, value, 'LS_INPUT_INVALID', what)) as OutputOf<InputSchema>
+    const schema: Schema<unknown, OutputOf<InputSchema>> = this.#options.input
+    return validate(schema, value, 'LS_INPUT_INVALID', `input of ${this.name}`)
   }
 
   /** @throws LS_FORBIDDEN, and what the check itself throws */

@@ -89,7 +89,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
     data: EventDataOf<Events, Type>,
   ): void {
     this.#assertOpen()
-    const value = validateEvent(channel as unknown as Channel, type, data)
+    const value = validateEvent(channel, type, data)
     this.#events.push({ channel: channel.name, type, data: toJson(value, type) })
   }
 

@@ -32,7 +32,7 @@ describe('an unmodified centrifuge client', () => {
     const [ada, bob] = await Promise.all([connect('ada'), connect('bob')])
     const [a, b] = await Promise.all([listen(ada, 'room:order'), listen(bob, 'room:order')])
     const count = 200
-    await Promise.all(
+    const replies = await Promise.all(
       Array.from({ length: count }, (_, i) =>
         call(i % 2 === 0 ? ada : bob, {
           room: 'order',
@@ -44,6 +44,7 @@ describe('an unmodified centrifuge client', () => {
       ),
     )
     const good = count - count / 10
+    expect(replies.filter(({ outcome }) => outcome === 'committed')).toHaveLength(good)
     await Promise.all([a, b].map(({ inbox }) => inbox.until((items) => items.length >= good)))
     const offsets = a.inbox.items.map(({ offset }) => offset)
     expect(offsets).toEqual(Array.from({ length: good }, (_, i) => i + 1))

@@ -177,7 +177,7 @@ describe('an operation that fails', () => {
   })
 
   it('says so when the pool is full, and commits nothing', async () => {
-    const small = await createWorld({ poolSize: 1 })
+    const small = await createWorld({ poolSize: 1, acquireTimeoutMs: 200 })
     try {
       let release = (): void => {}
       const gate = new Promise<void>((resolve) => (release = resolve))

@@ -36,6 +36,7 @@ export function createTestLogger(): Logger & { readonly lines: LogLine[] } {
 
 export interface WorldOptions extends Partial<LockstepOptions<never>> {
   readonly poolSize?: number
+  readonly acquireTimeoutMs?: number
   readonly pipeline?: boolean
   /** Where Lockstep connects instead of the database itself, such as a fault proxy. */
   readonly through?: (url: string) => string
@@ -45,15 +46,15 @@ export interface WorldOptions extends Partial<LockstepOptions<never>> {
 
 /** One node on a database of its own, with a table `notes` and a channel family `room:{id}`. */
 export async function createWorld(options: WorldOptions = {}) {
-  const { poolSize = 8, pipeline = true, through = (url) => url, databaseUrl, ...rest } = options
+  const { poolSize = 8, acquireTimeoutMs = 10_000, pipeline = true, through, databaseUrl, ...rest } = options
   const test = databaseUrl === undefined ? await createTestDatabase() : undefined
   const url = databaseUrl ?? test?.url ?? ''
   const logger = createTestLogger()
-  const pool = new pg.Pool({ connectionString: through(url), max: poolSize, pipeline })
+  const pool = new pg.Pool({ connectionString: through?.(url) ?? url, max: poolSize, pipeline })
   const direct = new pg.Pool({ connectionString: url, max: 4 })
   direct.on('error', () => {})
   await direct.query('create table if not exists notes (id text primary key, text text not null)')
-  const database = fromPool(pool, { acquireTimeoutMs: 1_000 })
+  const database = fromPool(pool, { acquireTimeoutMs })
   const lockstep = createLockstep({
     database,
     channels: [room],
