@@ -9,11 +9,14 @@ export interface Connection {
 /** All connections of a gateway, by user once that is known, and the one timer that looks after them all. */
 export class Connections<C extends Connection> {
   readonly #all = new Set<C>()
-  readonly #byUser = new Map<string, Set<C>>()
+  /** Most users have one connection, which needs no set around it. */
+  readonly #byUser = new Map<string, C | Set<C>>()
   readonly #clock: Clock
   readonly #periodMs: number
   readonly #maxPerUser: number
   #cancelSweep: (() => void) | undefined
+  #sweptAt = 0
+  #passedOver = false
   #whenEmpty: (() => void)[] = []
 
   constructor(settings: GatewaySettings) {
@@ -31,22 +34,25 @@ export class Connections<C extends Connection> {
 
   add(connection: C): void {
     this.#all.add(connection)
+    if (this.#cancelSweep === undefined) this.#sweptAt = this.#clock.monotonic()
     this.#cancelSweep ??= this.#clock.after(this.#periodMs, this.#sweep)
   }
 
   /** False when the user has as many connections as one may have. */
   admit(connection: C, userId: string): boolean {
     const those = this.#byUser.get(userId)
-    if (those === undefined) this.#byUser.set(userId, new Set([connection]))
-    else if (those.size >= this.#maxPerUser) return false
-    else those.add(connection)
+    if (those === undefined) this.#byUser.set(userId, connection)
+    else if ((those instanceof Set ? those.size : 1) >= this.#maxPerUser) return false
+    else if (those instanceof Set) those.add(connection)
+    else this.#byUser.set(userId, new Set([those, connection]))
     return true
   }
 
   /** The connection no longer speaks for its user; its socket may still be closing. */
   release(connection: C, userId: string): void {
     const those = this.#byUser.get(userId)
-    if (those?.delete(connection) === true && those.size === 0) this.#byUser.delete(userId)
+    if (those === connection) this.#byUser.delete(userId)
+    if (those instanceof Set && those.delete(connection) && those.size === 0) this.#byUser.delete(userId)
   }
 
   remove(connection: C): void {
@@ -62,7 +68,9 @@ export class Connections<C extends Connection> {
   }
 
   ofUser(userId: string): readonly C[] {
-    return [...(this.#byUser.get(userId) ?? [])]
+    const those = this.#byUser.get(userId)
+    if (those === undefined) return []
+    return those instanceof Set ? [...those] : [those]
   }
 
   empty(): Promise<void> {
@@ -73,6 +81,11 @@ export class Connections<C extends Connection> {
   readonly #sweep = (): void => {
     this.#cancelSweep = this.#clock.after(this.#periodMs, this.#sweep)
     const monotonicMs = this.#clock.monotonic()
+    const late = monotonicMs - this.#sweptAt > 2 * this.#periodMs
+    this.#sweptAt = monotonicMs
+    // After a pause of the whole process, the answers of peers lie unread in their sockets: read those first.
+    this.#passedOver = late && !this.#passedOver
+    if (this.#passedOver) return
     const wallMs = this.#clock.now()
     for (const connection of this.#all) connection.tick(monotonicMs, wallMs)
   }

@@ -45,7 +45,7 @@ class WebSocketGateway implements Gateway {
   readonly #context: SessionContext
   readonly #webSockets: InstanceType<typeof WebSocketServer<typeof GatewaySocket>>
   readonly #routes: FetchHandler
-  readonly #servers = new Set<Server>()
+  readonly #detach = new Map<Server, () => void>()
   #closing: Promise<void> | undefined
 
   constructor(options: GatewayOptions) {
@@ -61,9 +61,14 @@ class WebSocketGateway implements Gateway {
   }
 
   attach(server: Server): void {
-    if (this.#servers.has(server)) return
-    this.#servers.add(server)
-    server.on('upgrade', this.#onUpgrade)
+    if (this.#detach.has(server)) return
+    const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+      if (request.url?.split('?', 1)[0] === this.#context.settings.path) this.#upgrade(request, socket, head)
+      // Nobody else can answer it then, and it would hang for ever.
+      else if (server.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found')
+    }
+    server.on('upgrade', onUpgrade)
+    this.#detach.set(server, () => server.off('upgrade', onUpgrade))
   }
 
   fetch(request: Request): Promise<Response> {
@@ -87,10 +92,8 @@ class WebSocketGateway implements Gateway {
     return this.#closing
   }
 
-  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { connections, settings } = this.#context
-    const path = request.url?.split('?', 1)[0]
-    if (path !== settings.path) return this.#passOver(socket)
     if (this.#closing !== undefined || connections.size >= settings.limits.maxConnections) {
       return refuse(socket, '503 Service Unavailable')
     }
@@ -112,14 +115,6 @@ class WebSocketGateway implements Gateway {
     }
   }
 
-  /** Only when nobody else listens is an upgrade of another path ours to answer; it would hang otherwise. */
-  #passOver(socket: Duplex): void {
-    for (const server of this.#servers) {
-      if (server.listenerCount('upgrade') > 1) return
-    }
-    refuse(socket, '404 Not Found')
-  }
-
   async #drain(drainMs: number): Promise<void> {
     const { connections, settings } = this.#context
     const sessions = connections.all()
@@ -137,8 +132,8 @@ class WebSocketGateway implements Gateway {
     })
     await connections.empty()
     cancel()
-    for (const server of this.#servers) server.off('upgrade', this.#onUpgrade)
-    this.#servers.clear()
+    for (const detach of this.#detach.values()) detach()
+    this.#detach.clear()
   }
 
   #pause(delayMs: number): Promise<void> {

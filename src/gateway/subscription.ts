@@ -61,6 +61,15 @@ class Subscription implements Subscriber {
     else this.wasReset = true
   }
 
+  start(): void {
+    this.state = 'live'
+    if (this.joined === undefined) return
+    // They are written; kept here, they would stay in memory as long as the subscription does.
+    const joined: { missed: readonly EncodedEvent[] } = this.joined
+    joined.missed = []
+    this.joined.start()
+  }
+
   end(): void {
     this.state = 'ended'
     this.joined?.leave()
@@ -72,14 +81,16 @@ export class Subscriptions {
   readonly host: SubscriptionHost
   readonly #ports: GatewayPorts
   readonly #limits: GatewayLimits
-  readonly #ownChannel: string
-  readonly #channels = new Map<string, Subscription>()
+  readonly ownChannel: string
+  #own: Subscription | undefined
+  /** Those the client asked for. Most memory of an idle connection would be an empty map. */
+  #asked: Map<string, Subscription> | undefined
 
   constructor(host: SubscriptionHost, ports: GatewayPorts, limits: GatewayLimits, userId: string) {
     this.host = host
     this.#ports = ports
     this.#limits = limits
-    this.#ownChannel = userChannel(userId)
+    this.ownChannel = userChannel(userId)
   }
 
   /**
@@ -88,20 +99,19 @@ export class Subscriptions {
    * @throws what the event source throws
    */
   async joinOwn(asked: RecoveryRequest = {}): Promise<{ result: string; start: () => void }> {
-    const subscription = this.#add(this.#ownChannel)
+    const subscription = new Subscription(this.ownChannel, this)
+    this.#own = subscription
     const joined = await this.#join(subscription, asked)
     return { result: subscribeResult(joined, asked), start: () => this.#start(subscription) }
-  }
-
-  get ownChannel(): string {
-    return this.#ownChannel
   }
 
   /** Resolves to what answers the command when its turn has come. Never rejects. */
   async subscribe(user: UserContext, id: number, command: SubscribeCommand): Promise<() => void> {
     const refusal = this.#refusalOf(command.channel)
     if (refusal !== undefined) return () => this.host.push(errorReply(id, refusal))
-    const subscription = this.#add(command.channel)
+    const subscription = new Subscription(command.channel, this)
+    this.#asked ??= new Map()
+    this.#asked.set(command.channel, subscription)
     try {
       await this.#ports.authorizeSubscription(user, command.channel)
       const joined = subscription.state === 'ended' ? undefined : await this.#join(subscription, command)
@@ -115,29 +125,30 @@ export class Subscriptions {
   }
 
   unsubscribe(id: number, channel: string): void {
-    if (channel === this.#ownChannel) return this.host.push(errorReply(id, replyCodes.permissionDenied))
-    const subscription = this.#channels.get(channel)
+    if (channel === this.ownChannel) return this.host.push(errorReply(id, replyCodes.permissionDenied))
+    const subscription = this.#asked?.get(channel)
     if (subscription !== undefined) this.#remove(subscription)
     this.host.push(reply(id, 'unsubscribe'))
   }
 
   /** Takes a channel away from the client, for good. */
   revoke(channel: string): void {
-    const subscription = this.#channels.get(channel)
-    if (subscription === undefined || channel === this.#ownChannel) return
+    const subscription = this.#asked?.get(channel)
+    if (subscription === undefined) return
     const wasLive = subscription.state === 'live'
     this.#remove(subscription)
     if (wasLive) this.host.push(unsubscribePush(channel, unsubscribeCodes.server, 'permission revoked'))
   }
 
   endAll(): void {
-    for (const subscription of this.#channels.values()) subscription.end()
-    this.#channels.clear()
+    this.#own?.end()
+    for (const subscription of this.#asked?.values() ?? []) subscription.end()
+    this.#asked = undefined
   }
 
   /** Continuity of a live subscription is lost: its client has to come back for what it missed. */
   lost(subscription: Subscription): void {
-    if (subscription.channel === this.#ownChannel) {
+    if (subscription === this.#own) {
       // The protocol cannot resubscribe a channel that the server subscribed; a reconnect does.
       this.host.close(closeCodes.insufficientState, 'insufficient state')
       return
@@ -150,9 +161,10 @@ export class Subscriptions {
 
   #refusalOf(channel: string): ReplyCode | undefined {
     if (!isChannelName(channel)) return replyCodes.badRequest
-    if (this.#channels.has(channel)) return replyCodes.alreadySubscribed
+    if (channel === this.ownChannel || this.#asked?.has(channel) === true) return replyCodes.alreadySubscribed
     if (channel.startsWith(userPrefix)) return replyCodes.permissionDenied
-    return this.#channels.size >= this.#limits.maxChannelsPerConnection ? replyCodes.limitExceeded : undefined
+    const count = 1 + (this.#asked?.size ?? 0)
+    return count >= this.#limits.maxChannelsPerConnection ? replyCodes.limitExceeded : undefined
   }
 
   async #join(subscription: Subscription, asked: RecoveryRequest): Promise<Recovered> {
@@ -186,20 +198,14 @@ export class Subscriptions {
   #start(subscription: Subscription): void {
     // The reply itself may have been too much for the peer, which ends everything.
     if (subscription.state === 'ended') return
-    subscription.state = 'live'
     if (subscription.wasReset) this.lost(subscription)
-    else subscription.joined?.start()
-  }
-
-  #add(channel: string): Subscription {
-    const subscription = new Subscription(channel, this)
-    this.#channels.set(channel, subscription)
-    return subscription
+    else subscription.start()
   }
 
   #remove(subscription: Subscription): void {
     subscription.end()
-    if (this.#channels.get(subscription.channel) === subscription) this.#channels.delete(subscription.channel)
+    const { channel } = subscription
+    if (this.#asked?.get(channel) === subscription) this.#asked.delete(channel)
   }
 
   #report(error: unknown, requestId: string, channel: string): void {

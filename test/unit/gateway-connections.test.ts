@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest'
+import { Connections } from '../../src/gateway/connections.ts'
+import { resolveOptions, type GatewayOptions } from '../../src/gateway/options.ts'
+
+/** A clock whose one timer the test fires, at the time it says. */
+class OneTimer {
+  time = 0
+  work: (() => void) | undefined
+  readonly clock = {
+    now: () => this.time,
+    monotonic: () => this.time,
+    after: (_delayMs: number, work: () => void) => {
+      this.work = work
+      return () => {
+        this.work = undefined
+      }
+    },
+  }
+
+  fireAt(time: number): void {
+    this.time = time
+    this.work?.()
+  }
+}
+
+function connections(options: Partial<GatewayOptions> = {}): {
+  timer: OneTimer
+  all: Connections<{ tick(): void }>
+} {
+  const timer = new OneTimer()
+  const settings = resolveOptions({ ...options, ports: {} as GatewayOptions['ports'], clock: timer.clock })
+  return { timer, all: new Connections(settings) }
+}
+
+test('after a pause of the process peers get one more round before they are looked at', () => {
+  const { timer, all } = connections()
+  const ticks: number[] = []
+  all.add({ tick: () => ticks.push(timer.time) })
+  for (const time of [1_000, 2_000, 60_000, 61_000, 120_000, 180_000, 240_000]) timer.fireAt(time)
+  // A loop that is always late passes over every second round at most.
+  expect(ticks).toEqual([1_000, 2_000, 61_000, 180_000])
+})
+
+test('no timer runs while there is nobody', async () => {
+  const { timer, all } = connections()
+  const one = { tick: () => {} }
+  expect(timer.work).toBeUndefined()
+  all.add(one)
+  expect(timer.work).toBeDefined()
+  const empty = all.empty()
+  all.remove(one)
+  await empty
+  expect(timer.work).toBeUndefined()
+})
+
+test('users with none, one and more connections', () => {
+  const { all } = connections({ limits: { maxConnectionsPerUser: 2 } })
+  const [a, b, c] = [{ tick: () => {} }, { tick: () => {} }, { tick: () => {} }] as const
+  expect(all.ofUser('ann')).toEqual([])
+  expect(all.admit(a, 'ann')).toBe(true)
+  expect(all.ofUser('ann')).toEqual([a])
+  expect(all.admit(b, 'ann')).toBe(true)
+  expect(all.admit(c, 'ann')).toBe(false)
+  all.release(c, 'ann')
+  all.release(a, 'ann')
+  expect(all.ofUser('ann')).toEqual([b])
+  expect(all.admit(c, 'ann')).toBe(true)
+  all.release(b, 'ann')
+  all.release(c, 'ann')
+  expect(all.ofUser('ann')).toEqual([])
+})
+
+test.each([
+  { path: 'ws' },
+  { path: '/ws?x' },
+  { pingIntervalMs: 5_000, pongTimeoutMs: 5_000 },
+  { pingIntervalMs: 0 },
+  { limits: { maxConnections: -1 } },
+  { limits: { maxQueuedBytes: Number.NaN } },
+])('configuration refused: %j', (options) => {
+  expect(() => connections(options)).toThrow(expect.objectContaining({ code: 'LS_CONFIG_INVALID' }))
+})
