@@ -1,0 +1,131 @@
+// A user's application on the real client: it calls operations, and notes every callback that tells it of one.
+import { WebSocket } from 'ws'
+import {
+  createClient,
+  LockstepClientError,
+  type Client,
+  type FinalOutcome,
+  type OperationStorage,
+} from '../../src/client/index.ts'
+import { canonicalJson } from './canonical-json.ts'
+import type { History, Told } from './history.ts'
+
+export interface Plan {
+  /** One for each event. */
+  readonly rooms: readonly string[]
+  readonly fail?: 'throw' | 'constraint' | 'deferred'
+  readonly holdMs?: number
+}
+
+export interface CallerOptions {
+  readonly name: string
+  readonly user: string
+  readonly url: string
+  readonly token: string
+  readonly history: History
+}
+
+export class Caller {
+  readonly user: string
+  readonly #options: CallerOptions
+  readonly #storage = memoryStorage()
+  #client: Client
+  #waiting = 0
+
+  constructor(options: CallerOptions) {
+    this.user = options.user
+    this.#options = options
+    this.#client = this.#open()
+  }
+
+  /** Calls that have not settled, and operations of earlier pages without an outcome. */
+  get openCount(): number {
+    return Math.max(this.#waiting, this.#client.operations.pending.length)
+  }
+
+  get pending(): readonly string[] {
+    return this.#client.operations.pending.map(({ id, state }) => `${id} (${state})`)
+  }
+
+  /** Resolves when the call has settled, or its page has gone. */
+  async call(id: string, plan: Plan): Promise<void> {
+    const { history, name, user } = this.#options
+    const channels = plan.rooms.map((room) => `room:${room}`)
+    history.add({ kind: 'invoke', id, client: name, user, channels })
+    this.#waiting += 1
+    try {
+      const outcome = await this.#client.call('work', plan, { id }).outcome
+      noteReply(history, { id, client: name }, outcome)
+    } catch (error) {
+      noteError(history, { id, client: name }, error)
+    } finally {
+      this.#waiting -= 1
+    }
+  }
+
+  /** A page that is reloaded: a new client over the same storage. */
+  reload(): void {
+    this.#client.close()
+    this.#client = this.#open()
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  #open(): Client {
+    const { name, user, url, token, history } = this.#options
+    const client = createClient({
+      url,
+      user,
+      getToken: () => Promise.resolve(token),
+      storage: this.#storage,
+      websocket: WebSocket,
+      minReconnectDelayMs: 50,
+      maxReconnectDelayMs: 1_000,
+      timeoutMs: 5_000,
+      onError: () => {},
+    })
+    client.operations.on('settled', ({ id }, outcome) => {
+      history.add({ kind: 'outcome', id, client: name, told: outcome.outcome })
+    })
+    client.notices.on(({ transactionId }) => {
+      history.add({ kind: 'notice', id: transactionId, client: name })
+    })
+    return client
+  }
+}
+
+interface Send {
+  readonly id: string
+  readonly client: string
+  readonly copy?: boolean
+}
+
+export function noteReply(history: History, send: Send, outcome: FinalOutcome): void {
+  if (outcome.outcome === 'committed') history.add({ kind: 'ok', ...send, reply: canonicalJson(outcome) })
+  else if (outcome.outcome === 'rolled_back') {
+    const transient = outcome.notice.transient === true
+    history.add({ kind: 'fail', ...send, told: 'rolled_back', reply: canonicalJson(outcome), transient })
+  } else history.add({ kind: 'fail', ...send, told: 'never_received' })
+}
+
+function noteError(history: History, send: Send, error: unknown): void {
+  if (!(error instanceof LockstepClientError)) throw error
+  const unknown = error.reason === 'LS_CLIENT_CLOSED'
+  if (unknown) history.add({ kind: 'info', ...send, why: error.message })
+  else history.add({ kind: 'fail', ...send, told: 'refused' satisfies Told, reply: error.message })
+}
+
+function memoryStorage(): OperationStorage {
+  const items = new Map<string, string>()
+  return {
+    get length() {
+      return items.size
+    },
+    key: (index) => [...items.keys()][index] ?? null,
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => void items.set(key, value),
+    removeItem: (key) => void items.delete(key),
+  }
+}

@@ -1,0 +1,120 @@
+// What reached subscribers: I1, I2, I3, and the order of I4 as each of them saw it; and I5, what a read saw then.
+import { canonicalJson } from './canonical-json.ts'
+import type { Violation } from './checker.ts'
+import type { HistoryLine } from './history.ts'
+import type { Oracle, OracleEvent } from './oracle.ts'
+
+type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
+
+/** One subscriber on one channel. */
+interface Stream {
+  /** The last event it has, or was told to reload up to. */
+  position: number
+  readonly seen: Set<number>
+  /** The line that brought it here. */
+  last: HistoryLine
+}
+
+export function checkDeliveries(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+  const events = new Map(oracle.events.map((event) => [key(event.channel, event.offset), event]))
+  const payloads = new Map<string, Line<'deliver'>>()
+  const streams = new Map<string, Stream>()
+  const found: Violation[] = []
+  for (const line of history) {
+    if (line.kind === 'join' || line.kind === 'reset') {
+      found.push(...place(line, streams))
+    } else if (line.kind === 'deliver') {
+      found.push(...phantom(line, events.get(key(line.channel, line.offset)), oracle))
+      found.push(...samePayload(line, payloads))
+      found.push(...inOrder(line, streams))
+    } else if (line.kind === 'read' && !line.found && oracle.effects.has(line.id)) {
+      found.push(aheadOfState(line, history))
+    }
+  }
+  return found
+}
+
+function aheadOfState(line: Line<'read'>, history: readonly HistoryLine[]): Violation {
+  const delivered = history.find(
+    (other) => other.kind === 'deliver' && other.id === line.id && other.subscriber === line.subscriber,
+  )
+  const what = 'a read after an event did not see the row that was written with it'
+  return { rule: 'I5', what, witness: [delivered, line] }
+}
+
+const key = (channel: string, offset: number): string => `${channel} ${offset}`
+
+function place(line: Line<'join' | 'reset'>, streams: Map<string, Stream>): readonly Violation[] {
+  const name = key(line.subscriber, 0) + line.channel
+  const stream = streams.get(name)
+  if (stream === undefined) {
+    streams.set(name, { position: line.offset, seen: new Set(), last: line })
+    return []
+  }
+  const lost = line.kind === 'join' && line.offset > stream.position
+  const violation: Violation = {
+    rule: 'I2',
+    what: `a subscriber joined again at ${line.offset} without what came after ${stream.position}, and was not told to reload`,
+    witness: [stream.last, line],
+  }
+  stream.position = line.kind === 'reset' ? line.offset : Math.max(line.offset, stream.position)
+  // A reload begins a new view: what was shown before may be shown again.
+  if (line.kind === 'reset') stream.seen.clear()
+  stream.last = line
+  return lost ? [violation] : []
+}
+
+function phantom(
+  line: Line<'deliver'>,
+  event: OracleEvent | undefined,
+  oracle: Oracle,
+): readonly Violation[] {
+  if (event === undefined) {
+    const witness = [line, oracle.operations.get(line.id) ?? 'no such operation']
+    return [{ rule: 'I1', what: 'an event was delivered that is not in the log', witness }]
+  }
+  const same = event.id === line.id && event.type === line.type && sameJson(event.data, line.data)
+  if (same) return []
+  return [{ rule: 'I1', what: 'an event was delivered that differs from the log', witness: [line, event] }]
+}
+
+function samePayload(line: Line<'deliver'>, payloads: Map<string, Line<'deliver'>>): readonly Violation[] {
+  const name = key(line.channel, line.offset)
+  const first = payloads.get(name)
+  if (first === undefined) {
+    payloads.set(name, line)
+    return []
+  }
+  if (first.id === line.id && sameJson(first.data, line.data)) return []
+  return [{ rule: 'I3', what: 'one offset was delivered with two payloads', witness: [first, line] }]
+}
+
+function inOrder(line: Line<'deliver'>, streams: Map<string, Stream>): readonly Violation[] {
+  const name = key(line.subscriber, 0) + line.channel
+  const stream = streams.get(name)
+  if (stream === undefined) {
+    // Delivered before the subscriber heard that it had joined: it begins here.
+    streams.set(name, { position: line.offset, seen: new Set([line.offset]), last: line })
+    return []
+  }
+  const { position, last, seen } = stream
+  const witness = [last, line]
+  const repeated = seen.has(line.offset)
+  seen.add(line.offset)
+  stream.last = line
+  stream.position = Math.max(position, line.offset)
+  if (repeated) return [{ rule: 'I3', what: `offset ${line.offset} was delivered twice`, witness }]
+  if (line.offset <= position) {
+    return [{ rule: 'I4', what: `offset ${line.offset} was delivered after ${position}`, witness }]
+  }
+  if (line.offset > position + 1) {
+    const missed = `${position + 1}${line.offset > position + 2 ? ` to ${line.offset - 1}` : ''}`
+    return [{ rule: 'I2', what: `offset ${missed} was never delivered`, witness }]
+  }
+  return []
+}
+
+/** Equal as JSON; the text may differ in the order of keys. */
+function sameJson(a: string, b: string): boolean {
+  return a === b || canonicalJson(JSON.parse(a)) === canonicalJson(JSON.parse(b))
+}

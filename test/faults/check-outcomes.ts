@@ -1,0 +1,139 @@
+// What users were told of their operations: I6, I7, and I9, that nothing of a rolled back one stands.
+import { groupBy } from './check-log.ts'
+import type { Violation } from './checker.ts'
+import type { HistoryLine, Told } from './history.ts'
+import { noticeType, type Oracle, type OracleEvent } from './oracle.ts'
+
+type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
+
+/** All that the history says of one operation. */
+interface Story {
+  readonly id: string
+  readonly invokes: Line<'invoke'>[]
+  readonly replies: Line<'ok' | 'fail'>[]
+  readonly outcomes: Line<'outcome'>[]
+  readonly notices: Line<'notice'>[]
+}
+
+export function checkOutcomes(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+  const events = groupBy(oracle.events, (event) => event.id)
+  const found: Violation[] = []
+  for (const story of stories(history).values()) {
+    found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle), ...unequal(story))
+  }
+  for (const { id, state, user, unheard } of oracle.operations.values()) {
+    const own = events.get(id) ?? []
+    const effects = oracle.effects.get(id) ?? 0
+    const facts = { operation: id, state, user, effects }
+    if (state === 'rolled_back') {
+      found.push(...fenced(facts, own), ...noticed({ ...facts, unheard }, own))
+    } else if (effects > 1) {
+      found.push({ rule: 'I7', what: `one operation took effect ${effects} times`, witness: [facts] })
+    } else if (state === 'committed' && effects === 0) {
+      found.push({ rule: 'I6', what: 'an operation is committed and left no row', witness: [facts] })
+    }
+  }
+  for (const [id, effects] of oracle.effects) {
+    if (oracle.operations.has(id)) continue
+    const what = 'a row stands whose operation has no outcome'
+    found.push({ rule: 'I6', what, witness: [{ operation: id, effects }] })
+  }
+  return found
+}
+
+function stories(history: readonly HistoryLine[]): ReadonlyMap<string, Story> {
+  const all = new Map<string, Story>()
+  const storyOf = (id: string): Story => {
+    const known = all.get(id)
+    if (known !== undefined) return known
+    const story: Story = { id, invokes: [], replies: [], outcomes: [], notices: [] }
+    all.set(id, story)
+    return story
+  }
+  for (const line of history) {
+    if (line.kind === 'invoke') storyOf(line.id).invokes.push(line)
+    else if (line.kind === 'ok' || line.kind === 'fail') storyOf(line.id).replies.push(line)
+    else if (line.kind === 'outcome') storyOf(line.id).outcomes.push(line)
+    else if (line.kind === 'notice') storyOf(line.id).notices.push(line)
+  }
+  return all
+}
+
+/** By the client that asked: its callback, or the refusal of the call. Copies are sent by hand and told by reply only. */
+function untold({ invokes, replies, outcomes }: Story): readonly Violation[] {
+  const asked = invokes.find((line) => line.copy !== true)
+  if (asked === undefined || outcomes.some(({ client }) => client === asked.client)) return []
+  const refused = replies.some(
+    (line) => line.copy !== true && line.kind === 'fail' && line.told === 'refused',
+  )
+  if (refused) return []
+  return [
+    { rule: 'I6', what: 'a user was never told what became of an operation', witness: [asked, ...replies] },
+  ]
+}
+
+function toldTwice({ outcomes, notices }: Story): readonly Violation[] {
+  return [outcomes, notices].flatMap((lines) =>
+    [...groupBy<Line<'outcome' | 'notice'>>(lines, ({ client }) => client).values()]
+      .filter((ofClient) => ofClient.length > 1)
+      .map((ofClient): Violation => {
+        return { rule: 'I6', what: 'a user was told of one operation twice', witness: ofClient }
+      }),
+  )
+}
+
+function toldWrongly(
+  { id, invokes, replies, outcomes, notices }: Story,
+  oracle: Oracle,
+): readonly Violation[] {
+  const operation = oracle.operations.get(id)
+  const copied = invokes.some((line) => line.copy === true)
+  const isTrue = (told: Told): boolean => {
+    if (told === 'committed') return operation?.state === 'committed'
+    // A call that was refused says nothing of its copies.
+    if (told === 'refused') return operation?.state !== 'committed' || copied
+    return operation?.state === 'rolled_back'
+  }
+  const told = [
+    ...outcomes.map((line) => ({ line, said: line.told })),
+    ...notices.map((line) => ({ line, said: 'rolled_back' as const })),
+    ...replies.map((line) => ({ line, said: line.kind === 'ok' ? ('committed' as const) : line.told })),
+  ]
+  const wrong = told.find(({ line, said }) => {
+    if (said === 'refused' && line.kind === 'fail' && line.copy === true) return false
+    return !isTrue(said)
+  })
+  if (wrong === undefined) return []
+  const what = `a user was told "${wrong.said}", and the database says "${operation?.state ?? 'unknown'}"`
+  return [{ rule: 'I6', what, witness: [wrong.line, operation ?? 'no such operation'] }]
+}
+
+/** Replies to the call and its copies; a notice that could not be made durable yet may differ from the durable one. */
+function unequal({ replies }: Story): readonly Violation[] {
+  const texts = new Map<string, Line<'ok' | 'fail'>>()
+  for (const line of replies) {
+    if (line.kind === 'fail' && (line.transient === true || line.told !== 'rolled_back')) continue
+    if (line.reply !== undefined && !texts.has(line.reply)) texts.set(line.reply, line)
+  }
+  if (texts.size < 2) return []
+  return [{ rule: 'I7', what: 'copies of one operation got different replies', witness: [...texts.values()] }]
+}
+
+function fenced(facts: { readonly effects: number }, events: readonly OracleEvent[]): readonly Violation[] {
+  const emitted = events.filter((event) => event.type !== noticeType)
+  if (facts.effects === 0 && emitted.length === 0) return []
+  const what = 'an operation is rolled back, and what it wrote stands'
+  return [{ rule: 'I9', what, witness: [facts, ...emitted] }]
+}
+
+function noticed(
+  facts: { readonly user: string; readonly unheard: boolean },
+  events: readonly OracleEvent[],
+): readonly Violation[] {
+  const notices = events.filter((event) => event.type === noticeType)
+  const own = notices.filter((event) => event.channel === `user:${facts.user}`)
+  const expected = facts.unheard ? 0 : 1
+  if (notices.length === expected && own.length === expected) return []
+  const what = `a rolled back operation has ${notices.length} durable notices instead of ${expected}`
+  return [{ rule: 'I6', what, witness: [facts, ...notices] }]
+}

@@ -1,0 +1,45 @@
+// How it stood at the end: I11, all at the head and nothing open, and I12, no process that ended by itself.
+import type { Violation } from './checker.ts'
+import type { HistoryLine } from './history.ts'
+import type { Oracle } from './oracle.ts'
+
+/** Fault that the driver notes when a process ends which nobody had ended. */
+export const unexpectedExit = 'unexpected-exit'
+
+export function checkRecovery(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+  const found: Violation[] = []
+  for (const operation of oracle.operations.values()) {
+    if (operation.state !== 'started') continue
+    found.push({ rule: 'I11', what: 'an operation is still open', witness: [operation] })
+  }
+  for (const line of history) {
+    if (line.kind === 'fault' && line.fault === unexpectedExit) {
+      found.push({ rule: 'I12', what: 'a process ended by itself', witness: [line] })
+    }
+    if (line.kind !== 'recovered') continue
+    for (const missing of line.missing) {
+      const what = `not recovered ${Math.round(line.afterMs)} ms after the last fault: ${missing}`
+      found.push({ rule: 'I11', what, witness: [] })
+    }
+  }
+  return [...found, ...behind(history, oracle)]
+}
+
+/** Subscribers whose last position is not the head of their channel. */
+function behind(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+  const last = new Map<string, Extract<HistoryLine, { kind: 'join' | 'reset' | 'deliver' }>>()
+  for (const line of history) {
+    if (line.kind !== 'join' && line.kind !== 'reset' && line.kind !== 'deliver') continue
+    const name = `${line.subscriber} ${line.channel}`
+    const before = last.get(name)
+    if (line.kind === 'reset' || before === undefined || line.offset >= before.offset) last.set(name, line)
+  }
+  const found: Violation[] = []
+  for (const line of last.values()) {
+    const head = oracle.heads.get(line.channel) ?? 0
+    if (line.offset >= head) continue
+    const what = `${line.subscriber} stands at ${line.offset} of ${line.channel}, whose head is ${head}`
+    found.push({ rule: 'I11', what, witness: [line] })
+  }
+  return found
+}

@@ -1,0 +1,95 @@
+// I13: a run that was too light to show anything is invalid, and has not passed.
+import { commitFaultKinds } from './commit-faults.ts'
+import type { Violation } from './checker.ts'
+import type { HistoryLine } from './history.ts'
+import type { Oracle } from './oracle.ts'
+
+/** The least that a run must have had. */
+export interface Weight {
+  readonly operations: number
+  readonly kills: number
+  readonly postgresCrashes: number
+  /** COMMIT replies that were lost, of those that had committed and of those that had not. */
+  readonly lostCommits: number
+  /** Of each of these faults, at least one. */
+  readonly faults?: readonly string[]
+}
+
+export interface Counts {
+  readonly operations: number
+  readonly kills: number
+  readonly postgresCrashes: number
+  readonly lostAndCommitted: number
+  readonly lostAndRolledBack: number
+  readonly deliveries: number
+  /** Ends that were told, by what was told. */
+  readonly told: Readonly<Record<string, number>>
+  /** All faults by name. */
+  readonly faults: Readonly<Record<string, number>>
+}
+
+/** Names of the faults in a history. */
+export const commitFaultName = (kind: string): string => `commit/${kind}`
+export const killName = 'kill'
+export const postgresCrashName = 'postgres-crash'
+
+export function countRun(history: readonly HistoryLine[], oracle: Oracle): Counts {
+  const faults: Record<string, number> = {}
+  const told: Record<string, number> = {}
+  const lost = { committed: 0, rolled_back: 0, started: 0 }
+  const losing = new Set(commitFaultKinds.filter((kind) => kind !== 'delayed').map(commitFaultName))
+  let operations = 0
+  let deliveries = 0
+  for (const line of history) {
+    if (line.kind === 'deliver') deliveries += 1
+    if (line.kind === 'invoke' && line.copy !== true) operations += 1
+    if (line.kind === 'outcome') told[line.told] = (told[line.told] ?? 0) + 1
+    if (line.kind === 'fail' && line.told === 'refused' && line.copy !== true) {
+      told['refused'] = (told['refused'] ?? 0) + 1
+    }
+    if (line.kind !== 'fault') continue
+    faults[line.fault] = (faults[line.fault] ?? 0) + 1
+    const state = losing.has(line.fault) ? oracle.operations.get(line.id ?? '')?.state : undefined
+    if (state !== undefined) lost[state] += 1
+  }
+  return {
+    operations,
+    kills: Object.entries(faults)
+      .filter(([name]) => name === killName || name.startsWith(`${killName}/`))
+      .reduce((sum, [, count]) => sum + count, 0),
+    postgresCrashes: Object.entries(faults)
+      .filter(([name]) => name.startsWith(postgresCrashName))
+      .reduce((sum, [, count]) => sum + count, 0),
+    lostAndCommitted: lost.committed,
+    lostAndRolledBack: lost.rolled_back,
+    deliveries,
+    told,
+    faults,
+  }
+}
+
+export function checkWeight(
+  history: readonly HistoryLine[],
+  oracle: Oracle,
+  weight: Weight,
+): readonly Violation[] {
+  const counts = countRun(history, oracle)
+  const pairs: readonly (readonly [string, number, number])[] = [
+    ['operations', counts.operations, weight.operations],
+    ['process kills', counts.kills, weight.kills],
+    ['Postgres crashes', counts.postgresCrashes, weight.postgresCrashes],
+    ['lost replies of COMMITs that took effect', counts.lostAndCommitted, weight.lostCommits],
+    ['lost replies of COMMITs that did not', counts.lostAndRolledBack, weight.lostCommits],
+    ['deliveries', counts.deliveries, weight.operations],
+    ...(weight.faults ?? []).map(
+      (name) => [`faults of the kind ${name}`, counts.faults[name] ?? 0, 1] as const,
+    ),
+  ]
+  return pairs
+    .filter(([, had, wanted]) => had < wanted)
+    .map(([name, had, wanted]) => ({
+      rule: 'I13',
+      what: `${had} ${name}, at least ${wanted} are needed`,
+      witness: [],
+    }))
+}

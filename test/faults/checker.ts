@@ -1,0 +1,51 @@
+// Holds what the driver saw against what the database holds in the end. Pure: history and oracle in, violations out.
+import { checkDeliveries } from './check-deliveries.ts'
+import { checkLog } from './check-log.ts'
+import { checkOutcomes } from './check-outcomes.ts'
+import { checkRecovery } from './check-recovery.ts'
+import { checkWeight, type Weight } from './check-weight.ts'
+import type { HistoryLine } from './history.ts'
+import type { Oracle } from './oracle.ts'
+
+export const rules = {
+  I1: 'no phantom: what reached anyone as committed stands in the database, with the same payload',
+  I2: 'no loss: every committed event reached every subscriber, or it was told to reload',
+  I3: 'no duplicate: each offset reaches a subscriber once; one offset, one payload, for all',
+  I4: 'order: offsets rise without a hole, in the order of acknowledgements; one transaction stands together',
+  I5: 'not ahead of state: a read after an event sees at least that state',
+  I6: 'every outcome told, once, truly',
+  I7: 'idempotency: k sends of one id have one effect, and equal replies',
+  I9: 'fencing: nothing of a rolled back operation stands in the database',
+  I11: 'recovery: soon after the last fault everyone is at the head and no operation is open',
+  I12: 'containment: no process ended that was not ended on purpose',
+  I13: 'not vacuous: enough operations, and enough faults of each kind',
+} as const
+
+export type Rule = keyof typeof rules
+
+export interface Violation {
+  readonly rule: Rule
+  readonly what: string
+  /** The least that shows it. */
+  readonly witness: readonly unknown[]
+}
+
+export interface CheckInput {
+  readonly history: readonly HistoryLine[]
+  readonly oracle: Oracle
+  /** What a run must have had in it to count. */
+  readonly weight?: Weight
+}
+
+/** All violations, in the order of the rules. Takes time in proportion to the history. */
+export function check({ history, oracle, weight }: CheckInput): readonly Violation[] {
+  const found = [
+    ...checkDeliveries(history, oracle),
+    ...checkLog(history, oracle),
+    ...checkOutcomes(history, oracle),
+    ...checkRecovery(history, oracle),
+    ...(weight === undefined ? [] : checkWeight(history, oracle, weight)),
+  ]
+  const order = Object.keys(rules)
+  return found.toSorted((a, b) => order.indexOf(a.rule) - order.indexOf(b.rule))
+}

@@ -1,0 +1,185 @@
+// One run under faults: users who call operations, subscribers who listen, faults by the clock, and a verdict.
+import { setTimeout as pause } from 'node:timers/promises'
+import pg from 'pg'
+import { signToken } from '../../src/index.ts'
+import { newOperationId } from '../../src/client/index.ts'
+import { startOwnPostgres } from '../support/postgres.ts'
+import { Caller, type Plan } from './caller.ts'
+import { check, type Violation } from './checker.ts'
+import { countRun, type Counts, type Weight } from './check-weight.ts'
+import { createCluster, secret, type Cluster } from './cluster.ts'
+import { createHistory, type History } from './history.ts'
+import { readOracle } from './oracle.ts'
+import { seeded, type Random } from './random.ts'
+import { awaitRecovery } from './recovery.ts'
+import { requiredFaults, runSchedule, scheduleCommitFaults } from './schedule.ts'
+import { Subscriber } from './subscriber.ts'
+
+export interface RunOptions {
+  readonly bundle: string
+  readonly seconds: number
+  readonly seed: number
+  readonly weight: Weight
+  readonly historyPath: string
+  readonly logPath: string
+}
+
+export interface RunResult {
+  readonly counts: Counts
+  readonly violations: readonly Violation[]
+  readonly recoveredAfterMs: number
+}
+
+const nodes = 3
+const users = 12
+const rooms = Array.from({ length: 8 }, (_, index) => String(index))
+/** Of the time given: start, recovery and the verdict. */
+const overheadMs = 25_000
+const maxOpenPerCaller = 24
+
+export async function runFaults(options: RunOptions): Promise<RunResult> {
+  const random = seeded(options.seed)
+  const history = createHistory(options.historyPath)
+  const weight: Weight = { ...options.weight, faults: requiredFaults }
+  const loadMs = Math.max(5_000, options.seconds * 1_000 - overheadMs)
+  const faults = new AbortController()
+  const { server: postgres, close: closePostgres } = await startOwnPostgres()
+  const timing = { history, weight, loadMs, signal: faults.signal, random }
+  const cluster = await createCluster({
+    bundle: options.bundle,
+    nodes,
+    history,
+    serverUrl: postgres.url,
+    database: 'faults',
+    config: { headCheckMs: 250, log: true },
+    chooseCommitFault: scheduleCommitFaults(timing),
+    logFile: options.logPath,
+  })
+  const direct = new pg.Pool({ connectionString: cluster.directUrl, max: 4, application_name: 'direct' })
+  direct.on('error', () => {})
+  const people = await openPeople({ cluster, history, direct, random: random.fork('reads') })
+  const schedule = runSchedule({ ...timing, cluster, postgres, direct })
+  const calls = await load({ people, history, random: random.fork('load'), weight, loadMs })
+  faults.abort()
+  await schedule
+  await cluster.heal()
+  history.add({ kind: 'healed' })
+  const recoveredAfterMs = await awaitRecovery({ history, direct, ...people })
+  for (const person of [...people.callers, ...people.subscribers]) person.close()
+  await Promise.all(calls)
+  await direct.end()
+  const oracle = await readOracle(cluster.directUrl)
+  await cluster.close()
+  await closePostgres()
+  await history.close()
+  const violations = check({ history: history.lines, oracle, weight })
+  return { counts: countRun(history.lines, oracle), violations, recoveredAfterMs }
+}
+
+interface People {
+  readonly callers: readonly Caller[]
+  /** One for each caller, of the same user: their second device. */
+  readonly subscribers: readonly Subscriber[]
+}
+
+async function openPeople(options: {
+  readonly cluster: Cluster
+  readonly history: History
+  readonly direct: pg.Pool
+  readonly random: Random
+}): Promise<People> {
+  const { cluster, history, direct, random } = options
+  const callers: Caller[] = []
+  const subscribers: Subscriber[] = []
+  for (let index = 0; index < users; index++) {
+    const user = `user${index}`
+    const common = { user, url: cluster.url, token: await signToken(secret, user, 3_600), history }
+    callers.push(new Caller({ ...common, name: `caller${index}` }))
+    const name = `subscriber${index}`
+    const onEvent = (event: { readonly id: string; readonly channel: string }): void => {
+      if (event.channel.startsWith('room:') && random.chance(0.03))
+        void readBack(direct, history, name, event.id)
+    }
+    const own = rooms.filter((_, place) => (place + index) % 3 === 0)
+    subscribers.push(new Subscriber({ ...common, name, rooms: own, onEvent }))
+  }
+  await Promise.all(subscribers.map((subscriber) => subscriber.ready()))
+  return { callers, subscribers }
+}
+
+/** Whether somebody who has just received an event finds what it speaks of. */
+async function readBack(direct: pg.Pool, history: History, subscriber: string, id: string): Promise<void> {
+  try {
+    const { rowCount } = await direct.query('select from effects where operation_id = $1', [id])
+    history.add({ kind: 'read', subscriber, id, found: rowCount !== 0 })
+  } catch {
+    // The database is away just now, so there was no read.
+  }
+}
+
+interface LoadOptions {
+  readonly people: People
+  readonly history: History
+  readonly random: Random
+  readonly weight: Weight
+  readonly loadMs: number
+}
+
+/** Calls at a steady rate; what an outage held up is caught up with. Resolves at the end of the time. */
+async function load({
+  people,
+  history,
+  random,
+  weight,
+  loadMs,
+}: LoadOptions): Promise<readonly Promise<void>[]> {
+  const began = performance.now()
+  const everyMs = loadMs / (weight.operations * 1.3)
+  const calls: Promise<void>[] = []
+  let reloads = 0
+  for (let made = 0; performance.now() < began + loadMs;) {
+    const now = performance.now() - began
+    if (now > (reloads + 1) * 1_500) {
+      reloads += 1
+      random.pick(people.callers).reload()
+      history.add({ kind: 'fault', fault: 'reload' })
+    }
+    const free = people.callers.flatMap((caller, index) =>
+      caller.openCount < maxOpenPerCaller ? [index] : [],
+    )
+    if (free.length === 0 || made * everyMs > now) {
+      await pause(2)
+      continue
+    }
+    made += 1
+    const index = random.pick(free)
+    calls.push(callOnce(people.callers[index], people.subscribers[index], random))
+  }
+  return calls
+}
+
+async function callOnce(
+  caller: Caller | undefined,
+  device: Subscriber | undefined,
+  random: Random,
+): Promise<void> {
+  const id = newOperationId()
+  const plan = planOperation(random)
+  const copies = random.next()
+  const call = caller?.call(id, plan)
+  if (copies < 0.05) await device?.copy(id, plan)
+  await call
+  if (copies > 0.97) await device?.copy(id, plan)
+}
+
+function planOperation(random: Random): Plan {
+  const chosen = Array.from({ length: random.between(1, 3) }, () => random.pick(rooms))
+  const fails = random.next()
+  return {
+    rooms: chosen,
+    ...(fails < 0.04 ? { fail: 'throw' as const } : {}),
+    ...(fails >= 0.04 && fails < 0.07 ? { fail: 'constraint' as const } : {}),
+    ...(fails >= 0.07 && fails < 0.1 ? { fail: 'deferred' as const } : {}),
+    ...(random.chance(0.03) ? { holdMs: random.between(20, 600) } : {}),
+  }
+}

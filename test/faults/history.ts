@@ -1,0 +1,90 @@
+// What the driver saw, one line for each thing, in the order it happened, on its own monotonic clock.
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { once } from 'node:events'
+
+/** How an operation ended, as its user is told. `refused`: not accepted, so without effect. */
+export type Told = 'committed' | 'rolled_back' | 'never_received' | 'refused'
+
+/** Which of its sends an operation is heard by: the call itself, or a copy that somebody else sent. */
+interface Send {
+  readonly id: string
+  readonly client: string
+  /** Sent by hand with the same id and input, beside the client that remembers its operations. */
+  readonly copy?: boolean
+}
+
+export type HistoryEntry =
+  | (Send & {
+      readonly kind: 'invoke'
+      readonly user: string
+      /** Channel of each of its events, in order. */
+      readonly channels: readonly string[]
+    })
+  /** The reply says committed. `reply`: its text, for comparing replies with each other. */
+  | (Send & { readonly kind: 'ok'; readonly reply: string })
+  /** The reply says that it had no effect. */
+  | (Send & {
+      readonly kind: 'fail'
+      readonly told: Exclude<Told, 'committed'>
+      readonly reply?: string
+      /** Written while the database was away; the durable one follows. */
+      readonly transient?: boolean
+    })
+  /** No reply: unknown. */
+  | (Send & { readonly kind: 'info'; readonly why: string })
+  /** The application's own callback for the end of an operation. */
+  | { readonly kind: 'outcome'; readonly id: string; readonly client: string; readonly told: Told }
+  /** The application's own callback for notices. */
+  | { readonly kind: 'notice'; readonly id: string; readonly client: string }
+  /** A subscriber joined a channel; what comes after `offset` is its. */
+  | { readonly kind: 'join'; readonly subscriber: string; readonly channel: string; readonly offset: number }
+  /** A subscriber was told that it missed something: it reloads, and goes on after `offset`. */
+  | { readonly kind: 'reset'; readonly subscriber: string; readonly channel: string; readonly offset: number }
+  | {
+      readonly kind: 'deliver'
+      readonly subscriber: string
+      readonly channel: string
+      readonly offset: number
+      readonly type: string
+      readonly id: string
+      /** JSON text of its data. */
+      readonly data: string
+    }
+  /** A read that began after the subscriber had received the event: whether it saw the operation's row. */
+  | { readonly kind: 'read'; readonly id: string; readonly subscriber: string; readonly found: boolean }
+  | { readonly kind: 'fault'; readonly fault: string; readonly id?: string; readonly detail?: string }
+  /** All faults are over. */
+  | { readonly kind: 'healed' }
+  /** What was still wrong when the time for recovery was over; empty when all had recovered. */
+  | { readonly kind: 'recovered'; readonly afterMs: number; readonly missing: readonly string[] }
+
+export type HistoryLine = HistoryEntry & {
+  /** Milliseconds on the driver's monotonic clock. */
+  readonly t: number
+}
+
+export interface History {
+  readonly lines: readonly HistoryLine[]
+  add(entry: HistoryEntry): void
+  /** Writes what is still in memory. */
+  close(): Promise<void>
+}
+
+/** @param path file for the JSON lines; without it they are kept in memory only */
+export function createHistory(path?: string): History {
+  const lines: HistoryLine[] = []
+  const file: WriteStream | undefined = path === undefined ? undefined : createWriteStream(path)
+  return {
+    lines,
+    add(entry) {
+      const line: HistoryLine = { t: Math.round(performance.now() * 1_000) / 1_000, ...entry }
+      lines.push(line)
+      file?.write(`${JSON.stringify(line)}\n`)
+    },
+    async close() {
+      if (file === undefined) return
+      file.end()
+      await once(file, 'close')
+    },
+  }
+}

@@ -1,0 +1,122 @@
+// A server process of the fault lanes, seen from the process that starts it, breaks it and ends it.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { FaultPoint } from '../../src/core/fault-point.ts'
+import type { Arm, NodeConfig, NodeLine } from './node.ts'
+
+export interface NodeProcessOptions {
+  readonly bundle: string
+  readonly config: NodeConfig
+  /** A file descriptor for its log. */
+  readonly log?: number
+  readonly onReached?: (point: FaultPoint) => void
+}
+
+const startTimeoutMs = 30_000
+
+export class NodeProcess {
+  readonly #child: ChildProcess
+  readonly #reached = new Set<FaultPoint>()
+  #armed: Arm | undefined
+  #ended: string | undefined
+  /** Port of its HTTP server. Rejects when the process ends before it listens. */
+  readonly ready: Promise<number>
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+  #port: number | undefined
+  #exiting = false
+  #gone = false
+  #paused = false
+
+  constructor({ bundle, config, log, onReached }: NodeProcessOptions) {
+    const child = spawn(process.execPath, ['--enable-source-maps', bundle], {
+      env: { ...process.env, FAULT_NODE: JSON.stringify(config) },
+      stdio: ['pipe', 'pipe', log ?? 'ignore'],
+    })
+    this.#child = child
+    this.#armed = config.arm
+    child.stdin?.on('error', () => {})
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      this.#exiting = true
+      this.#gone = true
+      return { code: code as number | null, signal: signal as NodeJS.Signals | null }
+    })
+    this.ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('a node did not start in time')), startTimeoutMs)
+      child.once('close', (code, signal) => {
+        clearTimeout(timer)
+        reject(new Error(`a node ended before it was ready (${signal ?? code})`))
+      })
+      createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => {
+        // What a process says as it dies may be cut off.
+        if (!text.endsWith('}')) return
+        const line = JSON.parse(text) as NodeLine
+        if ('ready' in line) {
+          clearTimeout(timer)
+          this.#port = line.ready
+          resolve(line.ready)
+        } else {
+          this.#reached.add(line.reached)
+          if (this.#armed?.point === line.reached && this.#armed.action === 'kill') {
+            this.#exiting = true
+            this.#ended ??= line.reached
+          }
+          onReached?.(line.reached)
+        }
+      })
+    })
+    this.ready.catch(() => {})
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** The port while it serves. */
+  get port(): number | undefined {
+    return this.#exiting || this.#paused ? undefined : this.#port
+  }
+
+  /** The port, also of one that is stopped. */
+  get lastPort(): number | undefined {
+    return this.#exiting ? undefined : this.#port
+  }
+
+  /** What ended it on purpose: a signal, or the fault point where it killed itself. */
+  get ended(): string | undefined {
+    return this.#ended
+  }
+
+  /** The process has ended. */
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  get alive(): boolean {
+    return !this.#exiting
+  }
+
+  reached(point: FaultPoint): boolean {
+    return this.#reached.has(point)
+  }
+
+  arm(arm: Arm): void {
+    this.#armed = arm
+    this.#child.stdin?.write(`${JSON.stringify(arm)}\n`)
+  }
+
+  signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): void {
+    this.#paused = signal === 'SIGSTOP'
+    if (signal === 'SIGKILL' || signal === 'SIGTERM') {
+      this.#exiting = true
+      this.#ended ??= signal
+    }
+    this.#child.kill(signal)
+  }
+
+  /** SIGKILL, and the end of it. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL')
+    await this.exited
+  }
+}

@@ -1,0 +1,75 @@
+// What stands in the database at the end, read past Lockstep: the truth that everything told is held against.
+import pg from 'pg'
+
+export interface OracleOperation {
+  readonly id: string
+  readonly user: string
+  readonly state: 'started' | 'committed' | 'rolled_back'
+  /** Closed by a question for its outcome before any call of it was accepted. */
+  readonly unheard: boolean
+}
+
+export interface OracleEvent {
+  readonly channel: string
+  readonly offset: number
+  readonly id: string
+  readonly type: string
+  /** JSON text of its data. */
+  readonly data: string
+}
+
+export interface Oracle {
+  readonly operations: ReadonlyMap<string, OracleOperation>
+  /** Ordered by channel and offset. */
+  readonly events: readonly OracleEvent[]
+  readonly heads: ReadonlyMap<string, number>
+  /** Rows that each operation left in the business table. */
+  readonly effects: ReadonlyMap<string, number>
+}
+
+export const noticeType = 'transaction_rolled_back'
+
+/** The business tables of the fault lanes. No key forbids a second row of one operation: the checker looks for it. */
+export const businessTables = `
+  create table effects (operation_id uuid not null);
+  create table later_unique (operation_id uuid unique deferrable initially deferred)`
+
+export async function readOracle(url: string): Promise<Oracle> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query('begin isolation level repeatable read read only')
+    const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
+      'select id, user_id, state, input_hash from lockstep.operations',
+    )
+    const events = await client.query<{
+      channel: string
+      offset: string
+      id: string
+      type: string
+      data: string
+    }>(
+      `select channel, "offset", operation_id as id, type, data::text as data from lockstep.events
+       order by channel, "offset"`,
+    )
+    const heads = await client.query<{ channel: string; head: string }>(
+      'select channel, head from lockstep.channels',
+    )
+    const effects = await client.query<{ id: string; count: string }>(
+      'select operation_id as id, count(*) from effects group by 1',
+    )
+    return {
+      operations: new Map(
+        operations.rows.map(({ id, user_id: user, state, input_hash: hash }) => [
+          id,
+          { id, user, state: state as OracleOperation['state'], unheard: hash === '' },
+        ]),
+      ),
+      events: events.rows.map((row) => ({ ...row, offset: Number(row.offset) })),
+      heads: new Map(heads.rows.map(({ channel, head }) => [channel, Number(head)])),
+      effects: new Map(effects.rows.map(({ id, count }) => [id, Number(count)])),
+    }
+  } finally {
+    await client.end()
+  }
+}

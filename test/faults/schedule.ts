@@ -1,0 +1,199 @@
+// When which fault happens in a run. All choices come from the seed; the moments follow the clock.
+import { setTimeout as pause } from 'node:timers/promises'
+import type pg from 'pg'
+import type { EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+import { faultPoints } from '../../src/core/fault-point.ts'
+import { commitFaultName, postgresCrashName, type Weight } from './check-weight.ts'
+import type { Cluster, Slot } from './cluster.ts'
+import type { ChooseCommitFault, CommitFaultKind } from './commit-faults.ts'
+import type { History } from './history.ts'
+import type { FaultProxy } from './proxy.ts'
+import type { Random } from './random.ts'
+
+export interface ScheduleOptions {
+  readonly cluster: Cluster
+  readonly postgres: EmbeddedPostgres
+  /** Past the proxy. */
+  readonly direct: pg.Pool
+  readonly history: History
+  readonly random: Random
+  readonly weight: Weight
+  readonly loadMs: number
+  /** Aborts when the faults are over. */
+  readonly signal: AbortSignal
+}
+
+/** More than is asked for, since some faults find nothing to break. */
+const margin = 1.35
+/** Longer than a lease lives. */
+const stopMs = 3_600
+
+/** Names of the faults that every run must have had. */
+export const requiredFaults = [
+  'sigstop',
+  'sigterm',
+  'terminate-backend',
+  'reconnect-storm',
+  'reload',
+  ...(['reply-lost', 'dropped', 'slow-commit', 'slow-rollback', 'late-flight'] as const).map(commitFaultName),
+]
+
+/** Runs all faults until the signal aborts. */
+export async function runSchedule(options: ScheduleOptions): Promise<void> {
+  const { weight, loadMs, random } = options
+  const busy = new Set<Slot>()
+  const actors: readonly (readonly [string, number, (random: Random) => Promise<void> | void])[] = [
+    ['kills', loadMs / (weight.kills * margin), (own) => killOne(options, busy, own)],
+    ['postgres', loadMs / (weight.postgresCrashes * margin), (own) => crashPostgres(options, own)],
+    ['stops', loadMs / 8, (own) => stopOne(options, busy, own)],
+    ['terminations', loadMs / 9, (own) => terminateOne(options, busy, own)],
+    ['backends', 2_000, () => terminateBackend(options)],
+    ['storms', loadMs / 10, () => storm(options)],
+    ['client leg', 2_500, (own) => breakLink(options, options.cluster.clientLeg, 'client', own)],
+    ['postgres leg', 4_000, (own) => breakLink(options, options.cluster.postgresLeg, 'postgres', own)],
+  ]
+  await Promise.all(
+    actors.map(([name, everyMs, act]) => repeat(options.signal, everyMs, random.fork(name), act)),
+  )
+}
+
+async function repeat(
+  signal: AbortSignal,
+  everyMs: number,
+  random: Random,
+  act: (random: Random) => Promise<void> | void,
+): Promise<void> {
+  const began = performance.now()
+  for (let round = 1; !signal.aborted; round++) {
+    const due = began + everyMs * (round - 0.5 + random.next() / 2)
+    await wait(Math.max(0, due - performance.now()), signal)
+    if (!signal.aborted) await act(random)
+  }
+}
+
+const wait = (ms: number, signal: AbortSignal): Promise<void> =>
+  pause(ms, undefined, { signal }).catch(() => {})
+
+function serving({ cluster }: ScheduleOptions, busy: ReadonlySet<Slot>): readonly Slot[] {
+  return cluster.slots.filter((slot) => slot.node.port !== undefined && !busy.has(slot))
+}
+
+/** At once, or at a fault point; a point that is not passed within two seconds is not waited for. */
+async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
+  const slots = serving(options, busy)
+  if (slots.length === 0) return
+  const slot = random.pick(slots)
+  const { node } = slot
+  if (random.chance(0.5)) {
+    const point = random.pick(faultPoints)
+    node.arm({ point, action: random.chance(0.9) ? 'kill' : 'throw', skip: random.between(0, 4) })
+    await Promise.race([node.exited, wait(2_000, options.signal)])
+  }
+  if (node.port !== undefined && !busy.has(slot)) await node.kill()
+}
+
+async function stopOne(
+  { history, signal, ...options }: ScheduleOptions,
+  busy: Set<Slot>,
+  random: Random,
+): Promise<void> {
+  const slots = serving({ history, signal, ...options }, busy)
+  if (slots.length === 0) return
+  const slot = random.pick(slots)
+  busy.add(slot)
+  history.add({ kind: 'fault', fault: 'sigstop', detail: `node ${slot.index}` })
+  slot.node.signal('SIGSTOP')
+  await wait(stopMs, signal)
+  slot.node.signal('SIGCONT')
+  busy.delete(slot)
+}
+
+async function terminateOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
+  const slots = serving(options, busy)
+  if (slots.length === 0) return
+  const slot = random.pick(slots)
+  const { node } = slot
+  options.history.add({ kind: 'fault', fault: 'sigterm', detail: `node ${slot.index}` })
+  node.signal('SIGTERM')
+  // A database that is away makes it take longer than anybody waits for.
+  await Promise.race([node.exited, wait(8_000, options.signal)])
+  if (!node.gone) await node.kill()
+}
+
+async function crashPostgres({ postgres, history }: ScheduleOptions, random: Random): Promise<void> {
+  const kill = random.chance(0.5)
+  history.add({ kind: 'fault', fault: `${postgresCrashName}/${kill ? 'kill' : 'immediate'}` })
+  await (kill ? postgres.kill() : postgres.stop('immediate'))
+  await postgres.restart()
+}
+
+async function terminateBackend({ direct, history }: ScheduleOptions): Promise<void> {
+  try {
+    const { rows } = await direct.query(
+      `select pid, pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'direct'
+       order by random() limit 1`,
+    )
+    if (rows.length > 0) history.add({ kind: 'fault', fault: 'terminate-backend' })
+  } catch {
+    // The database is away just now.
+  }
+}
+
+function storm({ cluster, history }: ScheduleOptions): void {
+  history.add({
+    kind: 'fault',
+    fault: 'reconnect-storm',
+    detail: `${cluster.clientLeg.links.size} connections`,
+  })
+  for (const link of cluster.clientLeg.links) link.reset('both')
+}
+
+async function breakLink(
+  { history, signal }: ScheduleOptions,
+  leg: FaultProxy,
+  name: 'client' | 'postgres',
+  random: Random,
+): Promise<void> {
+  const links = [...leg.links]
+  if (links.length === 0) return
+  const link = random.pick(links)
+  const how = random.pick(['slice', 'delay', 'stall-up', 'stall-down', 'black-hole', 'reset'] as const)
+  history.add({ kind: 'fault', fault: `${name}-leg/${how}` })
+  if (how === 'slice') link.slice()
+  else if (how === 'delay') link.delay(random.between(5, 60))
+  else if (how === 'stall-up') link.stall('up')
+  else if (how === 'stall-down') link.stall('down')
+  else if (how === 'black-hole') link.blackHole()
+  else link.reset('both')
+  await wait(random.between(200, 2_000), signal)
+  link.heal()
+}
+
+const rotation: readonly CommitFaultKind[] = [
+  'reply-lost',
+  'dropped',
+  'slow-commit',
+  'slow-rollback',
+  'reply-lost',
+  'late-flight',
+  'delayed',
+]
+
+/** Breaks the COMMITs of operations, at a steady rate, one kind after the other. */
+export function scheduleCommitFaults(
+  options: Pick<ScheduleOptions, 'history' | 'random' | 'weight' | 'loadMs' | 'signal'>,
+): ChooseCommitFault {
+  const { history, weight, loadMs, signal } = options
+  const random = options.random.fork('commits')
+  const everyMs = loadMs / ((weight.lostCommits * margin * rotation.length) / 3)
+  const began = performance.now()
+  let given = 0
+  return (id) => {
+    if (signal.aborted || performance.now() < began + given * everyMs) return undefined
+    const kind = rotation[given % rotation.length] ?? 'reply-lost'
+    given += 1
+    history.add({ kind: 'fault', fault: commitFaultName(kind), id })
+    return { kind, delayMs: random.between(30, random.chance(0.3) ? 1_600 : 300) }
+  }
+}

@@ -1,0 +1,120 @@
+// A listener on the unmodified `centrifuge` package: it notes what reaches it, and sends copies of operations by hand.
+import { Centrifuge, type PublicationContext } from 'centrifuge'
+import { WebSocket } from 'ws'
+import type { FinalOutcome } from '../../src/client/index.ts'
+import type { OutcomeAnswer } from '../../src/protocol/index.ts'
+import { noteReply, type Plan } from './caller.ts'
+import type { History } from './history.ts'
+
+export interface SubscriberOptions {
+  readonly name: string
+  readonly user: string
+  readonly rooms: readonly string[]
+  readonly url: string
+  readonly token: string
+  readonly history: History
+  /** Called after an event was noted. */
+  readonly onEvent?: (event: { readonly id: string; readonly channel: string }) => void
+}
+
+interface Joined {
+  readonly channel: string
+  readonly wasRecovering: boolean
+  readonly recovered: boolean
+  readonly streamPosition?: { readonly offset: number }
+}
+
+export class Subscriber {
+  readonly name: string
+  readonly #options: SubscriberOptions
+  readonly #client: Centrifuge
+  readonly #positions = new Map<string, number>()
+
+  constructor(options: SubscriberOptions) {
+    this.name = options.name
+    this.#options = options
+    this.#client = new Centrifuge(options.url, {
+      token: options.token,
+      websocket: WebSocket,
+      minReconnectDelay: 50,
+      maxReconnectDelay: 1_000,
+      timeout: 5_000,
+      name: 'subscriber',
+    })
+    // Errors are what this lane makes; without a listener the package would throw them.
+    this.#client.on('error', () => {})
+    this.#client.on('subscribed', (context) => this.#joined(context as Joined))
+    this.#client.on('publication', (context) => this.#received(context.channel, context))
+    for (const room of options.rooms) {
+      const channel = `room:${room}`
+      const subscription = this.#client.newSubscription(channel, {
+        minResubscribeDelay: 50,
+        maxResubscribeDelay: 1_000,
+      })
+      subscription.on('error', () => {})
+      subscription.on('subscribed', (context) => this.#joined(context as Joined))
+      subscription.on('publication', (context) => this.#received(channel, context))
+      subscription.subscribe()
+    }
+    this.#client.connect()
+  }
+
+  /** By channel, the last offset that it has. */
+  get positions(): ReadonlyMap<string, number> {
+    return this.#positions
+  }
+
+  /** Resolves when all of its channels have been joined once. */
+  async ready(): Promise<void> {
+    await this.#client.ready()
+    await Promise.all(Object.values(this.#client.subscriptions()).map((subscription) => subscription.ready()))
+  }
+
+  /** Sends an operation by hand, as a client does that retries without care. Resolves when it was answered, or lost. */
+  async copy(id: string, plan: Plan): Promise<void> {
+    const { history, name, user } = this.#options
+    const send = { id, client: name, copy: true }
+    const channels = plan.rooms.map((room) => `room:${room}`)
+    history.add({ kind: 'invoke', ...send, user, channels })
+    try {
+      const { data } = await this.#client.rpc('work', { id, input: plan })
+      noteReply(history, send, data as FinalOutcome)
+    } catch (error) {
+      history.add({ kind: 'info', ...send, why: JSON.stringify(error) })
+    }
+  }
+
+  /** Asks what became of an operation, and notes the answer as a reply to a copy. */
+  async ask(id: string): Promise<void> {
+    const { data } = await this.#client.rpc('lockstep.outcomes', { ids: [id] })
+    const [answer] = (data as { readonly outcomes: readonly OutcomeAnswer[] }).outcomes
+    if (answer !== undefined && answer.outcome !== 'pending')
+      noteReply(this.#options.history, { id, client: this.name, copy: true }, answer)
+  }
+
+  close(): void {
+    this.#client.disconnect()
+  }
+
+  #joined({ channel, wasRecovering, recovered, streamPosition }: Joined): void {
+    if (wasRecovering && recovered) return
+    const offset = streamPosition?.offset ?? 0
+    const kind = wasRecovering ? 'reset' : 'join'
+    this.#options.history.add({ kind, subscriber: this.name, channel, offset })
+    this.#positions.set(channel, offset)
+  }
+
+  #received(channel: string, { data, offset }: PublicationContext): void {
+    // Without a place in the order it is a hint of what is to come, and not a fact.
+    if (offset === undefined) return
+    const {
+      type,
+      operationId: id,
+      data: payload,
+    } = data as { type: string; operationId: string; data: unknown }
+    const event = { channel, offset, type, id, data: JSON.stringify(payload) }
+    this.#options.history.add({ kind: 'deliver', subscriber: this.name, ...event })
+    this.#positions.set(channel, offset)
+    this.#options.onEvent?.({ id, channel })
+  }
+}
