@@ -107,10 +107,17 @@ export function launchBrowser(): Promise<Browser> {
 
 /** A person at a page of their own browser profile. */
 export class Person {
-  readonly page: Page
+  page: Page
 
   private constructor(page: Page) {
     this.page = page
+  }
+
+  /** Another page in the same browser profile. */
+  async openAgain(demo: Demo): Promise<void> {
+    this.page = await this.page.context().newPage()
+    await this.page.goto(demo.url)
+    await this.connected()
   }
 
   /** Signs in by typing a name, as a person does. */

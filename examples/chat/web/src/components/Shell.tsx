@@ -41,7 +41,9 @@ export function Shell({ onSignOut }: { onSignOut?: () => void }) {
         onBack={() => setListShown(true)}
         onTogglePanel={() => setPanelShown(!panelShown)}
       />
-      {panelShown && <BreakPanel conversationId={open} onClose={() => setPanelShown(false)} />}
+      {panelShown && (
+        <BreakPanel conversationId={open} overlay={!wide} onClose={() => setPanelShown(false)} />
+      )}
       <Toasts />
       <div className="visually-hidden" role="status" aria-live="polite">
         {announcement}

@@ -41,6 +41,7 @@ function Entry({ entry }: { entry: TimelineEntry }) {
       {entry.seenMs !== undefined && (
         <p className="event-more">its event was on this page after {ms(entry.seenMs)}</p>
       )}
+      {entry.state === 'rolled_back' && <p className="event-more">{entry.text}</p>}
       <p className="event-more">
         {entry.name} <code>…{entry.id.slice(-8)}</code>
       </p>
