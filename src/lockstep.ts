@@ -126,6 +126,7 @@ class LockstepInstance<Db> {
   constructor(options: LockstepOptions<Db>) {
     const { database, clock = systemClock, logger = jsonLogger } = options
     const { own, schema } = database
+    const retentionMs = options.operationRetentionMs ?? 7 * dayMs
     const channels = new ChannelRegistry(options.channels ?? [], database.db, logger)
     this.#database = database
     this.#logger = logger
@@ -146,13 +147,14 @@ class LockstepInstance<Db> {
     })
     const announce = this.#hub.announce.bind(this.#hub)
     const settler = new Settler({ own, schema, clock, logger, announce })
-    this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch })
+    this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
     this.#coordinator = new TransactionCoordinator({
       database,
       intents: new IntentWriter(own, schema),
       settler,
       outcomes: this.#outcomes,
       lease: this.#lease,
+      retentionMs,
       clock,
       logger,
       announce,
@@ -176,8 +178,7 @@ class LockstepInstance<Db> {
         },
         {
           pages: () => operationPages(schema),
-          trim: (page, pages) =>
-            trimOperations(schema, options.operationRetentionMs ?? 7 * dayMs, page, pages),
+          trim: (page, pages) => trimOperations(schema, retentionMs, page, pages),
         },
       ],
     })

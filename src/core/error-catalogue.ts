@@ -26,6 +26,11 @@ export const errorCatalogue = {
     'This operation id was used before, by another user or with other input. Use a new id.',
     replyCodes.operationIdReused,
   ),
+  LS_OPERATION_EXPIRED: entry(
+    false,
+    'The operation is older than outcomes are kept. Use a new id.',
+    replyCodes.operationExpired,
+  ),
   LS_OPERATION_FENCED: entry(
     false,
     'The operation had already been settled, so this copy of it was not saved.',
@@ -67,6 +72,7 @@ export const errorCatalogue = {
   LS_EVENT_UNKNOWN: entry(false, 'The channel does not carry events of that type.', replyCodes.internal),
   LS_EVENT_INVALID: entry(false, 'The event does not match its schema.', replyCodes.internal),
   LS_EVENT_TOO_LARGE: entry(false, 'The event is too large.', replyCodes.internal),
+  LS_RESULT_TOO_LARGE: entry(false, 'The result is too large.', replyCodes.internal),
   LS_TRANSACTION_CLOSED: entry(false, 'The transaction had already ended.', replyCodes.internal),
   LS_TRANSACTION_CONTROL: entry(
     false,

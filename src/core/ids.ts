@@ -37,6 +37,17 @@ export function isUserId(value: unknown): value is string {
   )
 }
 
+/**
+ * Refuses an id that is older than outcomes are kept: a copy that late could not be told from a new operation.
+ * Only a version 7 UUID tells its age (RFC 9562, section 5.7: the first 48 bits are milliseconds since the epoch).
+ * @throws LS_OPERATION_EXPIRED
+ */
+export function assertNotExpired(id: string, retentionMs: number, nowMs: number): void {
+  if (id[14] !== '7') return
+  const madeAt = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
+  if (nowMs - madeAt > retentionMs) throw new LockstepError('LS_OPERATION_EXPIRED')
+}
+
 /** @throws LS_USER_ID_INVALID */
 export function assertUserId(value: unknown): asserts value is string {
   if (!isUserId(value)) throw new LockstepError('LS_USER_ID_INVALID')

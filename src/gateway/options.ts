@@ -63,7 +63,7 @@ export interface GatewaySettings {
 
 export const defaultLimits: GatewayLimits = {
   maxMessageBytes: wire.maxMessageBytes,
-  maxConnectBytes: wire.maxUnauthenticatedBytes,
+  maxConnectBytes: wire.maxConnectBytes,
   maxCommandsPerMessage: wire.maxCommandsPerMessage,
   maxChannelsPerConnection: wire.maxChannelsPerConnection,
   maxOutstandingCalls: wire.maxOutstandingCalls,

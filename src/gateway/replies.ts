@@ -27,6 +27,7 @@ const plainMessages: Readonly<Record<ReplyCode, string>> = {
   403: 'forbidden',
   404: 'outcome pending',
   405: 'node stopping',
+  406: 'operation expired',
 }
 
 export function errorReply(id: number, code: ReplyCode, message: string = plainMessages[code]): string {

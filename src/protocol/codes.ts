@@ -22,6 +22,7 @@ export const replyCodes = {
   operationIdReused: 402,
   forbidden: 403,
   outcomePending: 404,
+  operationExpired: 406,
   nodeStopping: 405,
 } as const
 

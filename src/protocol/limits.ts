@@ -2,8 +2,8 @@
 export const limits = {
   /** Largest WebSocket message a client may send. */
   maxMessageBytes: 64 * 1024,
-  /** Largest message before a successful `connect`. */
-  maxUnauthenticatedBytes: 4 * 1024,
+  /** Largest `connect` command; what comes along in the same message is not read before it has succeeded. */
+  maxConnectBytes: 4 * 1024,
   /** Commands in one message. */
   maxCommandsPerMessage: 128,
   /** Nesting of a JSON message; deeper input breaks recursive walks. */
@@ -24,6 +24,8 @@ export const limits = {
   maxOutcomeIds: 100,
   /** Serialized `data` of one event. */
   maxEventBytes: 256 * 1024,
+  /** Serialized `result` of one operation. */
+  maxResultBytes: 256 * 1024,
   /** Reason text of a WebSocket close (RFC 6455, section 5.5: control frames carry at most 125 bytes). */
   maxCloseReasonBytes: 123,
 } as const

@@ -1,4 +1,5 @@
 import { faultPoint } from '../core/fault-point.ts'
+import { limits } from '../protocol/index.ts'
 import {
   LockstepError,
   type CommitEnding,
@@ -134,7 +135,13 @@ function abortError(signal: AbortSignal): LockstepError {
     : new LockstepError('LS_OPERATION_CANCELLED', { cause: reason })
 }
 
-// Before the COMMIT, so that a result that JSON cannot hold is a rollback and not a lost reply.
+// Before the COMMIT, so that a result that JSON or the reply cannot hold is a rollback and not a lost reply.
 function toResultJson(result: unknown): string | null {
-  return JSON.stringify(result) ?? null
+  const text = JSON.stringify(result) ?? null
+  if (text !== null && Buffer.byteLength(text) > limits.maxResultBytes) {
+    throw new LockstepError('LS_RESULT_TOO_LARGE', {
+      message: `The result has ${Buffer.byteLength(text)} bytes, at most ${limits.maxResultBytes} are allowed.`,
+    })
+  }
+  return text
 }

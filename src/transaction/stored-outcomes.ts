@@ -1,6 +1,7 @@
 import type { Notice, Outcome, OutcomeAnswer, Positions } from '../protocol/index.ts'
 import { limits } from '../protocol/index.ts'
 import {
+  assertNotExpired,
   assertOperationId,
   LockstepError,
   pause,
@@ -23,6 +24,8 @@ export interface StoredOutcomesOptions {
   readonly clock: Clock
   /** The history that offsets belong to. */
   readonly epoch: () => string
+  /** How long outcomes are kept, in milliseconds. */
+  readonly retentionMs: number
 }
 
 /** What tells a repeated operation from an id that is used again for something else. */
@@ -58,7 +61,8 @@ export class StoredOutcomes {
    * Answers a client that lost the reply. An id that nobody has heard of is closed for good, so that a late copy
    * of the call cannot commit any more.
    * @param isOpenHere whether this process works on the operation, with or without a row to show for it
-   * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_FORBIDDEN for an operation of another user
+   * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_FORBIDDEN for an operation of another user,
+   * LS_OPERATION_EXPIRED for one that may have been forgotten since
    */
   async answer(
     user: UserContext,
@@ -70,6 +74,8 @@ export class StoredOutcomes {
     // Before anything is written or answered: a question about somebody else's operation gets nothing at all.
     assertAllOwn(rows.values(), user)
     const unknown = ids.filter((id) => !rows.has(id) && !isOpenHere(id))
+    const { clock, retentionMs } = this.#options
+    for (const id of unknown) assertNotExpired(id, retentionMs, clock.now())
     const closed = await this.#close(unknown, user)
     const raced = unknown.filter((id) => !closed.has(id))
     for (const row of await this.#read(raced)) rows.set(row.id, row)

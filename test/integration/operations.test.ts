@@ -334,6 +334,22 @@ describe('bad input', () => {
     await expect(world.addNote.call({ user: 'ada', input: input as never })).rejects.toMatchObject({ code })
   })
 
+  it('refuses an id that is older than outcomes are kept: it could have committed before', async () => {
+    const id = '01890000-0000-7000-8000-000000000000'
+    await expect(
+      world.addNote.call({ id, user: 'ada', input: { room: 'a', id: 'old', text: 'x' } }),
+    ).rejects.toMatchObject({ code: 'LS_OPERATION_EXPIRED' })
+    expect(await operation(id)).toBeUndefined()
+  })
+
+  it('rolls back a result that is too large to be told', async () => {
+    const id = newOperationId()
+    await expect(
+      world.lockstep.transaction({ name: 'large', user: 'large', id }, async () => 'x'.repeat(300_000)),
+    ).rejects.toMatchObject({ code: 'LS_RESULT_TOO_LARGE' })
+    expect(await operation(id)).toMatchObject({ state: 'rolled_back' })
+  })
+
   it.each(['', 'not-a-uuid', '0'.repeat(36), 'F47AC10B-58CC-4372-A567-0E02B2C3D479'])(
     'refuses the id %j',
     async (id) => {
