@@ -110,7 +110,7 @@ describe('an error of the database', () => {
 
 describe('the limits of the wire', () => {
   test('fit into each other', () => {
-    expect(limits.maxUnauthenticatedBytes).toBeLessThan(limits.maxMessageBytes)
+    expect(limits.maxConnectBytes).toBeLessThan(limits.maxMessageBytes)
     expect('user:'.length + limits.maxUserIdBytes).toBeLessThanOrEqual(limits.maxChannelBytes)
     // A question for outcomes travels in one message: 36 bytes an id, quotes and comma.
     expect(limits.maxOutcomeIds * 39 + 200).toBeLessThan(limits.maxMessageBytes)
