@@ -67,15 +67,12 @@ async function workAndCommit<Db, Result>(
   let result: Result
   let flush
   try {
-    result = await orAborted(request.work(scope), request.signal, open)
+    result = await orAborted(request.work(scope), request, open)
     await faultPoint('transaction.after-work')
     // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
     scope.close()
     open.close()
-    if (request.intent !== undefined && !(await request.intent)) {
-      await open.rollback()
-      return { ending: 'known' }
-    }
+    if (request.intent !== undefined && !(await request.intent)) throw known
     await faultPoint('transaction.after-intent')
     flush = flushOperation(
       database.schema,
@@ -88,7 +85,7 @@ async function workAndCommit<Db, Result>(
   } catch (error) {
     scope.close()
     await open.rollback()
-    return rolledBack(error)
+    return error === known ? { ending: 'known' } : rolledBack(error)
   }
   const ending: CommitEnding<FlushRow> = await open.commit<FlushRow>(flush)
   await faultPoint('transaction.after-commit')
@@ -101,22 +98,27 @@ async function workAndCommit<Db, Result>(
   return { ending: 'committed', result, events: scope.events, flushed }
 }
 
-/** The work's result, unless the signal aborts first: then a running statement is stopped. */
+/** Thrown inside this file only: the id turned out to be known, so this copy of the work counts for nothing. */
+const known = new Error('the operation is known already')
+
+/** The work's result, unless it is to be stopped first: then a statement that runs is stopped too. */
 async function orAborted<Db, Result>(
   work: Promise<Result>,
-  signal: AbortSignal,
+  { signal, intent }: Pick<AttemptRequest<Db, Result>, 'signal' | 'intent'>,
   open: OpenTransaction<Db>,
 ): Promise<Result> {
-  let onAbort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(abortError(signal))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
-  })
+  let stop: (reason: Error) => void = () => {}
+  const stopped = new Promise<never>((_, reject) => (stop = reject))
+  // The race hears it, if it comes in time.
+  stopped.catch(() => {})
+  const onAbort = (): void => stop(abortError(signal))
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  void stopWhenKnown(intent, stop)
   try {
-    return await Promise.race([work, aborted])
+    return await Promise.race([work, stopped])
   } catch (error) {
-    if (signal.aborted) {
+    if (error === known || signal.aborted) {
       // The code may still be running; its handle is closed, and what it throws later has no one to reach.
       work.catch(() => {})
       open.close()
@@ -124,7 +126,18 @@ async function orAborted<Db, Result>(
     }
     throw error
   } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+async function stopWhenKnown(
+  intent: Promise<boolean> | undefined,
+  stop: (reason: Error) => void,
+): Promise<void> {
+  try {
+    if (intent !== undefined && !(await intent)) stop(known)
+  } catch {
+    // The failure of an intent is dealt with where it is awaited, before the flush.
   }
 }
 
