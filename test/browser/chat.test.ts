@@ -135,7 +135,7 @@ describe('a connection that is lost', () => {
     await ada.connected()
     await grace.sees('and written in order')
     expect(await grace.texts('written')).toEqual(['written while away', 'and written in order'])
-    await ada.page.getByText(/Caught up on \d+ missed event/).waitFor()
+    await ada.page.getByText('Caught up on 1 missed event', { exact: true }).waitFor()
     expect(await ada.messages('missed while away').count()).toBe(1)
     expect(await ada.messages('written while away').count()).toBe(1)
   })

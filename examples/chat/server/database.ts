@@ -46,6 +46,10 @@ function openPostgres(connectionString: string, description: string): OpenDataba
 
 async function openPgliteIn(config: Config): Promise<OpenDatabase> {
   const directory = join(config.dataDirectory, 'pglite')
-  const { pglite, close } = await openPglite(directory)
-  return { description: `PGlite in ${directory}`, database: fromPglite(pglite), close }
+  const opened = await openPglite(directory)
+  return {
+    description: `PGlite in ${directory}`,
+    database: fromPglite(opened.pglite),
+    close: () => opened.close(),
+  }
 }

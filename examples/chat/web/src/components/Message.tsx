@@ -1,4 +1,5 @@
 import { memo, useEffect, useState, type ReactNode } from 'react'
+import { verdictOf } from '../state/sending.ts'
 import type { ThreadItem } from '../state/thread.ts'
 import type { OutboxEntry } from '../state/types.ts'
 import { useChat, useSession } from '../state/use-session.ts'
@@ -37,15 +38,11 @@ function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit: (entry: Outb
   const { sending } = useSession()
   const { state } = entry
   if (state.kind === 'sending') return <SendingMark since={entry.sentAt} />
-  const rolledBack = state.kind === 'rolled_back'
   return (
     <div className="verdict">
       <p className="verdict-text">
         <AlertIcon />
-        <span>
-          <strong>{rolledBack ? 'Rolled back.' : 'Never received.'}</strong>{' '}
-          {rolledBack ? state.text : 'The server never got this message, so nothing was saved.'}
-        </span>
+        <span>{verdictOf(state)}</span>
       </p>
       <div className="verdict-actions">
         <button className="button button-small button-primary" onClick={() => sending.retry(entry.id)}>
@@ -66,7 +63,7 @@ interface FrameProps {
   readonly author: string
   readonly own: boolean
   readonly grouped: boolean
-  readonly state: 'sending' | 'committed' | 'rolled_back' | 'never_received'
+  readonly state: 'committed' | OutboxEntry['state']['kind']
   readonly body: string
   readonly children: ReactNode
 }

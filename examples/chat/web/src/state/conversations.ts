@@ -19,8 +19,6 @@ interface ConversationsParts {
 export class Conversations {
   readonly #parts: ConversationsParts
   readonly #joined = new Map<string, { close(): void }>()
-  /** Events that arrive in the turn in which a channel is joined again; undefined at all other times. */
-  #caughtUp: number | undefined
 
   constructor(parts: ConversationsParts) {
     this.#parts = parts
@@ -60,13 +58,22 @@ export class Conversations {
     const { backend } = this.#parts
     const name = `conversation:${id}` as const
     const channel = backend.channel(name, { getState: () => this.#read(id) })
+    // Events of the turn in which the channel is joined again: what was missed is delivered together with that news.
+    let missed: number | undefined
     channel.on('message.created', (message, { operationId, offset }) => {
+      if (missed !== undefined) missed++
       this.#arrived({ ...message, operationId, ...(offset === undefined ? {} : { offset }) })
     })
     channel.onChange((state) => {
       // Refused for good: not a member, or no such conversation.
       if (state === 'unsubscribed') this.#failed(id)
-      if (state === 'subscribed') this.#countCaughtUp()
+      if (state !== 'subscribed') return
+      missed = 0
+      queueMicrotask(() => {
+        if (missed !== undefined && missed > 0)
+          this.#remark(`Caught up on ${missed} missed ${missed === 1 ? 'event' : 'events'}`)
+        missed = undefined
+      })
     })
     channel.onReset(() => this.#remark(`${name} was read again from the database`))
     this.#joined.set(id, channel)
@@ -123,24 +130,12 @@ export class Conversations {
     }
   }
 
-  /** What was missed is delivered in the same turn as the news that the channel is joined again. */
-  #countCaughtUp(): void {
-    if (this.#caughtUp !== undefined) return
-    this.#caughtUp = 0
-    setTimeout(() => {
-      const count = this.#caughtUp ?? 0
-      this.#caughtUp = undefined
-      if (count > 0) this.#remark(`Caught up on ${count} missed ${count === 1 ? 'event' : 'events'}`)
-    })
-  }
-
   #failed(id: string): void {
     this.#thread(id, (thread) => (thread.status === 'ready' ? thread : { ...thread, status: 'failed' }))
   }
 
   #arrived(message: CommittedMessage): void {
     const { store, user, onEvent } = this.#parts
-    if (this.#caughtUp !== undefined) this.#caughtUp++
     this.show(message)
     if (message.author !== user) {
       store.update((state) => ({ ...state, announcement: `${message.author}: ${message.body}` }))

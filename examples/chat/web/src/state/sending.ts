@@ -176,9 +176,10 @@ export class Sending {
   #refused(id: string, error: unknown): void {
     // The page is going away; the client of the next one learns the outcome.
     if (error instanceof LockstepClientError && error.reason === 'LS_CLIENT_CLOSED') return
-    const text = error instanceof Error ? error.message : String(error)
+    // The client puts the error's code before its text.
+    const text = (error instanceof Error ? error.message : String(error)).replace(/^LS_[A-Z_]+: /, '')
     this.#timeline(id, { state: 'refused', text })
-    this.#change(id, { kind: 'rolled_back', text })
+    this.#change(id, { kind: 'refused', text })
   }
 
   #timeline(id: string, change: Partial<TimelineOperation>): void {
@@ -203,8 +204,7 @@ export class Sending {
     this.#parts.store.update((current) => ({
       ...current,
       outbox: current.outbox.map((other) => (other.id === id ? changed : other)),
-      announcement:
-        state.kind === 'rolled_back' ? `Rolled back. ${state.text}` : 'A message was never received.',
+      announcement: verdictOf(state),
     }))
   }
 
@@ -215,4 +215,11 @@ export class Sending {
       announcement: text,
     }))
   }
+}
+
+/** What became of a message, in words for its author. */
+export function verdictOf(state: OutboxState): string {
+  if (state.kind === 'sending') return 'Sending.'
+  if (state.kind === 'never_received') return 'Never received. The server never got this message.'
+  return `${state.kind === 'rolled_back' ? 'Rolled back.' : 'Not accepted.'} ${state.text}`
 }

@@ -12,6 +12,8 @@ export interface CommittedMessage extends Message {
 export type OutboxState =
   | { readonly kind: 'sending' }
   | { readonly kind: 'rolled_back'; readonly text: string; readonly detail?: string }
+  /** The server would not run it; there was nothing to roll back. */
+  | { readonly kind: 'refused'; readonly text: string }
   | { readonly kind: 'never_received' }
 
 /** One's own message from the moment of sending until its commit is seen, or until the user discards it. */
