@@ -44,6 +44,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
   ownPool.on('error', onConnectionError)
   pool.on('error', onConnectionError)
+  // A connection may break in the very packet that made it ready, before whoever waited for it has run.
+  const listen = (client: PoolClient): void => listenForErrors(client, onConnectionError)
+  ownPool.on('connect', listen)
+  pool.on('connect', listen)
 
   const own: Queryable = {
     query: <Row>(statement: Statement) => send<Row>(ownPool, statement),
