@@ -117,7 +117,7 @@ export class TransactionCoordinator<Db> {
     }
     this.#assertAccepting()
     assertNotExpired(key.id, this.#options.retentionMs, this.#options.clock.now())
-    const operation = new OpenOperation<Ended<unknown>>(key, (self) => this.#run(request, self))
+    const operation = new OpenOperation<Ended<unknown>>(key, (self) => this.#runToItsEnd(request, self))
     this.#open.set(key.id, operation)
     void operation.ended.then(() => this.#open.delete(key.id))
     return (await operation.answered) as Ended<Result>
@@ -139,6 +139,32 @@ export class TransactionCoordinator<Db> {
     if (lease.state === 'lost') throw new LockstepError('LS_NODE_FENCED')
     if (lease.state === 'starting' || lease.state === 'released') throw new LockstepError('LS_NODE_STOPPING')
     if (this.#open.size >= maxOpen) throw new LockstepError('LS_LIMIT_EXCEEDED')
+  }
+
+  /**
+   * Errors of the catalogue are answers. Anything else broke on the way (a logger that throws, say), and must not
+   * leave the operation open: while this node lives, nobody else would settle it.
+   */
+  async #runToItsEnd<Result>(
+    request: OperationRequest<Db, Result>,
+    operation: OpenOperation<Ended<unknown>>,
+  ): Promise<Ended<unknown>> {
+    try {
+      return await this.#run(request, operation)
+    } catch (error) {
+      if (isLockstepError(error)) throw error
+      const notice = createNotice({
+        operationId: request.id,
+        operationName: request.name,
+        rollback: request.rollback,
+        code: 'LS_OPERATION_FAILED',
+        affectedLayers: ['database'],
+      })
+      const settled = await this.#orPending(operation, () => this.#settleUntilKnown(operation.key, notice))
+      const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
+      this.#options.logger.error({ operationId: request.id, error }, 'an operation broke on its way')
+      return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
+    }
   }
 
   async #run<Result>(

@@ -81,8 +81,8 @@ export class NodeLease {
 
   async #renew(): Promise<void> {
     const { own, schema, clock, logger } = this.#options
-    await faultPoint('lease.before-renew')
     try {
+      await faultPoint('lease.before-renew')
       if (this.#state === 'lost') {
         await this.#register()
         logger.info({ node: this.#node }, 'the node has a new lease and takes work again')
