@@ -31,6 +31,7 @@ export class Caller {
   readonly #storage = memoryStorage()
   #client: Client
   #waiting = 0
+  #page = 0
 
   constructor(options: CallerOptions) {
     this.user = options.user
@@ -41,6 +42,10 @@ export class Caller {
   /** Calls that have not settled, and operations of earlier pages without an outcome. */
   get openCount(): number {
     return Math.max(this.#waiting, this.#client.operations.pending.length)
+  }
+
+  get isConnected(): boolean {
+    return this.#client.connection.state === 'connected'
   }
 
   get pending(): readonly string[] {
@@ -66,6 +71,7 @@ export class Caller {
   /** A page that is reloaded: a new client over the same storage. */
   reload(): void {
     this.#client.close()
+    this.#page += 1
     this.#client = this.#open()
   }
 
@@ -86,11 +92,12 @@ export class Caller {
       timeoutMs: 5_000,
       onError: () => {},
     })
+    const page = this.#page
     client.operations.on('settled', ({ id }, outcome) => {
       history.add({ kind: 'outcome', id, client: name, told: outcome.outcome })
     })
     client.notices.on(({ transactionId }) => {
-      history.add({ kind: 'notice', id: transactionId, client: name })
+      history.add({ kind: 'notice', id: transactionId, client: name, page })
     })
     return client
   }

@@ -72,14 +72,15 @@ function untold({ invokes, replies, outcomes }: Story): readonly Violation[] {
   ]
 }
 
+/** Outcomes once, also over a reload of the page; notices once a page, which has nothing but its memory for them. */
 function toldTwice({ outcomes, notices }: Story): readonly Violation[] {
-  return [outcomes, notices].flatMap((lines) =>
-    [...groupBy<Line<'outcome' | 'notice'>>(lines, ({ client }) => client).values()]
-      .filter((ofClient) => ofClient.length > 1)
-      .map((ofClient): Violation => {
-        return { rule: 'I6', what: 'a user was told of one operation twice', witness: ofClient }
-      }),
-  )
+  const groups = [
+    ...groupBy(outcomes, ({ client }) => client).values(),
+    ...groupBy(notices, ({ client, page }) => `${client} ${page}`).values(),
+  ]
+  return groups
+    .filter((lines) => lines.length > 1)
+    .map((lines) => ({ rule: 'I6', what: 'a user was told of one operation twice', witness: lines }))
 }
 
 function toldWrongly(
@@ -88,11 +89,15 @@ function toldWrongly(
 ): readonly Violation[] {
   const operation = oracle.operations.get(id)
   const copied = invokes.some((line) => line.copy === true)
+  // Told while the database was away, by a node that died before it was back. Nothing was written, of the notice either.
+  const unwritten = replies.every((line) => line.kind === 'fail' && line.transient === true)
   const isTrue = (told: Told): boolean => {
     if (told === 'committed') return operation?.state === 'committed'
     // A call that was refused says nothing of its copies.
     if (told === 'refused') return operation?.state !== 'committed' || copied
-    return operation?.state === 'rolled_back'
+    return (
+      operation?.state === 'rolled_back' || (told === 'rolled_back' && operation === undefined && unwritten)
+    )
   }
   const told = [
     ...outcomes.map((line) => ({ line, said: line.told })),

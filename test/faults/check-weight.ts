@@ -22,6 +22,10 @@ export interface Counts {
   readonly lostAndCommitted: number
   readonly lostAndRolledBack: number
   readonly deliveries: number
+  /** Told while the database was away, by a node that died before it could write the outcome. */
+  readonly toldAndNeverWritten: number
+  /** Notices that a page showed which an earlier page of the same client had shown. */
+  readonly noticesShownAgain: number
   /** Ends that were told, by what was told. */
   readonly told: Readonly<Record<string, number>>
   /** All faults by name. */
@@ -40,13 +44,23 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
   const losing = new Set(commitFaultKinds.filter((kind) => kind !== 'delayed').map(commitFaultName))
   let operations = 0
   let deliveries = 0
+  let toldAndNeverWritten = 0
+  let noticesShownAgain = 0
+  const shown = new Set<string>()
   for (const line of history) {
     if (line.kind === 'deliver') deliveries += 1
     if (line.kind === 'invoke' && line.copy !== true) operations += 1
+    if (line.kind === 'notice') {
+      const name = `${line.client} ${line.id}`
+      if (shown.has(name)) noticesShownAgain += 1
+      shown.add(name)
+    }
     if (line.kind === 'outcome') told[line.told] = (told[line.told] ?? 0) + 1
     if (line.kind === 'fail' && line.told === 'refused' && line.copy !== true) {
       told['refused'] = (told['refused'] ?? 0) + 1
     }
+    if (line.kind === 'outcome' && line.told === 'rolled_back' && !oracle.operations.has(line.id))
+      toldAndNeverWritten += 1
     if (line.kind !== 'fault') continue
     faults[line.fault] = (faults[line.fault] ?? 0) + 1
     const state = losing.has(line.fault) ? oracle.operations.get(line.id ?? '')?.state : undefined
@@ -63,6 +77,8 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
     lostAndCommitted: lost.committed,
     lostAndRolledBack: lost.rolled_back,
     deliveries,
+    toldAndNeverWritten,
+    noticesShownAgain,
     told,
     faults,
   }

@@ -25,6 +25,8 @@ export interface ClusterOptions {
   readonly chooseCommitFault?: ChooseCommitFault
   /** Where the nodes write their logs, for people. */
   readonly logFile?: string
+  /** By slot: what its first process does at a fault point. */
+  readonly arms?: readonly (Arm | undefined)[]
   /** False: what is killed stays dead until it is started by hand. Default true. */
   readonly restart?: boolean
 }
@@ -99,7 +101,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   }
   const slots: Slot[] = Array.from({ length: nodes }, (_, index) => {
     const slot = { index } as Slot
-    slot.node = spawnNode(slot)
+    slot.node = spawnNode(slot, options.arms?.[index])
     return slot
   })
   await Promise.all(slots.map((slot) => slot.node.ready))

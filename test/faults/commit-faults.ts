@@ -55,6 +55,8 @@ class CommitInterceptor implements Interceptor {
   #held: Buffer[] = []
   #awaitsAnswer = false
   #answered = false
+  #isFlushAnswered = false
+  #onFlushAnswered: (() => void) | undefined
   /** The rest of this connection belongs to the fault. */
   #taken = false
 
@@ -70,20 +72,16 @@ class CommitInterceptor implements Interceptor {
       if (!this.#takes(message, onward)) onward.push(message.bytes)
     }
     if (onward.length > 0) this.#link.pass('up', Buffer.concat(onward))
-    if (this.#awaitsAnswer && !this.#taken) this.#taken = true
   }
 
   down(bytes: Buffer): void {
-    if (!this.#taken) {
-      // Kept in step, so that the answer to a COMMIT can be told from what came before it.
-      for (const _ of this.#fromServer.read(bytes));
-      return this.#link.pass('down', bytes)
-    }
     const onward: Buffer[] = []
     for (const { type, body, bytes: whole } of this.#fromServer.read(bytes)) {
-      if (type === 'C' && /^(?:COMMIT|ROLLBACK)/.test(tagOf(body))) this.#answered = true
+      if (this.#awaitsAnswer && type === 'C' && /^(?:COMMIT|ROLLBACK)/.test(tagOf(body)))
+        this.#answered = true
       if (!this.#answered) onward.push(whole)
       else if (type === 'Z') return this.#end()
+      if (type === 'Z' && this.#fault !== undefined) this.#flushAnswered()
     }
     if (onward.length > 0 && !this.#link.client.destroyed) this.#link.pass('down', Buffer.concat(onward))
   }
@@ -100,6 +98,7 @@ class CommitInterceptor implements Interceptor {
     } else if (type === 'B' && this.#flushParsed) {
       this.#flushParsed = false
       this.#fault = this.#choose(firstParameterOfBind(body))
+      this.#isFlushAnswered = false
     } else if (type === 'Q' && this.#fault !== undefined && /^commit$/i.test(textOfQuery(body))) {
       return this.#commit(this.#fault, message, onward)
     }
@@ -109,48 +108,53 @@ class CommitInterceptor implements Interceptor {
   }
 
   #commit(fault: CommitFault, message: Message, onward: Buffer[]): boolean {
-    const { server } = this.#link
+    const { client, server } = this.#link
+    const later = (work: () => void): void => void setTimeout(work, fault.delayMs)
+    this.#taken = fault.kind !== 'delayed'
+    this.#awaitsAnswer = fault.kind !== 'delayed'
+    this.#flush(onward)
     switch (fault.kind) {
       case 'reply-lost':
-        this.#awaitsAnswer = true
-        this.#giveUpLater()
-        return false
+        this.#link.pass('up', message.bytes)
+        break
       case 'dropped':
-        this.#taken = true
-        this.#flush(onward)
-        // What was written is sent first; then the connection is gone, without a word.
-        server.end()
-        this.#link.client.resetAndDestroy()
+        this.#onFlushAnswered = () => this.#link.reset('both')
         break
       case 'slow-commit':
-      case 'late-flight':
-        this.#taken = true
-        this.#flush(onward)
-        this.#held.push(message.bytes)
-        this.#link.client.resetAndDestroy()
-        setTimeout(() => this.#link.pass('up', Buffer.concat(this.#held)), fault.delayMs)
-        this.#giveUpLater(fault.delayMs)
+        this.#onFlushAnswered = () => {
+          client.resetAndDestroy()
+          later(() => this.#link.pass('up', message.bytes))
+        }
         break
       case 'slow-rollback':
-        this.#taken = true
-        this.#flush(onward)
-        this.#link.client.resetAndDestroy()
-        setTimeout(() => server.destroy(), fault.delayMs)
+        this.#onFlushAnswered = () => {
+          client.resetAndDestroy()
+          later(() => server.destroy())
+        }
+        break
+      case 'late-flight':
+        client.resetAndDestroy()
+        later(() => this.#link.pass('up', Buffer.concat([...this.#held, message.bytes])))
         break
       case 'delayed':
         this.#fault = undefined
-        this.#flush(onward)
-        setTimeout(() => this.#link.pass('up', message.bytes), fault.delayMs)
+        later(() => this.#link.pass('up', message.bytes))
     }
+    if (this.#isFlushAnswered) this.#flushAnswered()
+    if (this.#taken) setTimeout(() => this.#end(), fault.delayMs + answerTimeoutMs).unref()
     return true
+  }
+
+  /** Nothing was asked for between the flush and COMMIT, so the first answer to be complete is the flush's. */
+  #flushAnswered(): void {
+    this.#isFlushAnswered = true
+    const act = this.#onFlushAnswered
+    this.#onFlushAnswered = undefined
+    act?.()
   }
 
   #flush(onward: Buffer[]): void {
     if (onward.length > 0) this.#link.pass('up', Buffer.concat(onward.splice(0)))
-  }
-
-  #giveUpLater(delayMs = 0): void {
-    setTimeout(() => this.#end(), delayMs + answerTimeoutMs).unref()
   }
 
   #end(): void {

@@ -1,4 +1,5 @@
 // One run under faults: users who call operations, subscribers who listen, faults by the clock, and a verdict.
+import { setMaxListeners } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { signToken } from '../../src/index.ts'
@@ -43,6 +44,8 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
   const weight: Weight = { ...options.weight, faults: requiredFaults }
   const loadMs = Math.max(5_000, options.seconds * 1_000 - overheadMs)
   const faults = new AbortController()
+  // Every actor of the schedule listens.
+  setMaxListeners(0, faults.signal)
   const { server: postgres, close: closePostgres } = await startOwnPostgres()
   const timing = { history, weight, loadMs, signal: faults.signal, random }
   const cluster = await createCluster({

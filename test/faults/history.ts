@@ -35,7 +35,13 @@ export type HistoryEntry =
   /** The application's own callback for the end of an operation. */
   | { readonly kind: 'outcome'; readonly id: string; readonly client: string; readonly told: Told }
   /** The application's own callback for notices. */
-  | { readonly kind: 'notice'; readonly id: string; readonly client: string }
+  | {
+      readonly kind: 'notice'
+      readonly id: string
+      readonly client: string
+      /** Counts the reloads of the client's page. */
+      readonly page: number
+    }
   /** A subscriber joined a channel; what comes after `offset` is its. */
   | { readonly kind: 'join'; readonly subscriber: string; readonly channel: string; readonly offset: number }
   /** A subscriber was told that it missed something: it reloads, and goes on after `offset`. */

@@ -3,9 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createNodeBundles } from './build-node.ts'
+import { startOwnPostgres } from '../support/postgres.ts'
+import { createNodeBundles, type NodeBundles } from './build-node.ts'
+import { groupBy } from './check-log.ts'
 import { rules, type Rule, type Violation } from './checker.ts'
 import { runFaults } from './driver.ts'
+import { runPlanted } from './planted.ts'
 
 const { values } = parseArgs({
   options: {
@@ -20,14 +23,13 @@ const { values } = parseArgs({
   },
 })
 
-/** Rules of which one run can show a violation. */
-const witnesses = 3
+/** Witnesses printed of violations that are alike. */
+const witnesses = 2
 
 async function main(): Promise<number> {
   const bundles = await createNodeBundles()
   try {
-    const failed = values.planted ? 0 : await oneRun(await bundles.build('sources'))
-    return failed
+    return await (values.planted ? printPlanted(bundles) : oneRun(await bundles.build('sources')))
   } finally {
     await bundles.close()
   }
@@ -69,6 +71,30 @@ async function oneRun(bundle: string): Promise<number> {
   return failed
 }
 
+async function printPlanted(bundles: NodeBundles): Promise<number> {
+  const { server, close } = await startOwnPostgres({ durable: false })
+  try {
+    const results = await runPlanted({ bundles, serverUrl: server.url })
+    let failed = 0
+    for (const { bug, rule, caught, clean, violations } of results) {
+      const passed = caught && clean.length === 0
+      if (!passed) failed += 1
+      const witness = violations.find((violation) => violation.rule === rule)?.what ?? ''
+      console.log(`${caught ? 'caught' : 'MISSED'}  ${bug.padEnd(36)}  ${rule.padEnd(3)}  ${witness}`)
+      if (!caught) console.log(`        found instead: ${JSON.stringify(violations.slice(0, witnesses))}`)
+      for (const violation of clean) {
+        console.log(
+          `        without the bug: ${violation.rule} ${violation.what} ${JSON.stringify(violation.witness)}`,
+        )
+      }
+    }
+    console.log(`${results.length - failed} passed, ${failed} failed`)
+    return failed
+  } finally {
+    await close()
+  }
+}
+
 function printVerdict(violations: readonly Violation[]): number {
   const names = Object.keys(rules) as Rule[]
   let failed = 0
@@ -79,9 +105,12 @@ function printVerdict(violations: readonly Violation[]): number {
       `${word}  ${rule.padEnd(3)}  ${rules[rule]}${broken.length === 0 ? '' : `  (${broken.length} times)`}`,
     )
     if (broken.length > 0) failed += 1
-    for (const { what, witness } of broken.slice(0, witnesses)) {
-      console.log(`         ${what}`)
-      for (const line of witness) console.log(`           ${JSON.stringify(line)}`)
+    for (const [what, alike] of groupBy(broken, (violation) => violation.what.replaceAll(/\d+/g, '#'))) {
+      console.log(`         ${alike.length} times: ${what}`)
+      for (const { witness } of alike.slice(0, witnesses)) {
+        for (const line of witness) console.log(`           ${JSON.stringify(line)}`)
+        console.log('')
+      }
     }
   }
   return failed

@@ -92,6 +92,14 @@ export class Subscriber {
       noteReply(this.#options.history, { id, client: this.name, copy: true }, answer)
   }
 
+  /** Without a connection while `work` runs; then it comes back for what it missed. */
+  async away(work: () => Promise<void>): Promise<void> {
+    this.#client.disconnect()
+    await work()
+    this.#client.connect()
+    await this.ready()
+  }
+
   close(): void {
     this.#client.disconnect()
   }

@@ -1,0 +1,145 @@
+// A small cluster for one directed schedule: few users, few calls, one fault at a chosen moment, then the verdict.
+import { setTimeout as pause } from 'node:timers/promises'
+import pg from 'pg'
+import { newOperationId } from '../../src/client/index.ts'
+import { signToken } from '../../src/index.ts'
+import { Caller, type Plan } from './caller.ts'
+import { check, type Violation } from './checker.ts'
+import { createCluster, secret, type Cluster, type ClusterOptions } from './cluster.ts'
+import type { CommitFault } from './commit-faults.ts'
+import { createHistory, type History } from './history.ts'
+import { readOracle } from './oracle.ts'
+import { awaitRecovery } from './recovery.ts'
+import { Subscriber } from './subscriber.ts'
+
+export interface ArenaOptions extends Pick<
+  ClusterOptions,
+  'bundle' | 'serverUrl' | 'database' | 'config' | 'arms' | 'restart'
+> {
+  readonly nodes?: number
+}
+
+const waitLimitMs = 15_000
+/** Far less than I11 allows: the lease of these nodes is short, too. */
+const recoveryLimitMs = 5_000
+
+export class Arena {
+  readonly cluster: Cluster
+  readonly history: History
+  readonly direct: pg.Pool
+  readonly #next: { fault: CommitFault | undefined }
+  readonly #callers: Caller[] = []
+  readonly #subscribers: Subscriber[] = []
+  readonly #reads: Promise<void>[] = []
+
+  private constructor(cluster: Cluster, history: History, next: { fault: CommitFault | undefined }) {
+    this.cluster = cluster
+    this.history = history
+    this.#next = next
+    this.direct = new pg.Pool({ connectionString: cluster.directUrl, max: 2, application_name: 'direct' })
+    this.direct.on('error', () => {})
+  }
+
+  static async open(options: ArenaOptions): Promise<Arena> {
+    const history = createHistory()
+    const next: { fault: CommitFault | undefined } = { fault: undefined }
+    const cluster = await createCluster({
+      ...options,
+      nodes: options.nodes ?? 1,
+      history,
+      config: { leaseMs: 900, headCheckMs: 100, ...options.config },
+      chooseCommitFault: () => {
+        const { fault } = next
+        next.fault = undefined
+        return fault
+      },
+    })
+    return new Arena(cluster, history, next)
+  }
+
+  /** Breaks the COMMIT of the next operation. */
+  breakNextCommit(fault: CommitFault): void {
+    this.#next.fault = fault
+  }
+
+  /** Connected when it resolves. */
+  async caller(user: string): Promise<Caller> {
+    const caller = new Caller({ ...(await this.#common(user)), name: `caller of ${user}` })
+    this.#callers.push(caller)
+    await this.until('the caller is connected', () => caller.isConnected)
+    return caller
+  }
+
+  /** Joined to its rooms when it resolves. After every event it reads the row that belongs to it. */
+  async subscriber(user: string, rooms: readonly string[]): Promise<Subscriber> {
+    const name = `subscriber ${this.#subscribers.length} of ${user}`
+    const onEvent = (event: { readonly id: string; readonly channel: string }): void => {
+      if (event.channel.startsWith('room:')) this.#reads.push(this.#readBack(name, event.id))
+    }
+    const subscriber = new Subscriber({ ...(await this.#common(user)), name, rooms, onEvent })
+    this.#subscribers.push(subscriber)
+    await subscriber.ready()
+    return subscriber
+  }
+
+  /** Calls to the end. @returns the operation's id */
+  async call(caller: Caller, plan: Plan, id = newOperationId()): Promise<string> {
+    await caller.call(id, plan)
+    return id
+  }
+
+  /** Waits for a fact that nobody announces. */
+  async until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+    const began = performance.now()
+    while (!(await isTrue())) {
+      if (performance.now() - began > waitLimitMs) throw new Error(`waited in vain until ${what}`)
+      await pause(10)
+    }
+  }
+
+  stateOf(id: string): Promise<string | undefined> {
+    return this.direct
+      .query<{ state: string }>('select state from lockstep.operations where id = $1', [id])
+      .then(({ rows }) => rows[0]?.state)
+  }
+
+  /** Until nothing of a broken COMMIT is on its way any more. */
+  async untilCommitsLanded(): Promise<void> {
+    await this.until('broken connections are gone', () =>
+      [...this.cluster.postgresLeg.links].every((link) => !link.client.destroyed),
+    )
+  }
+
+  /** Until no transaction is open any more, whatever became of the call that it belongs to. */
+  async untilTransactionsEnded(): Promise<void> {
+    const open = `select from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`
+    await this.until('no transaction is open', async () => (await this.direct.query(open)).rowCount === 0)
+  }
+
+  /** Heals unless told otherwise, waits for the recovery and checks. */
+  async verdict({ heal = true }: { readonly heal?: boolean } = {}): Promise<readonly Violation[]> {
+    if (heal) await this.cluster.heal()
+    this.history.add({ kind: 'healed' })
+    const people = { callers: this.#callers, subscribers: this.#subscribers }
+    await awaitRecovery({ history: this.history, direct: this.direct, ...people, limitMs: recoveryLimitMs })
+    await Promise.all(this.#reads)
+    const oracle = await readOracle(this.cluster.directUrl)
+    return check({ history: this.history.lines, oracle })
+  }
+
+  async close(): Promise<void> {
+    for (const person of [...this.#callers, ...this.#subscribers]) person.close()
+    await this.direct.end()
+    await this.cluster.close()
+  }
+
+  async #common(user: string) {
+    return { user, url: this.cluster.url, token: await signToken(secret, user, 3_600), history: this.history }
+  }
+
+  async #readBack(subscriber: string, id: string): Promise<void> {
+    const { rowCount } = await this.direct.query('select from effects where operation_id = $1', [id])
+    this.history.add({ kind: 'read', subscriber, id, found: rowCount !== 0 })
+  }
+}

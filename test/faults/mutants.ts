@@ -1,0 +1,160 @@
+// Bugs planted into copies of the sources, as exact texts that are replaced. Nothing in the product knows of them.
+import type { Replacement } from './build-node.ts'
+
+const coordinator = 'src/transaction/coordinator.ts'
+const attempt = 'src/transaction/attempt.ts'
+const migrations = 'src/postgres/migrations.generated.ts'
+const operations = 'src/postgres/queries/operations.ts'
+const feed = 'src/events/channel-feed.ts'
+
+const attemptCall =
+  'const ending = await attempt(database, { ...request, key, signal, intent: intent?.landed }, logger)'
+const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
+const appendNotice =
+  'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'
+const readMissed = 'const missed = await this.#recent.between(recoverFrom.offset, position)'
+const fence = `raise exception 'operation % had already been settled', p_id using errcode = 'LS001';`
+
+/** Announces what the transaction has emitted, with the offsets it might get. */
+const announceUnsaved = `const announceUnsaved = async (tx: any): Promise<void> => {
+      const positions: Record<string, number> = {}
+      for (const { channel } of tx.events) {
+        const text = 'select head from lockstep.channels where channel = $1'
+        const { rows } = await database.own.query<any>({ text, values: [channel] })
+        positions[channel] = (positions[channel] ?? Number(rows[0]?.head ?? 0)) + 1
+      }
+      this.#options.announce(toStoredEvents(request.id, tx.events, { positions, at: new Date() }))
+    }`
+
+export const mutants = {
+  'publish before COMMIT': [
+    {
+      file: coordinator,
+      find: attemptCall,
+      put: `${announceUnsaved}
+      const work = async (tx: any) => {
+        const result = await request.work(tx)
+        await announceUnsaved(tx)
+        return result
+      }
+      ${attemptCall.replace('...request,', '...request, work,')}`,
+    },
+  ],
+  'publish on rollback': [
+    {
+      file: coordinator,
+      find: attemptCall,
+      put: `${announceUnsaved}
+      let seen: any
+      const work = (tx: any) => request.work((seen = tx))
+      ${attemptCall.replace('...request,', '...request, work,')}
+      if (ending.ending === 'rolled_back' && seen?.events.length > 0) await announceUnsaved(seen)`,
+    },
+  ],
+  'notice kept in memory': [
+    {
+      file: migrations,
+      find: `    select (a.positions ->> p_channel)::bigint, a.at
+    into settle_operation."offset", settle_operation.at
+    from {schema}.append_events(
+      ${appendNotice}
+    ) a;`,
+      put: `    select c.head + 1, clock_timestamp() into settle_operation."offset", settle_operation.at
+    from {schema}.channels c where c.channel = p_channel;`,
+    },
+  ],
+  'notice written twice': [
+    {
+      file: migrations,
+      find: appendNotice,
+      put: `p_id, array[p_channel], array[2], array[1, 1], array[1, 2], array[p_notice_type, p_notice_type],
+      array[p_notice, p_notice]`,
+    },
+  ],
+  'flush not fenced': [{ file: migrations, find: fence, put: 'null;' }],
+  'unheard id not closed': [
+    {
+      file: operations,
+      find: `insert into \${schema}.operations (id, name, user_id, input_hash, state, settled_at)
+           select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id
+           on conflict (id) do nothing returning id`,
+      put: `select id from unnest($1::uuid[]) as id where $2::text <> ''`,
+    },
+  ],
+  'lost COMMIT guessed as rolled back': [
+    {
+      file: attempt,
+      find: unknownEnding,
+      put: `if (ending.ending === 'unknown') return rolledBack(ending.error)`,
+    },
+  ],
+  'lost COMMIT guessed as committed': [
+    {
+      file: attempt,
+      find: unknownEnding,
+      put: `if (ending.ending === 'unknown')
+    return { ending: 'committed', result, events: [], flushed: { positions: {}, at: new Date() } }`,
+    },
+  ],
+  'replay runs the work again': [
+    {
+      file: migrations,
+      find: `on conflict (id) do nothing
+    returning o.id;`,
+      put: `on conflict (id) do update set state = 'started'
+    returning o.id;`,
+    },
+  ],
+  'replay forgets the result': [
+    {
+      file: migrations,
+      find: `set state = 'committed', result = p_result,`,
+      put: `set state = 'committed', result = null,`,
+    },
+  ],
+  'resume skips one': [
+    {
+      file: feed,
+      find: readMissed,
+      put: readMissed.replace('recoverFrom.offset', 'Math.min(recoverFrom.offset + 1, position)'),
+    },
+  ],
+  'resume repeats one': [
+    {
+      file: feed,
+      find: readMissed,
+      put: readMissed.replace('recoverFrom.offset', 'Math.max(recoverFrom.offset - 1, 0)'),
+    },
+  ],
+  'offset from a sequence': [
+    {
+      file: migrations,
+      find: 'create table {schema}.events (',
+      put: 'create sequence {schema}.numbers; create table {schema}.events (',
+    },
+    {
+      file: migrations,
+      find: 'select p.channel, p.head - p.added + e.rank,',
+      put: `select p.channel, nextval('{schema}.numbers'),`,
+    },
+  ],
+  'gap skipped': [
+    {
+      file: 'src/core/offset-sequencer.ts',
+      find: 'if (item.offset === this.#position + 1 && this.#waiting.size === 0) {',
+      put: 'if (item.offset > this.#position) {',
+    },
+  ],
+  // The fence alone holds the first of the two bugs; only together do they show.
+  'living node settled, not fenced': [
+    {
+      file: operations,
+      find: `where o.state = 'started' and (n.lease_until`,
+      put: `where o.state = 'started' and (true or n.lease_until`,
+    },
+    { file: migrations, find: fence, put: 'null;' },
+  ],
+  'orphans left open': [{ file: 'src/lockstep.ts', find: 'this.#orphans.start()', put: '' }],
+} as const satisfies Readonly<Record<string, readonly Replacement[]>>
+
+export type MutantName = keyof typeof mutants

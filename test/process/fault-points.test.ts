@@ -1,0 +1,92 @@
+// Every fault point, with the process killed, halted past its lease, or its code made to throw right there. Whatever
+// happens: one outcome, told to its user, equal for every copy of the call, and nothing left open.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newOperationId } from '../../src/client/index.ts'
+import { faultPoints, type FaultPoint } from '../../src/core/fault-point.ts'
+import { Arena } from '../faults/arena.ts'
+import { createNodeBundles, type NodeBundles } from '../faults/build-node.ts'
+import type { Plan } from '../faults/caller.ts'
+import type { FaultAction } from '../faults/node.ts'
+import { startOwnPostgres, type OwnPostgres } from '../support/postgres.ts'
+
+let postgres: OwnPostgres
+let bundles: NodeBundles
+let bundle: string
+
+beforeAll(async () => {
+  postgres = await startOwnPostgres({ durable: false })
+  bundles = await createNodeBundles()
+  bundle = await bundles.build('sources')
+})
+afterAll(async () => {
+  await bundles.close()
+  await postgres.close()
+})
+
+/** Passed only when an operation is rolled back. */
+const ofRollback = new Set<FaultPoint>([
+  'transaction.before-notice',
+  'transaction.after-notice',
+  'settlement.before-settle',
+  'settlement.after-settle',
+])
+
+/** What makes the victim pass the fault point. */
+function planFor(point: FaultPoint): Plan {
+  if (ofRollback.has(point)) return { rooms: ['a'], fail: 'throw' }
+  // Long enough for a renewal of the lease in the middle of the transaction.
+  if (point === 'lease.before-renew') return { rooms: ['a'], holdMs: 800 }
+  return { rooms: ['a', 'a', 'b'] }
+}
+
+const leaseHasRunOut = `select from lockstep.nodes where lease_until < clock_timestamp()`
+
+/** @returns how often the user's application was told */
+async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promise<number> {
+  const [victim, rescue] = arena.cluster.slots
+  if (victim === undefined || rescue === undefined) throw new Error('two nodes are needed')
+  arena.cluster.prefer(rescue)
+  await arena.subscriber('ada', ['a', 'b'])
+  const device = await arena.subscriber('bob', [])
+  arena.cluster.prefer(victim)
+  const caller = await arena.caller('bob')
+  // Whoever loses the victim comes back to the other node.
+  arena.cluster.prefer(rescue)
+
+  const id = newOperationId()
+  const plan = planFor(point)
+  const call = caller.call(id, plan)
+  await arena.until(`${point} is reached`, () => victim.node.reached(point))
+  if (action === 'stop') {
+    await arena.until(
+      'its lease has run out',
+      async () => (await arena.direct.query(leaseHasRunOut)).rowCount === 1,
+    )
+    await arena.until('the other node has settled it', async () => (await arena.stateOf(id)) !== 'started')
+    victim.node.signal('SIGCONT')
+  }
+  await call
+  await arena.untilTransactionsEnded()
+  await device.copy(id, plan)
+
+  return arena.history.lines.filter((line) => line.kind === 'outcome').length
+}
+
+describe.each<FaultAction>(['kill', 'stop', 'throw'])('a fault point with %s', (action) => {
+  it.concurrent.each(faultPoints)('%s', async (point) => {
+    const arena = await Arena.open({
+      bundle,
+      serverUrl: postgres.server.url,
+      database: `${action}_${point}`,
+      nodes: 2,
+      arms: [{ point, action }],
+      restart: false,
+    })
+    try {
+      expect(await play(arena, point, action)).toBe(1)
+      expect(await arena.verdict({ heal: false })).toEqual([])
+    } finally {
+      await arena.close()
+    }
+  })
+})
