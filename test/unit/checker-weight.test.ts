@@ -1,0 +1,81 @@
+// I13 of the fault lane's checker: a run that was too light to show anything is invalid.
+import { describe, expect, it } from 'vitest'
+import { checkWeight, type Weight } from '../faults/check-weight.ts'
+import type { HistoryEntry, HistoryLine } from '../faults/history.ts'
+import type { Oracle, OracleOperation } from '../faults/oracle.ts'
+
+const operation = (id: string, state: OracleOperation['state']): [string, OracleOperation] => {
+  return [id, { id, user: 'bob', state, unheard: false }]
+}
+const oracle: Oracle = {
+  operations: new Map([operation('good', 'committed'), operation('bad', 'rolled_back')]),
+  events: [],
+  heads: new Map(),
+  effects: new Map(),
+}
+
+const invoke = (id: string): HistoryEntry => ({
+  kind: 'invoke',
+  id,
+  client: 'caller',
+  user: 'bob',
+  channels: [],
+})
+const deliver = (offset: number): HistoryEntry => {
+  return {
+    kind: 'deliver',
+    subscriber: 'ada',
+    channel: 'room:a',
+    offset,
+    type: 'done',
+    id: 'good',
+    data: '{}',
+  }
+}
+const heavy: readonly HistoryEntry[] = [
+  invoke('good'),
+  invoke('bad'),
+  deliver(1),
+  deliver(2),
+  { kind: 'fault', fault: 'kill' },
+  { kind: 'fault', fault: 'kill/transaction.after-commit' },
+  { kind: 'fault', fault: 'postgres-crash/kill' },
+  { kind: 'fault', fault: 'commit/reply-lost', id: 'good' },
+  { kind: 'fault', fault: 'commit/dropped', id: 'bad' },
+  { kind: 'fault', fault: 'commit/delayed', id: 'good' },
+  { kind: 'fault', fault: 'sigstop' },
+]
+const weight: Weight = { operations: 2, kills: 2, postgresCrashes: 1, lostCommits: 1, faults: ['sigstop'] }
+
+function missing(entries: readonly HistoryEntry[], least: Weight): readonly string[] {
+  const history = entries.map((entry, t): HistoryLine => ({ t, ...entry }))
+  return checkWeight(history, oracle, least).map(({ rule, what }) => `${rule}: ${what}`)
+}
+
+describe('the weight of a run', () => {
+  it('is enough when all was there', () => {
+    expect(missing(heavy, weight)).toEqual([])
+  })
+
+  it.each<[string, Partial<Weight>]>([
+    ['2 operations', { operations: 3 }],
+    ['2 process kills', { kills: 3 }],
+    ['1 Postgres crashes', { postgresCrashes: 2 }],
+    ['1 lost replies of COMMITs that took effect', { lostCommits: 2 }],
+    ['1 lost replies of COMMITs that did not', { lostCommits: 2 }],
+    ['2 deliveries', { operations: 3 }],
+    ['0 faults of the kind sigterm', { faults: ['sigterm'] }],
+  ])('is too little with %s', (what, more) => {
+    const found = missing(heavy, { ...weight, ...more })
+    expect(found.some((text) => text.startsWith(`I13: ${what}`))).toBe(true)
+  })
+
+  it('counts a lost COMMIT by how it truly ended, whatever was meant', () => {
+    const turned = heavy.map((entry) =>
+      entry.kind === 'fault' && entry.id === 'bad' ? { ...entry, id: 'good' } : entry,
+    )
+    expect(missing(turned, weight)).toEqual([
+      'I13: 0 lost replies of COMMITs that did not, at least 1 are needed',
+    ])
+  })
+})

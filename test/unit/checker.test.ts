@@ -1,0 +1,267 @@
+// The checker of the fault lane, on histories made by hand: one that is in order, and what each rule must find in others.
+import { describe, expect, it } from 'vitest'
+import { check, rules, type Rule } from '../faults/checker.ts'
+import type { HistoryEntry, HistoryLine } from '../faults/history.ts'
+import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from '../faults/oracle.ts'
+
+const room = 'room:a'
+const own = 'user:bob'
+
+const eventOf = (id: string, offset: number, seq = 0): OracleEvent => {
+  return { channel: room, offset, id, type: 'done', data: JSON.stringify({ operation: id, seq }) }
+}
+const noticeOf = (id: string, offset = 1): OracleEvent => {
+  return { channel: own, offset, id, type: noticeType, data: JSON.stringify({ transactionId: id }) }
+}
+
+const invoke = (id: string, more: object = {}): HistoryEntry => {
+  return { kind: 'invoke', id, client: 'caller', user: 'bob', channels: [room], ...more }
+}
+const ok = (id: string, more: object = {}): HistoryEntry => {
+  return { kind: 'ok', id, client: 'caller', reply: `committed ${id}`, ...more }
+}
+const failed = (id: string, more: object = {}): HistoryEntry => {
+  return { kind: 'fail', id, client: 'caller', told: 'rolled_back', reply: `rolled back ${id}`, ...more }
+}
+const outcome = (id: string, told: 'committed' | 'rolled_back' | 'never_received'): HistoryEntry => {
+  return { kind: 'outcome', id, client: 'caller', told }
+}
+const notice = (id: string, page = 0): HistoryEntry => ({ kind: 'notice', id, client: 'caller', page })
+const join = (offset: number, channel = room): HistoryEntry => {
+  return { kind: 'join', subscriber: 'ada', channel, offset }
+}
+const reset = (offset: number): HistoryEntry => ({ kind: 'reset', subscriber: 'ada', channel: room, offset })
+const deliver = (event: OracleEvent, more: object = {}): HistoryEntry => {
+  return { kind: 'deliver', subscriber: 'ada', ...event, ...more }
+}
+
+/** `one` and `two` committed with an event each, `bad` was rolled back. */
+const healthy: readonly HistoryEntry[] = [
+  join(0),
+  invoke('one'),
+  outcome('one', 'committed'),
+  ok('one'),
+  deliver(eventOf('one', 1)),
+  { kind: 'read', id: 'one', subscriber: 'ada', found: true },
+  invoke('bad'),
+  notice('bad'),
+  outcome('bad', 'rolled_back'),
+  failed('bad'),
+  invoke('two'),
+  outcome('two', 'committed'),
+  ok('two'),
+  deliver(eventOf('two', 2)),
+  { kind: 'fault', fault: 'kill' },
+  { kind: 'recovered', afterMs: 10, missing: [] },
+]
+
+interface World {
+  readonly operations: readonly OracleOperation[]
+  readonly events: readonly OracleEvent[]
+  readonly effects: Readonly<Record<string, number>>
+  readonly heads?: Readonly<Record<string, number>>
+}
+
+const operation = (id: string, state: OracleOperation['state'], unheard = false): OracleOperation => {
+  return { id, user: 'bob', state, unheard }
+}
+
+const world: World = {
+  operations: [operation('one', 'committed'), operation('bad', 'rolled_back'), operation('two', 'committed')],
+  events: [eventOf('one', 1), eventOf('two', 2), noticeOf('bad')],
+  effects: { one: 1, two: 1 },
+}
+
+function oracleOf({ operations, events, effects, heads }: World): Oracle {
+  const counted = new Map<string, number>()
+  for (const { channel } of events) counted.set(channel, (counted.get(channel) ?? 0) + 1)
+  return {
+    operations: new Map(operations.map((row) => [row.id, row])),
+    events,
+    heads: heads === undefined ? counted : new Map(Object.entries(heads)),
+    effects: new Map(Object.entries(effects)),
+  }
+}
+
+/** Names of the rules that are broken. */
+function broken(entries: readonly HistoryEntry[], changed: Partial<World> = {}): readonly Rule[] {
+  const history = entries.map((entry, index): HistoryLine => ({ t: index, ...entry }))
+  const found = check({ history, oracle: oracleOf({ ...world, ...changed }) })
+  return [...new Set(found.map(({ rule }) => rule))]
+}
+
+const without = (...gone: readonly HistoryEntry[]): readonly HistoryEntry[] => {
+  const texts = new Set(gone.map((entry) => JSON.stringify(entry)))
+  return healthy.filter((entry) => !texts.has(JSON.stringify(entry)))
+}
+
+describe('a history that is in order', () => {
+  it('breaks no rule', () => {
+    expect(broken(healthy)).toEqual([])
+  })
+
+  it.each<[string, readonly HistoryEntry[], Partial<World>]>([
+    [
+      'a subscriber that came late',
+      [...without(join(0), deliver(eventOf('one', 1))), join(1)].toSorted(byJoin),
+      {},
+    ],
+    [
+      'one that was told to reload',
+      [...without(deliver(eventOf('one', 1)), deliver(eventOf('two', 2))), reset(2)],
+      {},
+    ],
+    [
+      'a copy with the same reply',
+      [...healthy, invoke('one', { copy: true }), ok('one', { copy: true })],
+      {},
+    ],
+    [
+      'a copy without a reply',
+      [...healthy, invoke('two', { copy: true }), { kind: 'info', id: 'two', client: 'x', why: 'lost' }],
+      {},
+    ],
+    ['a call that was refused', [...healthy, invoke('no'), failed('no', { told: 'refused' })], {}],
+    ['a reply that was lost, and the outcome heard later', without(ok('one')), {}],
+    [
+      'an id that was closed unheard',
+      [...healthy, invoke('lost'), outcome('lost', 'never_received')],
+      { operations: [...world.operations, operation('lost', 'rolled_back', true)] },
+    ],
+    [
+      'a rollback told while the database was away, by a node that died then',
+      [...healthy, invoke('away'), outcome('away', 'rolled_back'), failed('away', { transient: true })],
+      {},
+    ],
+    ['a notice that a reloaded page shows again', [...healthy, notice('bad', 1)], {}],
+  ])('nor does %s', (_, entries, changed) => {
+    expect(broken(entries, changed)).toEqual([])
+  })
+})
+
+// A subscriber's join stands before what is delivered to it.
+function byJoin(a: HistoryEntry, b: HistoryEntry): number {
+  return Number(b.kind === 'join') - Number(a.kind === 'join')
+}
+
+const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][] = [
+  ['I1', 'an event that is not in the log', [...healthy, deliver(eventOf('ghost', 3))]],
+  [
+    'I1',
+    'an event with another payload than the log',
+    [...without(deliver(eventOf('two', 2))), deliver(eventOf('two', 2), { data: '{"seq":9}' })],
+  ],
+  ['I2', 'an offset that was jumped over', without(deliver(eventOf('one', 1)))],
+  [
+    'I2',
+    'a join that leaves something out',
+    [join(0), ...without(join(0), deliver(eventOf('two', 2))), join(2)],
+  ],
+  ['I2', 'an event that is missing in the log', healthy, { events: [eventOf('two', 1), noticeOf('bad')] }],
+  ['I3', 'an offset that came twice', [...healthy, deliver(eventOf('two', 2))]],
+  [
+    'I3',
+    'one offset with two payloads',
+    [...healthy, deliver(eventOf('two', 2), { subscriber: 'eve', data: '{"seq":9}' })],
+  ],
+  ['I4', 'an offset that came late', [join(5), join(0, 'room:b'), ...without(join(0))]],
+  ['I4', 'a hole in the log', healthy, { events: [eventOf('one', 1), eventOf('two', 3), noticeOf('bad')] }],
+  ['I4', 'a head beyond the log', healthy, { heads: { [room]: 3, [own]: 1 } }],
+  [
+    'I4',
+    'an order against the acknowledgements',
+    healthy,
+    { events: [eventOf('two', 1), eventOf('one', 2), noticeOf('bad')] },
+  ],
+  [
+    'I4',
+    'a transaction that does not stand together',
+    [...healthy, invoke('many', { channels: [room, room] }), outcome('many', 'committed')],
+    {
+      operations: [...world.operations, operation('many', 'committed')],
+      events: [
+        eventOf('one', 1),
+        eventOf('many', 2, 0),
+        eventOf('two', 3),
+        eventOf('many', 4, 1),
+        noticeOf('bad'),
+      ],
+      effects: { one: 1, two: 1, many: 1 },
+    },
+  ],
+  [
+    'I5',
+    'a read that does not see what was announced',
+    [...healthy, { kind: 'read', id: 'two', subscriber: 'ada', found: false }],
+  ],
+  ['I6', 'an outcome that nobody was told', without(outcome('one', 'committed'))],
+  ['I6', 'an outcome told twice', [...healthy, outcome('one', 'committed')]],
+  ['I6', 'a notice told twice', [...healthy, notice('bad')]],
+  ['I6', 'a notice for what was committed', [...healthy, notice('one')]],
+  [
+    'I6',
+    'a rollback told as committed',
+    [...without(outcome('bad', 'rolled_back')), outcome('bad', 'committed')],
+  ],
+  [
+    'I6',
+    'a commit told as never received',
+    [...without(outcome('one', 'committed')), outcome('one', 'never_received')],
+  ],
+  ['I6', 'a refusal of what was committed', [...without(ok('one')), failed('one', { told: 'refused' })]],
+  [
+    'I6',
+    'an unknown id that was not closed',
+    [...healthy, invoke('lost'), outcome('lost', 'never_received')],
+  ],
+  ['I6', 'a rollback without a notice', healthy, { events: [eventOf('one', 1), eventOf('two', 2)] }],
+  ['I6', 'a rollback with two notices', healthy, { events: [...world.events, noticeOf('bad', 2)] }],
+  ['I6', 'a row without an operation', healthy, { effects: { one: 1, two: 1, stray: 1 } }],
+  ['I6', 'a commit without its row', healthy, { effects: { one: 1 } }],
+  ['I7', 'two effects of one operation', healthy, { effects: { one: 2, two: 1 } }],
+  [
+    'I7',
+    'different replies',
+    [...healthy, invoke('one', { copy: true }), ok('one', { copy: true, reply: 'else' })],
+  ],
+  ['I9', 'a row of what was rolled back', healthy, { effects: { one: 1, two: 1, bad: 1 } }],
+  ['I9', 'an event of what was rolled back', healthy, { events: [...world.events, eventOf('bad', 3)] }],
+  [
+    'I11',
+    'an operation that is still open',
+    healthy,
+    { operations: [...world.operations, operation('open', 'started')] },
+  ],
+  ['I11', 'a subscriber that is behind', without(deliver(eventOf('two', 2)))],
+  [
+    'I11',
+    'what the driver waited for in vain',
+    [...healthy, { kind: 'recovered', afterMs: 30_001, missing: ['x'] }],
+  ],
+  ['I12', 'a process that ended by itself', [...healthy, { kind: 'fault', fault: 'unexpected-exit' }]],
+]
+
+describe('the checker', () => {
+  it.each(cases)('finds %s: %s', (rule, _, entries, changed) => {
+    expect(broken(entries, changed)).toContain(rule)
+  })
+
+  it('shows the least that proves it', () => {
+    const history = [...healthy, outcome('one', 'committed')].map((entry, t): HistoryLine => ({
+      t,
+      ...entry,
+    }))
+    expect(check({ history, oracle: oracleOf(world) })).toEqual([
+      {
+        rule: 'I6',
+        what: 'a user was told of one operation twice',
+        witness: [history[2], history.at(-1)],
+      },
+    ])
+  })
+
+  it('has a case for each of its rules', () => {
+    const tested = new Set<string>([...cases.map(([rule]) => rule), 'I13'])
+    expect([...tested].toSorted()).toEqual(Object.keys(rules).toSorted())
+  })
+})
