@@ -5,7 +5,10 @@ import { ensureDependencies } from './setup.mjs'
 ensureDependencies()
 
 const steps = [
+  // First: the demo is typed and linted against the built package, as its users' code is.
+  { name: 'build', args: ['scripts/build.mjs'] },
   { name: 'types', args: [toolPath('typescript', 'tsc'), '-p', 'tsconfig.json'] },
+  { name: 'types of the page', args: [toolPath('typescript', 'tsc'), '-p', 'examples/chat/web'] },
   { name: 'lint', args: [toolPath('oxlint'), '--type-aware', '--deny-warnings'] },
   {
     name: 'rooms',
@@ -14,7 +17,6 @@ const steps = [
   { name: 'format', args: [toolPath('prettier'), '--check', '.'] },
   { name: 'dead code', args: [toolPath('knip'), '--no-progress'] },
   { name: 'migrations', args: ['scripts/bake-migrations.mjs', '--check'] },
-  { name: 'build', args: ['scripts/build.mjs'] },
   { name: 'package', args: [toolPath('publint'), '--strict'] },
   {
     name: 'package types',

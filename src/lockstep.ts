@@ -154,7 +154,6 @@ class LockstepInstance<Db> {
       settler,
       outcomes: this.#outcomes,
       lease: this.#lease,
-      retentionMs,
       clock,
       logger,
       announce,

@@ -47,8 +47,7 @@ create index operations_open on {schema}.operations (node) where state = 'starte
 create table {schema}.nodes (
   node uuid primary key,
   lease_until timestamptz not null,
-  started_at timestamptz not null default clock_timestamp(),
-  address text
+  started_at timestamptz not null default clock_timestamp()
 );
 
 -- Appends the events of one operation to their channels and answers the last offset of each.

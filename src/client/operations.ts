@@ -162,6 +162,9 @@ export class Operations {
     if (outcome.outcome === 'rolled_back' && heard) this.#options.notices.report(outcome.notice)
     if (operation === undefined) return
     this.#forget(operation)
+    // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
+    if (outcome.outcome === 'rolled_back' && outcome.notice.transient === true)
+      this.#inquiry.add(operation.id)
     if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
     this.#unheard.push({ operation, outcome })
     this.deliverUnheard()

@@ -13,9 +13,9 @@ interface CatalogueEntry {
 export const errorCatalogue = {
   LS_CONFIG_INVALID: entry(false, 'The server is not configured correctly.', replyCodes.internal),
   LS_DATABASE_UNREACHABLE: entry(true, 'The database cannot be reached right now.', replyCodes.internal),
+  LS_DATABASE_RIGHTS: entry(false, 'The server may not use its database as it must.', replyCodes.internal),
   LS_SCHEMA_NEWER: entry(false, 'The database was set up by a newer version.', replyCodes.internal),
   LS_DIRECTORY_LOCKED: entry(false, 'The data directory is in use by another process.', replyCodes.internal),
-  LS_OPERATION_UNKNOWN: entry(false, 'There is no operation of that name.', replyCodes.methodNotFound),
   LS_OPERATION_ID_INVALID: entry(
     false,
     'The operation id must be a UUID in lower case.',
@@ -52,6 +52,11 @@ export const errorCatalogue = {
     true,
     'The server is stopping. Reconnect and send it again.',
     replyCodes.nodeStopping,
+  ),
+  LS_NODE_OVERLOADED: entry(
+    true,
+    'The server works on as much as it can hold. Send it again in a moment.',
+    replyCodes.tooManyRequests,
   ),
   LS_NODE_FENCED: entry(
     true,
@@ -99,18 +104,7 @@ export const errorCatalogue = {
   LS_STATEMENT_TIMEOUT: entry(true, 'It took too long.', replyCodes.internal),
   LS_CONNECTION_LOST: entry(true, 'The connection to the database was lost.', replyCodes.internal),
   LS_POOL_EXHAUSTED: entry(true, 'The server is too busy right now.', replyCodes.internal),
-  LS_HISTORY_UNAVAILABLE: entry(
-    false,
-    'The missed events are no longer kept. Reload.',
-    replyCodes.unrecoverablePosition,
-  ),
-  LS_MESSAGE_MALFORMED: entry(
-    false,
-    'The message does not follow the Centrifuge client protocol.',
-    replyCodes.badRequest,
-  ),
   LS_MESSAGE_TOO_LARGE: entry(false, 'The message is too large.', replyCodes.limitExceeded),
-  LS_LIMIT_EXCEEDED: entry(false, 'A limit of this connection is reached.', replyCodes.limitExceeded),
 } as const
 
 export type ErrorCode = keyof typeof errorCatalogue

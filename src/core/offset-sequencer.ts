@@ -46,14 +46,11 @@ export class OffsetSequencer<Item extends Placed> {
     this.#highest = Math.max(this.#highest, offset)
   }
 
-  /** Gives up what is missing: the next item to go out is the one after `position`. */
+  /** Gives up what is missing and what waits behind it: the next item to go out is the one after `position`. */
   restart(position: number): void {
     this.#position = position
     this.#highest = position
-    for (const offset of this.#waiting.keys()) {
-      if (offset <= position) this.#waiting.delete(offset)
-      else this.#highest = Math.max(this.#highest, offset)
-    }
+    this.#waiting.clear()
   }
 
   #release(): readonly Item[] {

@@ -8,7 +8,7 @@ import {
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
-import { send, tryRollback } from './pg-statements.ts'
+import { send, sendScript, tryRollback } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
 import { quoteSchema } from './identifier.ts'
@@ -68,7 +68,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
           {
             query: <Row>(statement: Statement) => send<Row>(client, statement),
             script: async (sql) => {
-              await client.query(sql)
+              await sendScript(client, sql)
             },
           },
           schemaName,

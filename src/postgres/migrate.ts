@@ -20,8 +20,13 @@ export async function migrateSchema(runner: MigrationRunner, schemaName: string)
     text: `select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.' || $1, 0))`,
     values: [schemaName],
   })
+  // Asked first: `create schema if not exists` wants the right to create one even when it is there.
+  const { rows: found } = await runner.query({
+    text: 'select from pg_namespace where nspname = $1',
+    values: [schemaName],
+  })
+  if (found.length === 0) await runner.script(`create schema ${schema}`)
   await runner.script(`
-    create schema if not exists ${schema};
     create table if not exists ${schema}.migrations (
       version integer primary key,
       name text not null,

@@ -11,6 +11,15 @@ export async function send<Row>(target: Pool | PoolClient, statement: Statement)
   }
 }
 
+/** Sends several statements in one text, without parameters. @throws errors of the catalogue */
+export async function sendScript(client: PoolClient, sql: string): Promise<void> {
+  try {
+    await client.query(sql)
+  } catch (error) {
+    throw toLockstepError(error, 'LS_CONNECTION_LOST')
+  }
+}
+
 export function toRows<Row>(result: QueryResult): Rows<Row> {
   return { rows: result.rows as readonly Row[], count: result.rowCount ?? 0 }
 }

@@ -38,7 +38,6 @@ export const temporaryReplyCodes: ReadonlySet<number> = new Set([
 export const unsubscribeCodes = {
   server: 2000,
   insufficientState: 2500,
-  expired: 2501,
 } as const
 
 /**
@@ -56,7 +55,6 @@ export const closeCodes = {
   badRequest: 3501,
   stale: 3502,
   connectionLimit: 3504,
-  channelLimit: 3505,
   permissionDenied: 3507,
   messageTooLarge: 4500,
   originRefused: 4501,

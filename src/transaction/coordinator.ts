@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
 import { coordinationEvents, type Notice, type Outcome } from '../protocol/index.ts'
 import {
-  assertNotExpired,
   isLockstepError,
   LockstepError,
   pause,
@@ -66,8 +65,6 @@ export interface CoordinatorOptions<Db> {
   readonly pendingAfterMs?: number
   /** Operations this process works on at once, those that wait for the database included. Default 10,000. */
   readonly maxOpen?: number
-  /** How long outcomes are kept, in milliseconds: an older id is refused. */
-  readonly retentionMs: number
 }
 
 type Failed<Result> = Extract<AttemptEnding<Result>, { ending: 'rolled_back' | 'unknown' }>
@@ -98,8 +95,8 @@ export class TransactionCoordinator<Db> {
   /**
    * Runs the operation to its outcome. The same id with the same user and input has one effect: a copy gets the
    * outcome of the first.
-   * @throws what means "not accepted": LS_NODE_STOPPING, LS_NODE_FENCED, LS_LIMIT_EXCEEDED,
-   * LS_OPERATION_ID_REUSED, LS_OPERATION_EXPIRED
+   * @throws what means "not accepted": LS_NODE_STOPPING, LS_NODE_FENCED, LS_NODE_OVERLOADED,
+   * LS_OPERATION_ID_REUSED
    * @throws LS_OUTCOME_PENDING when the outcome is not known within `pendingAfterMs`; it is still found and told
    */
   async run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>> {
@@ -116,7 +113,6 @@ export class TransactionCoordinator<Db> {
       return (await twin.answered) as Ended<Result>
     }
     this.#assertAccepting()
-    assertNotExpired(key.id, this.#options.retentionMs, this.#options.clock.now())
     const operation = new OpenOperation<Ended<unknown>>(key, (self) => this.#runToItsEnd(request, self))
     this.#open.set(key.id, operation)
     void operation.ended.then(() => this.#open.delete(key.id))
@@ -138,7 +134,7 @@ export class TransactionCoordinator<Db> {
     if (this.#stopping) throw new LockstepError('LS_NODE_STOPPING')
     if (lease.state === 'lost') throw new LockstepError('LS_NODE_FENCED')
     if (lease.state === 'starting' || lease.state === 'released') throw new LockstepError('LS_NODE_STOPPING')
-    if (this.#open.size >= maxOpen) throw new LockstepError('LS_LIMIT_EXCEEDED')
+    if (this.#open.size >= maxOpen) throw new LockstepError('LS_NODE_OVERLOADED')
   }
 
   /**

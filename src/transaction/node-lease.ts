@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { faultPoint } from '../core/fault-point.ts'
 import { messageOf, type Clock, type Logger, type Queryable } from '../core/index.ts'
-import { registerNode, releaseLease, renewLease } from '../postgres/index.ts'
+import { forgetNodes, registerNode, releaseLease, renewLease } from '../postgres/index.ts'
 
 export interface NodeLeaseOptions {
   readonly own: Queryable
@@ -21,9 +21,11 @@ interface LeaseRow {
 }
 
 /**
- * This process's claim to be alive. While it holds, no other node settles its operations. It becomes `unsure`
- * when it could not be renewed for as long as it lives, and `lost` when the database says that it ran out; either
- * way the node takes no new work until the lease is sure again, if need be a new one under a new id.
+ * This process's claim to be alive. While it holds, no other node settles its operations. It is `lost` when the
+ * database says that it ran out: the node takes no work until it has a new one, under a new id. It is `unsure`
+ * while it could not be renewed for as long as it lives: the database is away, so every operation rolls back and
+ * its user is told at once; or this process was stopped, and others may settle what it starts now. Either way the
+ * outcome row decides.
  */
 export class NodeLease {
   readonly #options: NodeLeaseOptions
@@ -59,6 +61,8 @@ export class NodeLease {
 
   /** @throws LS_DATABASE_UNREACHABLE and other database errors */
   async start(): Promise<void> {
+    const { own, schema } = this.#options
+    await own.query(forgetNodes(schema))
     await this.#register()
     this.#schedule()
   }

@@ -18,7 +18,7 @@ export interface QueryContext<Db, Input> {
   /** Reads one state of the database (REPEATABLE READ, read only). */
   readonly db: Db
   /** Where a channel stands in that same state: subscribe from there, and nothing is missed or seen twice. */
-  position(channel: Pick<Channel, 'name'>): Promise<StreamPosition>
+  readonly position: (channel: Pick<Channel, 'name'>) => Promise<StreamPosition>
   readonly signal: AbortSignal
 }
 

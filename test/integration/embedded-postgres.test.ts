@@ -57,7 +57,7 @@ function startChild(childDirectory: string, then = 'wait', options: SpawnOptions
     stdio: ['pipe', 'pipe', 'inherit'],
     ...options,
   })
-  const lines = createInterface({ input: spawned.stdout! })[Symbol.asyncIterator]()
+  const lines = createInterface({ input: piped(spawned.stdout) })[Symbol.asyncIterator]()
   const exited = once(spawned, 'exit')
   const child: Child = {
     process: spawned,
@@ -154,7 +154,7 @@ describe('a server of one process', () => {
     client.on('error', () => {})
     await client.connect()
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
-    process.kill(rows[0]!.pid, 'SIGSTOP')
+    process.kill(rows[0]?.pid ?? Number.NaN, 'SIGSTOP')
     await server.kill()
     await server.restart()
     expect(await query(server.url, 'select 1')).toEqual([1])
@@ -304,7 +304,7 @@ describe('a directory and its owner', () => {
   it('stops the server when the owner is told to end', async () => {
     const child = startChild(directory)
     const { url } = await child.next()
-    child.process.stdin!.end()
+    piped(child.process.stdin).end()
     expect(await child.next()).toEqual({ stopped: true })
     await expect(query(url, 'select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
@@ -349,7 +349,7 @@ describe('users and folders', () => {
       const next = startChild(own, 'wait', asUser)
       expect(await next.next()).toEqual(left)
       expect(statSync(`/proc/${left.pid}`).uid).toBe(nobody.uid)
-      next.process.stdin!.end()
+      piped(next.process.stdin).end()
       expect(await next.next()).toEqual({ stopped: true })
     },
   )
@@ -374,3 +374,8 @@ describe('users and folders', () => {
     },
   )
 })
+
+function piped<Stream>(stream: Stream | null): Stream {
+  if (stream === null) throw new Error('the process was started without this pipe')
+  return stream
+}

@@ -100,7 +100,7 @@ describe('an operation that fails', () => {
     expect(await operation(id)).toMatchObject({ state: 'rolled_back', notice })
     // The raw error is in the log, under the operation's id, and nowhere else.
     const logged = world.logger.lines.find(({ fields }) => fields['operationId'] === id)
-    expect((logged?.fields['error'] as Error).message).toContain('secret detail')
+    expect(logged?.fields['error']).toMatchObject({ message: expect.stringContaining('secret detail') })
     expect(JSON.stringify(outcome)).not.toContain('secret')
 
     // A copy sent later gets the same answer, and no second notice.
@@ -345,14 +345,6 @@ describe('bad input', () => {
     ['nothing', undefined, 'LS_INPUT_INVALID'],
   ])('refuses %s before anything is written', async (_, input, code) => {
     await expect(world.addNote.call({ user: 'ada', input: input as never })).rejects.toMatchObject({ code })
-  })
-
-  it('refuses an id that is older than outcomes are kept: it could have committed before', async () => {
-    const id = '01890000-0000-7000-8000-000000000000'
-    await expect(
-      world.addNote.call({ id, user: 'ada', input: { room: 'a', id: 'old', text: 'x' } }),
-    ).rejects.toMatchObject({ code: 'LS_OPERATION_EXPIRED' })
-    expect(await operation(id)).toBeUndefined()
   })
 
   it('rolls back a result that is too large to be told', async () => {

@@ -50,16 +50,6 @@ export async function startOwnPostgres(options: { readonly durable?: boolean } =
   }
 }
 
-/** Runs `use` with a server of its own, which is gone afterwards. */
-export async function withOwnPostgres<T>(use: (server: EmbeddedPostgres) => Promise<T>): Promise<T> {
-  const { server, close } = await startOwnPostgres()
-  try {
-    return await use(server)
-  } finally {
-    await close()
-  }
-}
-
 // A test run that was killed could not clean up.
 async function removeAbandoned(): Promise<void> {
   for (const name of await readdir(tmpdir())) {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Centrifuge, type PublicationContext, type Subscription } from 'centrifuge'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { signToken } from '../../src/index.ts'
 import { secret, type World } from './world.ts'
 

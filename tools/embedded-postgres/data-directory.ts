@@ -14,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { ServerAccount } from './account.ts'
 import type { Binaries } from './binaries.ts'
@@ -143,7 +144,7 @@ async function runInitdb(
       initdb.once('error', reject)
       initdb.once('close', resolve)
     })
-    const [code, output, errors] = await Promise.all([exit, text(initdb.stdout!), text(initdb.stderr!)])
+    const [code, output, errors] = await Promise.all([exit, textOf(initdb.stdout), textOf(initdb.stderr)])
     if (code !== 0) {
       throw new EmbeddedPostgresError('failed', `initdb failed (exit code ${code}):\n${output}${errors}`)
     }
@@ -153,4 +154,9 @@ async function runInitdb(
   } finally {
     closeSync(passwordDescriptor)
   }
+}
+
+/** Everything a child process wrote to one of its pipes. */
+function textOf(stream: Readable | null): Promise<string> {
+  return stream === null ? Promise.resolve('') : text(stream)
 }

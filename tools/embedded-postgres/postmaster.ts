@@ -131,8 +131,9 @@ function serverMark(data: string): ServerMark {
 
 async function waitUntilReady(pid: number | undefined, data: string): Promise<ProcessIdentity | undefined> {
   const started = pid === undefined ? undefined : identifyProcess(pid)
+  if (started === undefined) return undefined
   const deadline = performance.now() + readyTimeoutMs
-  while (started && isRunning(started)) {
+  while (isRunning(started)) {
     const file = readPidFile(data)
     if (file?.pid === pid && file?.ready) return started
     if (performance.now() > deadline) {

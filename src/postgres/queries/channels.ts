@@ -1,10 +1,5 @@
 import type { Statement } from '../../core/index.ts'
 
-export interface HeadRow {
-  readonly channel: string
-  readonly head: number
-}
-
 /** Heads of channels, with the epoch they belong to. A channel that never had an event has no row: head 0. */
 export function readHeads(schema: string, channels: readonly string[]): Statement {
   return {

@@ -144,11 +144,12 @@ export function readOrphans(schema: string, limit: number): Statement {
   }
 }
 
-/** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice. */
+/** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice.
+ * In the order of their ids, as intents are, so that the two never wait for each other in a circle. */
 export function closeUnknownOperations(schema: string, ids: readonly string[], userId: string): Statement {
   return {
     text: `insert into ${schema}.operations (id, name, user_id, input_hash, state, settled_at)
-           select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id
+           select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id order by id
            on conflict (id) do nothing returning id`,
     values: [ids, userId],
   }
