@@ -94,10 +94,11 @@ export class Caller {
     })
     const page = this.#page
     client.operations.on('settled', ({ id }, outcome) => {
-      history.add({ kind: 'outcome', id, client: name, told: outcome.outcome })
+      const transient = outcome.outcome === 'rolled_back' && outcome.notice.transient === true
+      history.add({ kind: 'outcome', id, client: name, told: outcome.outcome, transient })
     })
-    client.notices.on(({ transactionId }) => {
-      history.add({ kind: 'notice', id: transactionId, client: name, page })
+    client.notices.on(({ transactionId, transient = false }) => {
+      history.add({ kind: 'notice', id: transactionId, client: name, page, transient })
     })
     return client
   }

@@ -2,7 +2,7 @@
 import { groupBy } from './check-log.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine, Told } from './history.ts'
-import { noticeType, type Oracle, type OracleEvent } from './oracle.ts'
+import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from './oracle.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
@@ -83,34 +83,44 @@ function toldTwice({ outcomes, notices }: Story): readonly Violation[] {
     .map((lines) => ({ rule: 'I6', what: 'a user was told of one operation twice', witness: lines }))
 }
 
-function toldWrongly(
-  { id, invokes, replies, outcomes, notices }: Story,
-  oracle: Oracle,
-): readonly Violation[] {
-  const operation = oracle.operations.get(id)
-  const copied = invokes.some((line) => line.copy === true)
-  // Told while the database was away, by a node that died before it was back. Nothing was written, of the notice either.
-  const unwritten = replies.every((line) => line.kind === 'fail' && line.transient === true)
-  const isTrue = (told: Told): boolean => {
-    if (told === 'committed') return operation?.state === 'committed'
-    // A call that was refused says nothing of its copies.
-    if (told === 'refused') return operation?.state !== 'committed' || copied
-    return (
-      operation?.state === 'rolled_back' || (told === 'rolled_back' && operation === undefined && unwritten)
-    )
+function toldWrongly(story: Story, oracle: Oracle): readonly Violation[] {
+  const operation = oracle.operations.get(story.id)
+  const copied = story.invokes.some((line) => line.copy === true)
+  const found = new Map<string, Violation>()
+  for (const { line, said } of allTold(story)) {
+    // While the database is away a rollback is told from memory, and a node that dies then never writes it.
+    const fromMemory = said === 'rolled_back' && 'transient' in line && line.transient
+    if (isTrue(said, operation, copied) || (fromMemory && operation === undefined)) continue
+    // Nor can a node know then that another copy of the call has committed, or will.
+    const known = fromMemory && copied
+    const when = known ? ', while the database was away, of a call that was sent more than once,' : ''
+    const what = `a user was told "${said}"${when} and the database says "${operation?.state ?? 'unknown'}"`
+    const witness = [line, operation ?? 'no such operation']
+    if (!found.has(what)) found.set(what, { rule: 'I6', what, witness, ...(known ? { known } : {}) })
   }
-  const told = [
+  return [...found.values()]
+}
+
+interface TellingLine {
+  readonly line: HistoryLine
+  readonly said: Told
+}
+
+function allTold({ replies, outcomes, notices }: Story): readonly TellingLine[] {
+  return [
     ...outcomes.map((line) => ({ line, said: line.told })),
     ...notices.map((line) => ({ line, said: 'rolled_back' as const })),
-    ...replies.map((line) => ({ line, said: line.kind === 'ok' ? ('committed' as const) : line.told })),
+    ...replies
+      .filter((line) => line.kind === 'ok' || line.told !== 'refused' || line.copy !== true)
+      .map((line) => ({ line, said: line.kind === 'ok' ? ('committed' as const) : line.told })),
   ]
-  const wrong = told.find(({ line, said }) => {
-    if (said === 'refused' && line.kind === 'fail' && line.copy === true) return false
-    return !isTrue(said)
-  })
-  if (wrong === undefined) return []
-  const what = `a user was told "${wrong.said}", and the database says "${operation?.state ?? 'unknown'}"`
-  return [{ rule: 'I6', what, witness: [wrong.line, operation ?? 'no such operation'] }]
+}
+
+function isTrue(told: Told, operation: OracleOperation | undefined, copied: boolean): boolean {
+  if (told === 'committed') return operation?.state === 'committed'
+  // A call that was refused says nothing of its copies.
+  if (told === 'refused') return operation?.state !== 'committed' || copied
+  return operation?.state === 'rolled_back'
 }
 
 /** Replies to the call and its copies; a notice that could not be made durable yet may differ from the durable one. */

@@ -28,6 +28,8 @@ export interface Violation {
   readonly what: string
   /** The least that shows it. */
   readonly witness: readonly unknown[]
+  /** A limit that is known and written down in docs/reference/fault-lanes.md: shown and counted, but no failure. */
+  readonly known?: true
 }
 
 export interface CheckInput {

@@ -33,7 +33,13 @@ export type HistoryEntry =
   /** No reply: unknown. */
   | (Send & { readonly kind: 'info'; readonly why: string })
   /** The application's own callback for the end of an operation. */
-  | { readonly kind: 'outcome'; readonly id: string; readonly client: string; readonly told: Told }
+  | {
+      readonly kind: 'outcome'
+      readonly id: string
+      readonly client: string
+      readonly told: Told
+      readonly transient?: boolean
+    }
   /** The application's own callback for notices. */
   | {
       readonly kind: 'notice'
@@ -41,6 +47,7 @@ export type HistoryEntry =
       readonly client: string
       /** Counts the reloads of the client's page. */
       readonly page: number
+      readonly transient?: boolean
     }
   /** A subscriber joined a channel; what comes after `offset` is its. */
   | { readonly kind: 'join'; readonly subscriber: string; readonly channel: string; readonly offset: number }

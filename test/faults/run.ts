@@ -99,14 +99,14 @@ function printVerdict(violations: readonly Violation[]): number {
   const names = Object.keys(rules) as Rule[]
   let failed = 0
   for (const rule of names) {
-    const broken = violations.filter((violation) => violation.rule === rule)
+    const found = violations.filter((violation) => violation.rule === rule)
+    const broken = found.filter(({ known }) => known !== true)
     const word = broken.length === 0 ? 'holds  ' : rule === 'I13' ? 'INVALID' : 'BROKEN '
-    console.log(
-      `${word}  ${rule.padEnd(3)}  ${rules[rule]}${broken.length === 0 ? '' : `  (${broken.length} times)`}`,
-    )
+    const times = broken.length === 0 ? '' : `  (${broken.length} times)`
+    console.log(`${word}  ${rule.padEnd(3)}  ${rules[rule]}${times}`)
     if (broken.length > 0) failed += 1
-    for (const [what, alike] of groupBy(broken, (violation) => violation.what.replaceAll(/\d+/g, '#'))) {
-      console.log(`         ${alike.length} times: ${what}`)
+    for (const [what, alike] of groupBy(found, (violation) => violation.what.replaceAll(/\d+/g, '#'))) {
+      console.log(`         ${alike[0]?.known === true ? 'known limit, ' : ''}${alike.length} times: ${what}`)
       for (const { witness } of alike.slice(0, witnesses)) {
         for (const line of witness) console.log(`           ${JSON.stringify(line)}`)
         console.log('')

@@ -1,7 +1,7 @@
 // The checker of the fault lane, on histories made by hand: one that is in order, and what each rule must find in others.
 import { describe, expect, it } from 'vitest'
 import { check, rules, type Rule } from '../faults/checker.ts'
-import type { HistoryEntry, HistoryLine } from '../faults/history.ts'
+import type { HistoryEntry, HistoryLine, Told } from '../faults/history.ts'
 import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from '../faults/oracle.ts'
 
 const room = 'room:a'
@@ -23,10 +23,12 @@ const ok = (id: string, more: object = {}): HistoryEntry => {
 const failed = (id: string, more: object = {}): HistoryEntry => {
   return { kind: 'fail', id, client: 'caller', told: 'rolled_back', reply: `rolled back ${id}`, ...more }
 }
-const outcome = (id: string, told: 'committed' | 'rolled_back' | 'never_received'): HistoryEntry => {
-  return { kind: 'outcome', id, client: 'caller', told }
+const outcome = (id: string, told: Told, transient = false): HistoryEntry => {
+  return { kind: 'outcome', id, client: 'caller', told, transient }
 }
-const notice = (id: string, page = 0): HistoryEntry => ({ kind: 'notice', id, client: 'caller', page })
+const notice = (id: string, page = 0, transient = false): HistoryEntry => {
+  return { kind: 'notice', id, client: 'caller', page, transient }
+}
 const join = (offset: number, channel = room): HistoryEntry => {
   return { kind: 'join', subscriber: 'ada', channel, offset }
 }
@@ -130,7 +132,7 @@ describe('a history that is in order', () => {
     ],
     [
       'a rollback told while the database was away, by a node that died then',
-      [...healthy, invoke('away'), outcome('away', 'rolled_back'), failed('away', { transient: true })],
+      [...healthy, invoke('away'), outcome('away', 'rolled_back', true), failed('away', { transient: true })],
       {},
     ],
     ['a notice that a reloaded page shows again', [...healthy, notice('bad', 1)], {}],
@@ -208,6 +210,12 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
     'a commit told as never received',
     [...without(outcome('one', 'committed')), outcome('one', 'never_received')],
   ],
+  [
+    'I6',
+    'a rollback that was told for good and is not there',
+    [...healthy, invoke('away'), outcome('away', 'rolled_back')],
+  ],
+  ['I6', 'a commit told as a rollback while the database was away', [...healthy, notice('one', 0, true)]],
   ['I6', 'a refusal of what was committed', [...without(ok('one')), failed('one', { told: 'refused' })]],
   [
     'I6',
@@ -258,6 +266,16 @@ describe('the checker', () => {
         witness: [history[2], history.at(-1)],
       },
     ])
+  })
+
+  it('marks what is a known limit: a rollback told from memory, of a call that was sent twice', () => {
+    const entries = [
+      ...healthy,
+      invoke('one', { copy: true }),
+      failed('one', { copy: true, transient: true }),
+    ]
+    const history = entries.map((entry, t): HistoryLine => ({ t, ...entry }))
+    expect(check({ history, oracle: oracleOf(world) })).toMatchObject([{ rule: 'I6', known: true }])
   })
 
   it('has a case for each of its rules', () => {
