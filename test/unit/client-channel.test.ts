@@ -199,7 +199,7 @@ describe('getState', () => {
     const normal = gateway.onSubscribe
     gateway.onSubscribe = (request) =>
       request.epoch === epoch && loads > 1
-        ? { error: { code: 112, message: 'LS_HISTORY_UNAVAILABLE' } }
+        ? { error: { code: 112, message: 'unrecoverable position' } }
         : { ...normal(request), publications: [pub((request.offset ?? 0) + 1)] }
     const channel = client.channel(lobby, { getState })
     channel.on('*', (data) => seen.push(data))
@@ -208,7 +208,7 @@ describe('getState', () => {
     expect(await gateway.subscribes.next()).toMatchObject({ recover: true, offset: 5, epoch, flag: 3 })
     gateway.onSubscribe = (request) =>
       request.epoch === epoch
-        ? { error: { code: 112, message: 'LS_HISTORY_UNAVAILABLE' } }
+        ? { error: { code: 112, message: 'unrecoverable position' } }
         : { ...normal(request), epoch: 'e2', publications: [pub(31)] }
     gateway.cut()
     expect([await seen.next(), await seen.next(), await seen.next()]).toEqual(['reset', 'load', 31])

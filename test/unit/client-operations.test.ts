@@ -92,6 +92,40 @@ describe('an operation', () => {
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
   })
 
+  test('rolled back while the database was away is told at once, once, and asked for until its id is closed', async () => {
+    const client = connect()
+    const settled: unknown[] = []
+    client.operations.on('settled', (operation, outcome) => settled.push([operation.id, outcome.outcome]))
+    const notices: unknown[] = []
+    client.notices.on((notice) => notices.push(notice.transactionId))
+    const call = client.call('send_message', 1)
+    const notice = {
+      transactionId: call.id,
+      failedOperation: 'send_message',
+      errorMessage: 'The database cannot be reached right now.',
+      errorCode: 'LS_DATABASE_UNREACHABLE',
+      affectedLayers: ['database'],
+      recoveryActions: ['retry'],
+      userMessage: 'Not saved.',
+    }
+    const answer = (transient: boolean) => ({
+      outcome: 'rolled_back',
+      operationId: call.id,
+      notice: transient ? { ...notice, transient } : notice,
+    })
+    ;(await gateway.calls.next()).reply({ data: answer(true) })
+    expect(await call.outcome).toMatchObject({ outcome: 'rolled_back' })
+    const first = await gateway.calls.next()
+    expect(first).toMatchObject({ method: 'lockstep.outcomes', data: { ids: [call.id] } })
+    first.reply({ error: { code: 100, message: 'LS_DATABASE_UNREACHABLE' } })
+    ;(await gateway.calls.next()).reply({ data: { outcomes: [answer(false)] } })
+    // Its answer comes behind the one before, so that has been dealt with.
+    gateway.onRpc = () => ({ data: 'pong' })
+    expect(await client.query('ping', 1)).toBe('pong')
+    expect(settled).toEqual([[call.id, 'rolled_back']])
+    expect(notices).toEqual([call.id])
+  })
+
   test('beyond what one connection may have open waits for its turn', async () => {
     const most = limits.maxOutstandingCalls
     const client = connect()
@@ -108,7 +142,7 @@ describe('an operation', () => {
   test.each([
     [400, 'LS_INPUT_INVALID: text is required'],
     [403, 'LS_FORBIDDEN'],
-    [104, 'LS_OPERATION_UNKNOWN'],
+    [104, 'LS_CHANNEL_UNKNOWN'],
     [402, 'LS_OPERATION_ID_REUSED'],
   ])('refused with %i rejects', async (code, message) => {
     const call = connect().call('send_message', 1)
