@@ -2,7 +2,7 @@ import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } 
 import { replyCodes, type StreamPosition } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
-import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
+import { clientError, fromWireError, isRefusal, toWireError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
 
 /** `errorCodes.subscriptionGetState` of the package. */
@@ -130,6 +130,11 @@ export class ChannelFeed {
     } catch (error) {
       // Here rather than by the package's error event, which a connection still being made does not raise.
       this.reportError(error)
+      if (isRefusal(error)) {
+        // The server's own no: asking again would only bring it again.
+        this.#drop()
+        this.#move('unsubscribed', error)
+      }
       throw error
     }
   }

@@ -47,7 +47,8 @@ export interface ChannelOptions {
   /**
    * Loads what the channel's events build upon, and says up to which event that reached: read the position first,
    * or both in one repeatable-read transaction. Called before the first event, and again whenever events were
-   * missed that are no longer kept. When it rejects it is called again after a while.
+   * missed that are no longer kept. When it rejects it is called again after a while, except when the server has
+   * refused it for good (`LS_FORBIDDEN`, say): that ends the channel, as a refused subscription does.
    */
   readonly getState?: () => Promise<StreamPosition>
   /** Where to begin: events after this one. Without it and without `getState`, from now on. */

@@ -64,6 +64,11 @@ export function clientError(
   return new LockstepClientError({ ...entry, message: message ?? entry.message, reason, cause })
 }
 
+/** Whether the server has said no, and would again. */
+export function isRefusal(error: unknown): error is LockstepClientError {
+  return error instanceof LockstepClientError && error.code >= 100 && !error.retryable
+}
+
 /** What `centrifuge` rejects with: a plain object, from an error reply or made by itself. */
 export interface WireError {
   readonly code: number
@@ -88,10 +93,12 @@ export function fromWireError(error: WireError): LockstepClientError {
     )
     return clientError(known ?? 'LS_CLIENT_CONNECTION_LOST', known === undefined ? message : undefined)
   }
+  const reason = /\bLS_[A-Z_]+/.exec(message)?.[0]
   return new LockstepClientError({
     code,
-    message,
-    reason: /\bLS_[A-Z_]+/.exec(message)?.[0],
+    // The code is in `reason`; the text is for people.
+    message: message.replace(/^LS_[A-Z_]+: /, ''),
+    reason,
     retryable: error.temporary || temporaryReplyCodes.has(code),
   })
 }

@@ -184,6 +184,26 @@ describe('continuity', () => {
 })
 
 describe('getState', () => {
+  test('that the server refuses for good ends the channel, and is not called again', async () => {
+    gateway.onRpc = () => ({ error: { code: 403, message: 'LS_FORBIDDEN: You may not do this.' } })
+    let calls = 0
+    const channel = client.channel(lobby, {
+      getState: () => {
+        calls += 1
+        return client.query('list_messages', {}) as Promise<StreamPosition>
+      },
+    })
+    await expect(channel.ready()).rejects.toMatchObject({
+      code: 403,
+      reason: 'LS_FORBIDDEN',
+      message: 'You may not do this.',
+    })
+    expect(channel).toMatchObject({ state: 'unsubscribed', error: { reason: 'LS_FORBIDDEN' } })
+    // Longer than the package's longest pause, by the answer to a question asked in between.
+    for (let n = 0; n < 20; n += 1) await client.query('ping', n).catch(() => undefined)
+    expect(calls).toBe(1)
+  })
+
   test('is called before the first event, and again when the server cannot recover', async () => {
     const states: StreamPosition[] = [
       { offset: 5, epoch },

@@ -177,7 +177,7 @@ export class Sending {
     // The page is going away; the client of the next one learns the outcome.
     if (error instanceof LockstepClientError && error.reason === 'LS_CLIENT_CLOSED') return
     // The client puts the error's code before its text.
-    const text = (error instanceof Error ? error.message : String(error)).replace(/^LS_[A-Z_]+: /, '')
+    const text = error instanceof Error ? error.message : String(error)
     this.#timeline(id, { state: 'refused', text })
     this.#change(id, { kind: 'refused', text })
   }
