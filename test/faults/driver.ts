@@ -13,7 +13,7 @@ import { createHistory, type History } from './history.ts'
 import { readOracle } from './oracle.ts'
 import { seeded, type Random } from './random.ts'
 import { awaitRecovery } from './recovery.ts'
-import { requiredFaults, runSchedule, scheduleCommitFaults } from './schedule.ts'
+import { directApplication, requiredFaults, runSchedule, scheduleCommitFaults } from './schedule.ts'
 import { Subscriber } from './subscriber.ts'
 
 export interface RunOptions {
@@ -46,37 +46,48 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
   const faults = new AbortController()
   // Every actor of the schedule listens.
   setMaxListeners(0, faults.signal)
-  const { server: postgres, close: closePostgres } = await startOwnPostgres()
   const timing = { history, weight, loadMs, signal: faults.signal, random }
-  const cluster = await createCluster({
-    bundle: options.bundle,
-    nodes,
-    history,
-    serverUrl: postgres.url,
-    database: 'faults',
-    config: { headCheckMs: 250, log: true },
-    chooseCommitFault: scheduleCommitFaults(timing),
-    logFile: options.logPath,
-  })
-  const direct = new pg.Pool({ connectionString: cluster.directUrl, max: 4, application_name: 'direct' })
-  direct.on('error', () => {})
-  const people = await openPeople({ cluster, history, direct, random: random.fork('reads') })
-  const schedule = runSchedule({ ...timing, cluster, postgres, direct })
-  const calls = await load({ people, history, random: random.fork('load'), weight, loadMs })
-  faults.abort()
-  await schedule
-  await cluster.heal()
-  history.add({ kind: 'healed' })
-  const recoveredAfterMs = await awaitRecovery({ history, direct, ...people })
-  for (const person of [...people.callers, ...people.subscribers]) person.close()
-  await Promise.all(calls)
-  await direct.end()
-  const oracle = await readOracle(cluster.directUrl)
-  await cluster.close()
-  await closePostgres()
-  await history.close()
-  const violations = check({ history: history.lines, oracle, weight })
-  return { counts: countRun(history.lines, oracle), violations, recoveredAfterMs }
+  const { server: postgres, close: closePostgres } = await startOwnPostgres()
+  const cleanups: (() => Promise<void>)[] = [closePostgres]
+  try {
+    const cluster = await createCluster({
+      bundle: options.bundle,
+      nodes,
+      history,
+      serverUrl: postgres.url,
+      database: 'faults',
+      config: { headCheckMs: 250, log: true },
+      chooseCommitFault: scheduleCommitFaults(timing),
+      logFile: options.logPath,
+    })
+    cleanups.push(() => cluster.close())
+    const direct = new pg.Pool({
+      connectionString: cluster.directUrl,
+      max: 4,
+      application_name: directApplication,
+    })
+    direct.on('error', () => {})
+    cleanups.push(() => direct.end())
+    const people = await openPeople({ cluster, history, direct, random: random.fork('reads') })
+    const schedule = runSchedule({ ...timing, cluster, postgres, direct })
+    // Awaited below; a schedule that breaks must not end the driver before it has cleaned up.
+    schedule.catch(() => {})
+    const calls = await load({ people, history, random: random.fork('load'), weight, loadMs })
+    faults.abort()
+    await schedule
+    await cluster.heal()
+    history.add({ kind: 'healed' })
+    const recoveredAfterMs = await awaitRecovery({ history, direct, ...people })
+    for (const person of [...people.callers, ...people.subscribers]) person.close()
+    await Promise.all(calls)
+    const oracle = await readOracle(cluster.directUrl)
+    const violations = check({ history: history.lines, oracle, weight })
+    return { counts: countRun(history.lines, oracle), violations, recoveredAfterMs }
+  } finally {
+    faults.abort()
+    for (const cleanup of cleanups.toReversed()) await cleanup()
+    await history.close()
+  }
 }
 
 interface People {

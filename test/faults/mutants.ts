@@ -74,11 +74,9 @@ export const mutants = {
   'flush not fenced': [{ file: migrations, find: fence, put: 'null;' }],
   'unheard id not closed': [
     {
-      file: operations,
-      find: `insert into \${schema}.operations (id, name, user_id, input_hash, state, settled_at)
-           select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id
-           on conflict (id) do nothing returning id`,
-      put: `select id from unnest($1::uuid[]) as id where $2::text <> ''`,
+      file: 'src/transaction/stored-outcomes.ts',
+      find: 'const closed = await this.#close(unknown, user)',
+      put: 'const closed = new Set(unknown)',
     },
   ],
   'lost COMMIT guessed as rolled back': [

@@ -23,6 +23,9 @@ export interface ScheduleOptions {
   readonly signal: AbortSignal
 }
 
+/** Name of the connections past the proxy, which no fault ends on purpose. */
+export const directApplication = 'direct'
+
 /** More than is asked for, since some faults find nothing to break. */
 const margin = 1.35
 /** Longer than a lease lives. */
@@ -131,7 +134,7 @@ async function terminateBackend({ direct, history }: ScheduleOptions): Promise<v
   try {
     const { rows } = await direct.query(
       `select pid, pg_terminate_backend(pid) from pg_stat_activity
-       where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'direct'
+       where datname = current_database() and pid <> pg_backend_pid() and application_name <> '${directApplication}'
        order by random() limit 1`,
     )
     if (rows.length > 0) history.add({ kind: 'fault', fault: 'terminate-backend' })
