@@ -8,7 +8,7 @@ import {
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
-import { send, sendScript, tryRollback } from './pg-statements.ts'
+import { send, sendScript, timed, tryRollback } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
 import { quoteSchema } from './identifier.ts'
@@ -26,6 +26,11 @@ export interface FromPoolOptions {
   readonly ownConnections?: number
   /** How long to wait for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number
+  /**
+   * How long one statement of Lockstep's own may take, BEGIN, COMMIT and ROLLBACK included, before its connection
+   * is given up, in milliseconds. Default 10,000. Your statements are yours to bound (`statement_timeout`).
+   */
+  readonly statementTimeoutMs?: number
   /** Told of connections that break while nobody uses them. */
   readonly onConnectionError?: (error: Error) => void
 }
@@ -39,21 +44,22 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
   const acquireTimeoutMs = options.acquireTimeoutMs ?? 5_000
-  const onConnectionError = options.onConnectionError ?? (() => {})
+  const timeoutMs = options.statementTimeoutMs ?? 10_000
+  const onError = options.onConnectionError ?? (() => {})
   const ownPool = createOwnPool(pool, options.ownConnections ?? 3, acquireTimeoutMs)
   // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
-  ownPool.on('error', onConnectionError)
-  pool.on('error', onConnectionError)
+  ownPool.on('error', onError)
+  pool.on('error', onError)
   // A connection may break in the very packet that made it ready, before whoever waited for it has run.
-  const listen = (client: PoolClient): void => listenForErrors(client, onConnectionError)
+  const listen = (client: PoolClient): void => listenForErrors(client, onError)
   ownPool.on('connect', listen)
   pool.on('connect', listen)
 
   const own: Queryable = {
-    query: <Row>(statement: Statement) => send<Row>(ownPool, statement),
+    query: <Row>(statement: Statement) => send<Row>(ownPool, statement, timeoutMs),
   }
 
-  const acquire = (): Promise<PoolClient> => acquireClient(pool, acquireTimeoutMs, onConnectionError)
+  const acquire = (): Promise<PoolClient> => acquireClient(pool, acquireTimeoutMs, onError)
 
   return {
     kind: 'postgres',
@@ -63,10 +69,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     db: new PgTransactionClient(pool, new TransactionGuard()),
 
     async migrate() {
-      await inTransaction(ownPool, 'begin', onConnectionError, async (client) => {
+      await inTransaction(ownPool, { begin: 'begin', timeoutMs, onError }, async (client) => {
         await migrateSchema(
           {
-            query: <Row>(statement: Statement) => send<Row>(client, statement),
+            query: <Row>(statement: Statement) => send<Row>(client, statement, timeoutMs),
             script: async (sql) => {
               await sendScript(client, sql)
             },
@@ -77,20 +83,19 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async begin({ operationId }: BeginOptions) {
-      return PgTransaction.begin(await acquire(), own, operationId)
+      return PgTransaction.begin(await acquire(), { own, operationId, timeoutMs })
     },
 
     async snapshot<T>(work: (snapshot: Snapshot<PgDatabase>) => Promise<T>): Promise<T> {
       return inTransaction(
         { connect: acquire },
-        'begin isolation level repeatable read read only',
-        onConnectionError,
+        { begin: 'begin isolation level repeatable read read only', timeoutMs, onError },
         async (client) => {
           const guard = new TransactionGuard()
           try {
             return await work({
               db: new PgTransactionClient(client, guard),
-              own: { query: <Row>(statement: Statement) => send<Row>(client, statement) },
+              own: { query: <Row>(statement: Statement) => send<Row>(client, statement, timeoutMs) },
             })
           } finally {
             guard.end()
@@ -159,10 +164,15 @@ function listenForErrors(client: PoolClient, onError: (error: Error) => void): v
   client.on('error', onError)
 }
 
+interface TransactionOptions {
+  readonly begin: string
+  readonly timeoutMs: number
+  readonly onError: (error: Error) => void
+}
+
 async function inTransaction<T>(
   source: Pick<Pool, 'connect'>,
-  begin: string,
-  onError: (error: Error) => void,
+  { begin, timeoutMs, onError }: TransactionOptions,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
   let client: PoolClient
@@ -174,12 +184,12 @@ async function inTransaction<T>(
   listenForErrors(client, onError)
   let broken = false
   try {
-    await client.query(begin)
+    await client.query(timed({ text: begin }, timeoutMs))
     const result = await work(client)
-    await client.query('commit')
+    await client.query(timed({ text: 'commit' }, timeoutMs))
     return result
   } catch (error) {
-    broken = !(await tryRollback(client))
+    broken = !(await tryRollback(client, timeoutMs))
     throw error
   } finally {
     client.release(broken)

@@ -1,17 +1,31 @@
-import type { Pool, PoolClient, QueryResult } from 'pg'
+import type { Pool, PoolClient, QueryConfig, QueryResult } from 'pg'
 import type { Rows, Statement } from '../core/index.ts'
 import { toLockstepError } from './sqlstate.ts'
 
+/**
+ * A statement that fails when no answer has come in time. A connection that has gone silent (a partition, a
+ * machine that died) gives no error by itself for many minutes; `pg` destroys it then.
+ */
+export function timed({ text, values = [] }: Statement, timeoutMs: number): QueryConfig {
+  // pg reads it from the query as well as from the connection; @types/pg knows the second only.
+  const config: QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs }
+  return values.length === 0 ? config : { ...config, values: [...values] }
+}
+
 /** Sends one of Lockstep's own statements. @throws errors of the catalogue */
-export async function send<Row>(target: Pool | PoolClient, statement: Statement): Promise<Rows<Row>> {
+export async function send<Row>(
+  target: Pool | PoolClient,
+  statement: Statement,
+  timeoutMs: number,
+): Promise<Rows<Row>> {
   try {
-    return toRows<Row>(await target.query(statement.text, [...(statement.values ?? [])]))
+    return toRows<Row>(await target.query(timed(statement, timeoutMs)))
   } catch (error) {
     throw toLockstepError(error, 'LS_CONNECTION_LOST')
   }
 }
 
-/** Sends several statements in one text, without parameters. @throws errors of the catalogue */
+/** Sends several statements in one text, without parameters, however long it takes. @throws errors of the catalogue */
 export async function sendScript(client: PoolClient, sql: string): Promise<void> {
   try {
     await client.query(sql)
@@ -25,9 +39,9 @@ export function toRows<Row>(result: QueryResult): Rows<Row> {
 }
 
 /** False when the connection is gone: the server rolls back by itself then, and the caller discards the client. */
-export async function tryRollback(client: PoolClient): Promise<boolean> {
+export async function tryRollback(client: PoolClient, timeoutMs: number): Promise<boolean> {
   try {
-    await client.query('rollback')
+    await client.query(timed({ text: 'rollback' }, timeoutMs))
     return true
   } catch {
     return false

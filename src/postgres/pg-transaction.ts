@@ -7,33 +7,38 @@ import {
   type SavepointScope,
   type Statement,
 } from '../core/index.ts'
-import { toRows, tryRollback } from './pg-statements.ts'
+import { timed, toRows, tryRollback } from './pg-statements.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
 import { isErrorResponse, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
+
+export interface PgTransactionOptions {
+  readonly own: Queryable
+  readonly operationId: string
+  /** How long one of Lockstep's statements may take before the connection is given up. */
+  readonly timeoutMs: number
+}
 
 /** One transaction on one connection of the caller's pool, which it gives back or discards at its end. */
 export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   readonly db: PgTransactionClient
   readonly #client: PoolClient
-  readonly #own: Queryable
-  readonly #operationId: string
+  readonly #options: PgTransactionOptions
   readonly #guard = new TransactionGuard()
   #discard = false
   #savepoints = 0
 
-  private constructor(client: PoolClient, own: Queryable, operationId: string) {
+  private constructor(client: PoolClient, options: PgTransactionOptions) {
     this.#client = client
-    this.#own = own
-    this.#operationId = operationId
+    this.#options = options
     this.db = new PgTransactionClient(client, this.#guard)
   }
 
   /** @throws LS_CONNECTION_LOST; the client is discarded then */
-  static async begin(client: PoolClient, own: Queryable, operationId: string): Promise<PgTransaction> {
+  static async begin(client: PoolClient, options: PgTransactionOptions): Promise<PgTransaction> {
     try {
-      await client.query(beginStatement(operationId))
-      return new PgTransaction(client, own, operationId)
+      await client.query(timed({ text: beginStatement(options.operationId) }, options.timeoutMs))
+      return new PgTransaction(client, options)
     } catch (error) {
       client.release(true)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
@@ -59,7 +64,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
 
   async rollback(): Promise<void> {
     this.close()
-    const healthy = await tryRollback(this.#client)
+    const healthy = await tryRollback(this.#client, this.#options.timeoutMs)
     this.#client.release(!healthy || this.#discard)
   }
 
@@ -68,24 +73,28 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
     try {
       // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
       // Answers once the backend is gone, and its locks with it.
-      await this.#own.query({
+      await this.#options.own.query({
         text: `select pg_terminate_backend(pid, 5000) from pg_stat_activity
                where application_name = $1 and datname = current_database()`,
-        values: [applicationName(this.#operationId)],
+        values: [applicationName(this.#options.operationId)],
       })
     } catch {
       // Without it the statement runs to its end before the ROLLBACK; nothing commits either way.
     }
   }
 
+  #send(statement: Statement): Promise<QueryResult> {
+    return this.#client.query(timed(statement, this.#options.timeoutMs))
+  }
+
   async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<PgTransactionClient>> {
     const nested = guard.nest()
     const name = `lockstep_${++this.#savepoints}`
-    await this.#client.query(`savepoint ${name}`)
+    await this.#send({ text: `savepoint ${name}` })
     const end = async (sql: string): Promise<void> => {
       nested.assertOpen()
       nested.end()
-      await this.#client.query(sql)
+      await this.#send({ text: sql })
     }
     return {
       db: new PgTransactionClient(this.#client, nested),
@@ -98,10 +107,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   // Each statement of a flight has its own error boundary: a failed flush turns the COMMIT behind it into a
   // ROLLBACK, which answers without an error. Only the tag tells.
   async #commitInOneFlight<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    const [flushed, committed] = await Promise.allSettled([
-      this.#client.query(flush.text, [...(flush.values ?? [])]),
-      this.#client.query('commit'),
-    ])
+    const [flushed, committed] = await Promise.allSettled([this.#send(flush), this.#send({ text: 'commit' })])
     const flushError: unknown = flushed.status === 'rejected' ? flushed.reason : undefined
     if (committed.status === 'rejected') return endingOfFailedCommit(committed.reason, flushError)
     return endingOfTag(
@@ -114,13 +120,13 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   async #commitInTurn<Row>(flush: Statement): Promise<CommitEnding<Row>> {
     let flushed: QueryResult
     try {
-      flushed = await this.#client.query(flush.text, [...(flush.values ?? [])])
+      flushed = await this.#send(flush)
     } catch (error) {
-      this.#discard = !(await tryRollback(this.#client))
+      this.#discard = !(await tryRollback(this.#client, this.#options.timeoutMs))
       return { ending: 'rolled_back', error }
     }
     try {
-      return endingOfTag(await this.#client.query('commit'), flushed, undefined)
+      return endingOfTag(await this.#send({ text: 'commit' }), flushed, undefined)
     } catch (error) {
       return endingOfFailedCommit(error, undefined)
     }
