@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createLockstep, signToken } from 'lockstep'
+import { createLockstep, isLockstepError, signToken } from 'lockstep'
 import { conversation, defineChat, inbox } from './chat.ts'
 import { ConfigError, readConfig } from './config.ts'
 import { openDatabase } from './database.ts'
@@ -33,9 +33,9 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
     channels: [conversation, inbox],
     auth: { secret: config.secret },
   })
-  await createTables(opened.database.db)
   defineChat(lockstep)
   await lockstep.start()
+  await createTables(opened.database.db)
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
   const server = createHttpServer(lockstep, [loginRoutes(sign), staticFiles(webRoot)])
@@ -76,6 +76,10 @@ function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message
   const { code, port } = Object(error) as { code?: unknown; port?: unknown }
   if (code === 'EADDRINUSE') return `port ${String(port)} is taken by another program; set PORT to a free one`
+  if (isLockstepError(error, 'LS_DATABASE_UNREACHABLE')) {
+    return `${error.code}: ${error.message}; start that database or mend DATABASE_URL (without it the demo brings its own)`
+  }
+  if (isLockstepError(error)) return `${error.code}: ${error.message}`
   return error instanceof Error ? error.message : String(error)
 }
 
