@@ -3,6 +3,7 @@
  * the settlement of what a dead node left. It refuses to know sockets, and SQL of its own.
  */
 export type { AppOf } from './app-types.ts'
+export type { AuthorizeQuestion } from './call-gate.ts'
 export { TransactionCoordinator, type Ended, type OperationRequest } from './coordinator.ts'
 export { IntentWriter } from './intent-writer.ts'
 export { NodeLease, type LeaseState } from './node-lease.ts'
@@ -11,7 +12,6 @@ export {
   hashInput,
   Operation,
   toUser,
-  type AuthorizeQuestion,
   type CallOptions,
   type OperationContext,
   type OperationOptions,

@@ -3,15 +3,14 @@ import {
   assertOperationId,
   assertUserId,
   isLockstepError,
-  LockstepError,
   newOperationId,
-  validate,
   type InputOf,
   type OutputOf,
   type Schema,
   type UserContext,
 } from '../core/index.ts'
 import type { Outcome } from '../protocol/index.ts'
+import { CallGate, type CallGateOptions } from './call-gate.ts'
 import type { Ended, OperationRequest } from './coordinator.ts'
 import type { RollbackOptions } from './notice.ts'
 import type { Transaction } from './transaction.ts'
@@ -24,17 +23,10 @@ export interface OperationContext<Db, Input> {
   readonly signal: AbortSignal
 }
 
-export interface AuthorizeQuestion<Db, Input> {
-  readonly input: Input
-  readonly user: UserContext
-  /** For reads, outside the transaction. */
-  readonly db: Db
-}
-
-export interface OperationOptions<Db, InputSchema extends Schema, Result> {
-  readonly input: InputSchema
-  /** Asked before the operation is accepted. */
-  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
+export interface OperationOptions<Db, InputSchema extends Schema, Result> extends CallGateOptions<
+  Db,
+  InputSchema
+> {
   /** What its user is told when it is rolled back. */
   readonly rollback?: RollbackOptions
   /**
@@ -65,6 +57,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
   readonly name: Name
   readonly #options: OperationOptions<Db, InputSchema, Result>
   readonly #host: OperationHost<Db>
+  readonly #gate: CallGate<Db, InputSchema>
   /** Carries the types to `AppOf`; never set. */
   declare readonly types: { readonly input: InputOf<InputSchema>; readonly result: Result }
 
@@ -72,6 +65,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     this.name = name
     this.#options = options
     this.#host = host
+    this.#gate = new CallGate(name, options, host.db)
   }
 
   get rollback(): RollbackOptions {
@@ -91,10 +85,10 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     const id = options.id ?? newOperationId()
     assertOperationId(id)
     const user = toUser(options.user)
-    const input = await this.#validate(options.input)
+    const input = await this.#gate.validate(options.input)
     // A check that could not be made (the database is away, say) is no refusal: the operation is accepted, rolls
     // back, and its user is told as of any other failure.
-    const failure = await this.#authorize(input, user).then(
+    const failure = await this.#gate.authorize(input, user).then(
       () => undefined,
       (error: unknown) => {
         if (isLockstepError(error, 'LS_FORBIDDEN')) throw error
@@ -121,23 +115,11 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
    * @throws as `call`, and what `run` throws, after the savepoint was rolled back
    */
   async within(tx: Transaction<Db>, value: InputOf<InputSchema>): Promise<Result> {
-    const input = await this.#validate(value)
-    await this.#authorize(input, tx.user)
+    const input = await this.#gate.validate(value)
+    await this.#gate.authorize(input, tx.user)
     return tx.transaction((inner) =>
       this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal }),
     )
-  }
-
-  async #validate(value: unknown): Promise<OutputOf<InputSchema>> {
-    const schema: Schema<unknown, OutputOf<InputSchema>> = this.#options.input
-    return validate(schema, value, 'LS_INPUT_INVALID', `input of ${this.name}`)
-  }
-
-  /** @throws LS_FORBIDDEN, and what the check itself throws */
-  async #authorize(input: OutputOf<InputSchema>, user: UserContext): Promise<void> {
-    const allowed = (await this.#options.authorize?.({ input, user, db: this.#host.db })) ?? true
-    if (!allowed)
-      throw new LockstepError('LS_FORBIDDEN', { details: { operation: this.name, user: user.id } })
   }
 }
 

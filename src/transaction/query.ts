@@ -1,6 +1,4 @@
 import {
-  LockstepError,
-  validate,
   type Channel,
   type Database,
   type InputOf,
@@ -10,7 +8,7 @@ import {
 } from '../core/index.ts'
 import { readHeads, toHeads } from '../postgres/index.ts'
 import type { StreamPosition } from '../protocol/index.ts'
-import type { AuthorizeQuestion } from './operation.ts'
+import { CallGate, type CallGateOptions } from './call-gate.ts'
 
 export interface QueryContext<Db, Input> {
   readonly input: Input
@@ -22,9 +20,10 @@ export interface QueryContext<Db, Input> {
   readonly signal: AbortSignal
 }
 
-export interface QueryOptions<Db, InputSchema extends Schema, Result> {
-  readonly input: InputSchema
-  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
+export interface QueryOptions<Db, InputSchema extends Schema, Result> extends CallGateOptions<
+  Db,
+  InputSchema
+> {
   readonly run: (context: QueryContext<Db, OutputOf<InputSchema>>) => Promise<Result>
 }
 
@@ -34,6 +33,7 @@ export class Query<Name extends string, Db, InputSchema extends Schema, Result> 
   readonly name: Name
   readonly #options: QueryOptions<Db, InputSchema, Result>
   readonly #database: Database<Db>
+  readonly #gate: CallGate<Db, InputSchema>
   /** Carries the types to `AppOf`; never set. */
   declare readonly types: { readonly input: InputOf<InputSchema>; readonly result: Result }
 
@@ -41,19 +41,13 @@ export class Query<Name extends string, Db, InputSchema extends Schema, Result> 
     this.name = name
     this.#options = options
     this.#database = database
+    this.#gate = new CallGate(name, options, database.db)
   }
 
   /** @throws LS_INPUT_INVALID, LS_FORBIDDEN, database errors, and what `run` throws */
   async execute(value: unknown, user: UserContext, signal: AbortSignal): Promise<Result> {
-    const what = `input of ${this.name}`
-    const input = (await validate(
-      this.#options.input,
-      value,
-      'LS_INPUT_INVALID',
-      what,
-    )) as OutputOf<InputSchema>
-    const allowed = (await this.#options.authorize?.({ input, user, db: this.#database.db })) ?? true
-    if (!allowed) throw new LockstepError('LS_FORBIDDEN', { details: { query: this.name, user: user.id } })
+    const input = await this.#gate.validate(value)
+    await this.#gate.authorize(input, user)
     return this.#database.snapshot(({ db, own }) =>
       this.#options.run({
         input,

@@ -1,0 +1,40 @@
+import { LockstepError, validate, type OutputOf, type Schema, type UserContext } from '../core/index.ts'
+
+export interface AuthorizeQuestion<Db, Input> {
+  readonly input: Input
+  readonly user: UserContext
+  /** For reads, outside the transaction. */
+  readonly db: Db
+}
+
+/** What an operation and a query ask of a call before they run. */
+export interface CallGateOptions<Db, InputSchema extends Schema> {
+  readonly input: InputSchema
+  /** Asked before anything else is done. */
+  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
+}
+
+/** Lets calls with valid input of users who may make them pass. */
+export class CallGate<Db, InputSchema extends Schema> {
+  readonly #name: string
+  readonly #options: CallGateOptions<Db, InputSchema>
+  readonly #db: Db
+
+  constructor(name: string, options: CallGateOptions<Db, InputSchema>, db: Db) {
+    this.#name = name
+    this.#options = options
+    this.#db = db
+  }
+
+  /** @throws LS_INPUT_INVALID */
+  validate(value: unknown): Promise<OutputOf<InputSchema>> {
+    const schema: Schema<unknown, OutputOf<InputSchema>> = this.#options.input
+    return validate(schema, value, 'LS_INPUT_INVALID', `input of ${this.#name}`)
+  }
+
+  /** @throws LS_FORBIDDEN, and what the check itself throws */
+  async authorize(input: OutputOf<InputSchema>, user: UserContext): Promise<void> {
+    const allowed = (await this.#options.authorize?.({ input, user, db: this.#db })) ?? true
+    if (!allowed) throw new LockstepError('LS_FORBIDDEN', { details: { call: this.#name, user: user.id } })
+  }
+}
