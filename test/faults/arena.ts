@@ -14,7 +14,7 @@ import { Subscriber } from './subscriber.ts'
 
 export interface ArenaOptions extends Pick<
   ClusterOptions,
-  'bundle' | 'serverUrl' | 'database' | 'config' | 'arms' | 'restart'
+  'bundle' | 'serverUrl' | 'database' | 'config' | 'restart'
 > {
   readonly nodes?: number
 }

@@ -5,7 +5,7 @@ import { databaseUrl } from '../../tools/embedded-postgres/index.ts'
 import { unexpectedExit } from './check-recovery.ts'
 import { interceptCommits, type ChooseCommitFault } from './commit-faults.ts'
 import type { History } from './history.ts'
-import type { Arm, NodeConfig } from './node.ts'
+import type { NodeConfig } from './node.ts'
 import { NodeProcess } from './node-process.ts'
 import { businessTables } from './oracle.ts'
 import { createFaultProxy, type FaultProxy } from './proxy.ts'
@@ -25,8 +25,6 @@ export interface ClusterOptions {
   readonly chooseCommitFault?: ChooseCommitFault
   /** Where the nodes write their logs, for people. */
   readonly logFile?: string
-  /** By slot: what its first process does at a fault point. */
-  readonly arms?: readonly (Arm | undefined)[]
   /** False: what is killed stays dead until it is started by hand. Default true. */
   readonly restart?: boolean
 }
@@ -49,7 +47,6 @@ export interface Cluster {
   readonly directUrl: string
   /** Sends clients to this node only; undefined: to any. */
   prefer(slot: Slot | undefined): void
-  start(slot: Slot, arm?: Arm): Promise<void>
   kill(slot: Slot): Promise<void>
   /** Starts whatever is not alive, and waits until all serve. */
   heal(): Promise<void>
@@ -72,14 +69,13 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   let preferred: Slot | undefined
   let turn = 0
   let closing = false
-  const spawnNode = (slot: { index: number }, arm?: Arm): NodeProcess => {
+  const spawnNode = (slot: { index: number }): NodeProcess => {
     const node = new NodeProcess({
       bundle: options.bundle,
       config: {
         databaseUrl: proxiedUrl.href,
         secret,
         ...options.config,
-        ...(arm === undefined ? {} : { arm }),
       },
       ...(log === undefined ? {} : { log }),
       onReached: (point) =>
@@ -101,7 +97,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   }
   const slots: Slot[] = Array.from({ length: nodes }, (_, index) => {
     const slot = { index } as Slot
-    slot.node = spawnNode(slot, options.arms?.[index])
+    slot.node = spawnNode(slot)
     return slot
   })
   await Promise.all(slots.map((slot) => slot.node.ready))
@@ -122,10 +118,6 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     directUrl,
     prefer: (slot) => {
       preferred = slot
-    },
-    async start(slot, arm) {
-      slot.node = spawnNode(slot, arm)
-      await slot.node.ready
     },
     kill: async ({ node }) => {
       await node.kill()

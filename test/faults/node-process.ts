@@ -19,6 +19,7 @@ export class NodeProcess {
   readonly #child: ChildProcess
   readonly #reached = new Set<FaultPoint>()
   #armed: Arm | undefined
+  #onArmed: (() => void) | undefined
   #ended: string | undefined
   /** Port of its HTTP server. Rejects when the process ends before it listens. */
   readonly ready: Promise<number>
@@ -34,7 +35,6 @@ export class NodeProcess {
       stdio: ['pipe', 'pipe', log ?? 'ignore'],
     })
     this.#child = child
-    this.#armed = config.arm
     child.stdin?.on('error', () => {})
     this.exited = once(child, 'close').then(([code, signal]) => {
       this.#exiting = true
@@ -55,6 +55,8 @@ export class NodeProcess {
           clearTimeout(timer)
           this.#port = line.ready
           resolve(line.ready)
+        } else if ('armed' in line) {
+          this.#onArmed?.()
         } else {
           this.#reached.add(line.reached)
           if (this.#armed?.point === line.reached && this.#armed.action === 'kill') {
@@ -100,9 +102,12 @@ export class NodeProcess {
     return this.#reached.has(point)
   }
 
-  arm(arm: Arm): void {
+  /** Resolves when the process has taken note, or has ended. */
+  async arm(arm: Arm): Promise<void> {
     this.#armed = arm
+    const noted = new Promise<void>((resolve) => (this.#onArmed = resolve))
     this.#child.stdin?.write(`${JSON.stringify(arm)}\n`)
+    await Promise.race([noted, this.exited])
   }
 
   signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): void {

@@ -18,8 +18,6 @@ export interface NodeConfig {
   readonly leaseMs?: number
   readonly headCheckMs?: number
   readonly log?: boolean
-  /** Armed from the start. */
-  readonly arm?: Arm
 }
 
 /** At the `skip`-th time after now that the fault point is passed, the action happens, once. */
@@ -31,6 +29,7 @@ export interface Arm {
 
 export type NodeLine =
   | { readonly ready: number }
+  | { readonly armed: FaultPoint }
   /** Written before the action happens. */
   | { readonly reached: FaultPoint }
 
@@ -41,6 +40,7 @@ const say = (line: NodeLine): unknown => writeSync(1, `${JSON.stringify(line)}\n
 const armed = new Map<FaultPoint, { action: FaultAction; skip: number }>()
 const arm = ({ point, action, skip = 0 }: Arm): void => {
   if (faultPoints.includes(point)) armed.set(point, { action, skip })
+  say({ armed: point })
 }
 setFaultHook((name) => {
   const entry = armed.get(name)
@@ -51,7 +51,6 @@ setFaultHook((name) => {
   if (entry.action === 'stop') process.kill(process.pid, 'SIGSTOP')
   if (entry.action === 'throw') throw new Error(`fault point ${name}`)
 })
-if (config.arm !== undefined) arm(config.arm)
 
 const room = defineChannel('room:{id}', {
   events: { done: z.object({ operation: z.string(), seq: z.number(), user: z.string() }) },

@@ -89,7 +89,12 @@ async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random
   const { node } = slot
   if (random.chance(0.5)) {
     const point = random.pick(faultPoints)
-    node.arm({ point, action: random.chance(0.9) ? 'kill' : 'throw', skip: random.between(0, 4) })
+    const armed = node.arm({
+      point,
+      action: random.chance(0.9) ? 'kill' : 'throw',
+      skip: random.between(0, 4),
+    })
+    await Promise.race([armed, wait(2_000, options.signal)])
     await Promise.race([node.exited, wait(2_000, options.signal)])
   }
   if (node.port !== undefined && !busy.has(slot)) await node.kill()

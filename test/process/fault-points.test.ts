@@ -55,6 +55,7 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
 
   const id = newOperationId()
   const plan = planFor(point)
+  await victim.node.arm({ point, action })
   const call = caller.call(id, plan)
   await arena.until(`${point} is reached`, () => victim.node.reached(point))
   if (action === 'stop') {
@@ -72,21 +73,25 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
   return arena.history.lines.filter((line) => line.kind === 'outcome').length
 }
 
-describe.each<FaultAction>(['kill', 'stop', 'throw'])('a fault point with %s', (action) => {
-  it.concurrent.each(faultPoints)('%s', async (point) => {
-    const arena = await Arena.open({
-      bundle,
-      serverUrl: postgres.server.url,
-      database: `${action}_${point}`,
-      nodes: 2,
-      arms: [{ point, action }],
-      restart: false,
+// Several at once on few cores: each may take its time, all together may not.
+describe.each<FaultAction>(['kill', 'stop', 'throw'])(
+  'a fault point with %s',
+  { timeout: 60_000 },
+  (action) => {
+    it.concurrent.each(faultPoints)('%s', async (point) => {
+      const arena = await Arena.open({
+        bundle,
+        serverUrl: postgres.server.url,
+        database: `${action}_${point}`,
+        nodes: 2,
+        restart: false,
+      })
+      try {
+        expect(await play(arena, point, action)).toBe(1)
+        expect(await arena.verdict({ heal: false })).toEqual([])
+      } finally {
+        await arena.close()
+      }
     })
-    try {
-      expect(await play(arena, point, action)).toBe(1)
-      expect(await arena.verdict({ heal: false })).toEqual([])
-    } finally {
-      await arena.close()
-    }
-  })
-})
+  },
+)

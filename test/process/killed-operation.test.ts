@@ -27,6 +27,7 @@ it.each([
   ['the restarted one', { nodes: 1, restart: true }],
 ])(
   'kill -9 in mid-transaction is told by %s within 5 s, and the same id cannot commit',
+  { timeout: 60_000 },
   async (who, cluster) => {
     const arena = await Arena.open({
       bundle,
