@@ -41,6 +41,8 @@ export {
   signToken,
   type GatewayLimits,
   type Identity,
+  type NodeHandler,
+  type Revocation,
   type TokenAuthenticatorOptions,
 } from './gateway/index.ts'
 export type {

@@ -3,13 +3,19 @@ import { EventHub, EventLog, Retention } from './events/index.ts'
 import {
   createGateway,
   createTokenAuthenticator,
+  RevocationFeed,
+  revocations,
+  toNodeHandler,
   type Gateway,
   type GatewayLimits,
   type Identity,
+  type NodeHandler,
+  type Revocation,
   type TokenAuthenticatorOptions,
 } from './gateway/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
+  assertUserId,
   jsonLogger,
   LockstepError,
   newOperationId,
@@ -55,6 +61,8 @@ export interface LockstepOptions<Db> {
     readonly limits?: Partial<GatewayLimits>
     readonly pingIntervalMs?: number
     readonly pongTimeoutMs?: number
+    /** How often `canSubscribe` is asked again for each live subscription. Default 0: only `revoke` ends one. */
+    readonly reauthorizeMs?: number
   }
   /** How long events are kept for those who come back, in milliseconds. Default 24 hours. */
   readonly eventRetentionMs?: number
@@ -119,6 +127,7 @@ class LockstepInstance<Db> {
   readonly #orphans: OrphanWatch
   readonly #retention: Retention
   readonly #gateway: Gateway
+  readonly #revocations: RevocationFeed
   readonly #parts = new Map<string, CallablePart>()
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -127,7 +136,7 @@ class LockstepInstance<Db> {
     const { database, clock = systemClock, logger = jsonLogger } = options
     const { own, schema } = database
     const retentionMs = options.operationRetentionMs ?? 7 * dayMs
-    const channels = new ChannelRegistry(options.channels ?? [], database.db, logger)
+    const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
     this.#database = database
     this.#logger = logger
     this.#hub = new EventHub({
@@ -196,6 +205,14 @@ class LockstepInstance<Db> {
         health: () => this.health(),
         logger,
       },
+    })
+    this.#revocations = new RevocationFeed({
+      events: this.#hub,
+      node: this.#lease.node,
+      clock,
+      logger,
+      apply: (revocation) => this.#gateway.revoke(revocation),
+      missed: () => void this.#gateway.reauthorize(),
     })
   }
 
@@ -298,6 +315,25 @@ class LockstepInstance<Db> {
   /** The HTTP routes, for any server that speaks fetch: `GET /lockstep/health`. */
   readonly fetch = (request: Request): Promise<Response> => this.#gateway.fetch(request)
 
+  /** The same routes for a Node HTTP server; what is not under `/lockstep/` goes to `next`, or is answered with 404. */
+  nodeHandler(next?: NodeHandler): NodeHandler {
+    return toNodeHandler(this.#gateway, next)
+  }
+
+  /**
+   * Takes a channel, a session or everything from a user: first change what `auth` and `canSubscribe` answer, then
+   * call this. It has acted on this node's connections when it returns its promise; other nodes hear of it through
+   * the log, as they hear of any event.
+   * @throws LS_USER_ID_INVALID; as `transaction`, when the other nodes could not be told: call it again
+   */
+  async revoke(revocation: Revocation): Promise<void> {
+    assertUserId(revocation.user)
+    this.#gateway.revoke(revocation)
+    await this.transaction({ name: 'lockstep.revoke', user: 'system' }, async (tx) => {
+      tx.emit(revocations({}), 'revoked', { ...revocation, node: this.#lease.node })
+    })
+  }
+
   /** How this node is: what `GET /lockstep/health` answers. */
   async health(): Promise<LockstepHealth> {
     const { state } = this.#lease
@@ -327,6 +363,7 @@ class LockstepInstance<Db> {
     await this.#database.migrate()
     await this.#lease.start()
     this.#hub.start()
+    await this.#revocations.start()
     this.#orphans.start()
     this.#retention.start()
   }
@@ -335,6 +372,7 @@ class LockstepInstance<Db> {
     await this.#started?.catch(() => {})
     await this.#coordinator.close(drainMs)
     await this.#gateway.close({ drainMs: 0 })
+    this.#revocations.close()
     this.#hub.close()
     await Promise.all([this.#orphans.close(), this.#retention.close()])
     if (this.#started !== undefined) {

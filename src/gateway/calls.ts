@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { errorCatalogue, isLockstepError, messageOf, type UserContext } from '../core/index.ts'
 import { replyCodes } from '../protocol/index.ts'
+import { userFields } from './identity.ts'
 import type { GatewayLimits } from './options.ts'
 import type { GatewayPorts, RpcHandler } from './ports.ts'
 import { errorReply, failureReply, reply } from './replies.ts'
@@ -52,7 +53,8 @@ export class Calls {
     const requestId = `${this.#host.id}/${call.id}`
     let answer: string
     try {
-      const { data, user } = call
+      const { data } = call
+      const user = Object.freeze({ ...call.user, requestId })
       answer = this.#encode(call, await handler({ data, user, signal: this.#abort.signal }), requestId)
     } catch (error) {
       this.#report(error, call, requestId)
@@ -68,7 +70,7 @@ export class Calls {
     if (answer.length <= this.#limits.maxQueuedBytes / 2) return answer
     // It would end the connection as too slow; the caller would ask again, and again.
     this.#ports.logger.error(
-      { requestId, method: call.method, length: answer.length },
+      { requestId, method: call.method, length: answer.length, ...userFields(call.user) },
       'rpc answer is too large',
     )
     return errorReply(call.id, replyCodes.limitExceeded, 'the answer is too large to send')
@@ -76,7 +78,7 @@ export class Calls {
 
   #report(error: unknown, call: Call, requestId: string): void {
     const { logger } = this.#ports
-    const fields = { error, requestId, method: call.method, userId: call.user.id }
+    const fields = { error, requestId, method: call.method, ...userFields(call.user) }
     if (!isLockstepError(error)) logger.error(fields, `rpc failed: ${messageOf(error)}`)
     else if (errorCatalogue[error.code].reply === replyCodes.internal)
       logger.warn(fields, `rpc: ${error.code}`)

@@ -6,11 +6,10 @@ export interface Connection {
   tick(monotonicMs: number, wallMs: number): void
 }
 
-/** All connections of a gateway, by user once that is known, and the one timer that looks after them all. */
+/** All connections of a gateway, how many each user has, and the one timer that looks after them all. */
 export class Connections<C extends Connection> {
   readonly #all = new Set<C>()
-  /** Most users have one connection, which needs no set around it. */
-  readonly #byUser = new Map<string, C | Set<C>>()
+  readonly #perUser = new Map<string, number>()
   readonly #clock: Clock
   readonly #periodMs: number
   readonly #maxPerUser: number
@@ -39,20 +38,18 @@ export class Connections<C extends Connection> {
   }
 
   /** False when the user has as many connections as one may have. */
-  admit(connection: C, userId: string): boolean {
-    const those = this.#byUser.get(userId)
-    if (those === undefined) this.#byUser.set(userId, connection)
-    else if ((those instanceof Set ? those.size : 1) >= this.#maxPerUser) return false
-    else if (those instanceof Set) those.add(connection)
-    else this.#byUser.set(userId, new Set([those, connection]))
+  admit(userId: string): boolean {
+    const count = this.#perUser.get(userId) ?? 0
+    if (count >= this.#maxPerUser) return false
+    this.#perUser.set(userId, count + 1)
     return true
   }
 
-  /** The connection no longer speaks for its user; its socket may still be closing. */
-  release(connection: C, userId: string): void {
-    const those = this.#byUser.get(userId)
-    if (those === connection) this.#byUser.delete(userId)
-    if (those instanceof Set && those.delete(connection) && those.size === 0) this.#byUser.delete(userId)
+  /** A connection that was admitted no longer speaks for its user; its socket may still be closing. */
+  release(userId: string): void {
+    const count = this.#perUser.get(userId) ?? 0
+    if (count > 1) this.#perUser.set(userId, count - 1)
+    else this.#perUser.delete(userId)
   }
 
   remove(connection: C): void {
@@ -65,12 +62,6 @@ export class Connections<C extends Connection> {
 
   all(): readonly C[] {
     return [...this.#all]
-  }
-
-  ofUser(userId: string): readonly C[] {
-    const those = this.#byUser.get(userId)
-    if (those === undefined) return []
-    return those instanceof Set ? [...those] : [those]
   }
 
   empty(): Promise<void> {

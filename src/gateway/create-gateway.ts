@@ -5,10 +5,13 @@ import { messageOf } from '../core/index.ts'
 import { closeCodes } from '../protocol/index.ts'
 import { Connections } from './connections.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
+import type { Revocation } from './identity.ts'
 import { resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
 import { isOriginAllowed } from './origin.ts'
 import { Flusher } from './outbound.ts'
-import { Session, type SessionContext } from './session.ts'
+import { Reauthorizer } from './reauthorizer.ts'
+import { Session } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 import { bindSocket, GatewaySocket } from './socket.ts'
 
 export interface Gateway extends FetchHandler {
@@ -18,10 +21,14 @@ export interface Gateway extends FetchHandler {
   fetch(request: Request): Promise<Response>
   /** Sockets that are open or still closing. */
   connections(): number
-  /** Closes every connection of a user. The default code is terminal: the client does not come back by itself. */
-  disconnectUser(userId: string, code?: number): void
-  /** Takes a channel from every connection of a user at once. `canSubscribe` decides whether they get it back. */
-  revokeSubscription(userId: string, channel: string): void
+  /**
+   * Takes it away at once, from what is open and from what is just being asked for here: a channel by an
+   * unsubscribe push (2000), all else by closing with 3507. Nothing is remembered: what the user asks for
+   * afterwards is decided by `authenticate` and `canSubscribe`.
+   */
+  revoke(revocation: Revocation): void
+  /** Asks again for every live subscription, and ends those that get a no. */
+  reauthorize(): Promise<void>
   /** Refuses new connections, closes all others with 3001 spread over `drainMs`, and resolves when all are gone. */
   close(options?: { readonly drainMs?: number }): Promise<void>
 }
@@ -46,6 +53,7 @@ class WebSocketGateway implements Gateway {
   readonly #webSockets: InstanceType<typeof WebSocketServer<typeof GatewaySocket>>
   readonly #routes: FetchHandler
   readonly #detach = new Map<Server, () => void>()
+  readonly #reauthorizer: Reauthorizer | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: GatewayOptions) {
@@ -57,6 +65,11 @@ class WebSocketGateway implements Gateway {
       flusher: new Flusher(),
     }
     this.#webSockets = new WebSocketServer(webSocketOptions(settings.limits))
+    const { reauthorizeMs, clock } = settings
+    if (reauthorizeMs > 0) {
+      this.#reauthorizer = new Reauthorizer(() => this.#context.connections.all(), clock, reauthorizeMs)
+      this.#reauthorizer.start()
+    }
     this.#routes = createRoutes(options.ports, () => this.#closing !== undefined)
   }
 
@@ -79,12 +92,12 @@ class WebSocketGateway implements Gateway {
     return this.#context.connections.size
   }
 
-  disconnectUser(userId: string, code: number = closeCodes.permissionDenied): void {
-    for (const session of this.#context.connections.ofUser(userId)) session.close(code, 'disconnected')
+  revoke(revocation: Revocation): void {
+    for (const session of this.#context.connections.all()) session.revoke(revocation)
   }
 
-  revokeSubscription(userId: string, channel: string): void {
-    for (const session of this.#context.connections.ofUser(userId)) session.revoke(channel)
+  async reauthorize(): Promise<void> {
+    for (const session of this.#context.connections.all()) await session.reauthorize()
   }
 
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
@@ -116,6 +129,7 @@ class WebSocketGateway implements Gateway {
   }
 
   async #drain(drainMs: number): Promise<void> {
+    this.#reauthorizer?.close()
     const { connections, settings } = this.#context
     const sessions = connections.all()
     const steps = Math.max(1, Math.ceil(drainMs / drainStepMs))

@@ -89,6 +89,10 @@ export class Dispatcher {
     this.#subscriptions.revoke(channel)
   }
 
+  async reauthorize(): Promise<void> {
+    await this.#subscriptions.reauthorize(this.user)
+  }
+
   /** The connection is gone: nothing is delivered from here on. */
   end(): void {
     this.#subscriptions.endAll()

@@ -6,5 +6,7 @@
 export { createTokenAuthenticator, signToken, type TokenAuthenticatorOptions } from './authenticate.ts'
 export { createGateway, type Gateway } from './create-gateway.ts'
 export { toNodeHandler, type FetchHandler, type NodeHandler } from './http-routes.ts'
+export type { Revocation } from './identity.ts'
 export { defaultLimits, type GatewayLimits, type GatewayOptions } from './options.ts'
 export type { GatewayPorts, Identity, RpcHandler, RpcRequest } from './ports.ts'
+export { RevocationFeed, revocations } from './revocation-feed.ts'

@@ -45,6 +45,8 @@ export interface GatewayOptions {
   readonly path?: string
   readonly pingIntervalMs?: number
   readonly pongTimeoutMs?: number
+  /** How often `canSubscribe` is asked again for each live subscription. Default 0: only `revoke` ends one. */
+  readonly reauthorizeMs?: number
   /** Sent to clients as the server's version. */
   readonly version?: string
   readonly clock?: Clock
@@ -57,6 +59,7 @@ export interface GatewaySettings {
   readonly path: string
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
+  readonly reauthorizeMs: number
   readonly version: string
   readonly clock: Clock
 }
@@ -85,6 +88,7 @@ export function resolveOptions(options: GatewayOptions): GatewaySettings {
     path: options.path ?? '/lockstep/ws',
     pingIntervalMs: options.pingIntervalMs ?? 25_000,
     pongTimeoutMs: options.pongTimeoutMs ?? 8_000,
+    reauthorizeMs: options.reauthorizeMs ?? 0,
     version: options.version ?? 'lockstep',
     clock: options.clock ?? systemClock,
   }
@@ -93,6 +97,9 @@ export function resolveOptions(options: GatewayOptions): GatewaySettings {
     if (!Number.isFinite(value) || value <= 0) {
       throw new LockstepError('LS_CONFIG_INVALID', { message: `${name} must be a number above zero.` })
     }
+  }
+  if (!Number.isFinite(settings.reauthorizeMs) || settings.reauthorizeMs < 0) {
+    throw new LockstepError('LS_CONFIG_INVALID', { message: 'reauthorizeMs must be a number, or 0.' })
   }
   if (pongTimeoutMs >= pingIntervalMs) {
     throw new LockstepError('LS_CONFIG_INVALID', { message: 'pongTimeoutMs must be below pingIntervalMs.' })

@@ -57,6 +57,17 @@ export function reply(id: number, name: string, body = '{}'): string {
   return `{"id":${id},"${name}":${body}}`
 }
 
+/** The protocol's `ttl` is a 32 bit number. */
+const maxTtlSeconds = 2 ** 31 - 1
+
+/** Fields of a ConnectResult or RefreshResult, as JSON text. */
+export function identityFields(client: string, version: string, expiresInMs: number): string {
+  const common = `"client":"${client}","version":${JSON.stringify(version)}`
+  if (expiresInMs === Infinity) return common
+  const ttl = Math.min(maxTtlSeconds, Math.max(1, Math.floor(expiresInMs / 1_000)))
+  return `${common},"expires":true,"ttl":${ttl}`
+}
+
 /**
  * JSON text of a SubscribeResult. After a recovery its offset is the one that was asked for, and the client
  * walks forward over the publications; otherwise it is the top.

@@ -1,33 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import { isLockstepError, LockstepError, messageOf } from '../core/index.ts'
+import { isLockstepError, messageOf, type UserContext } from '../core/index.ts'
 import { closeCodes, replyCodes } from '../protocol/index.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
-import type { Connections } from './connections.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { authenticate, concerns, userFields, type Revocation } from './identity.ts'
 import { MalformedMessage } from './json.ts'
-import type { GatewaySettings } from './options.ts'
-import { Outbound, type Flusher, type OutboundOwner } from './outbound.ts'
-import type { GatewayPorts, Identity } from './ports.ts'
-import { errorReply, failureReply, pingFrame, reply } from './replies.ts'
+import { Outbound, type OutboundOwner } from './outbound.ts'
+import type { Identity } from './ports.ts'
+import { errorReply, failureReply, identityFields, pingFrame, reply } from './replies.ts'
+import type { SessionContext } from './session-context.ts'
 import { closeSocket, type GatewaySocket, type SocketOwner } from './socket.ts'
 import type { SubscriptionHost } from './subscription.ts'
 
-/** What all sessions of a gateway share. */
-export interface SessionContext {
-  readonly ports: GatewayPorts
-  readonly settings: GatewaySettings
-  readonly connections: Connections<Session>
-  readonly flusher: Flusher
-}
-
-/**
- * `refused`: the connect was answered with an error. The client closes the connection; what it had sent along is
- * passed over, since a close code of ours would overtake the error in the SDK.
- */
+// `refused`: the connect was answered with an error. The client closes the connection; what it had sent along is
+// passed over, since a close code of ours would overtake the error in the SDK.
 type State = 'new' | 'connecting' | 'refused' | 'open' | 'closed'
-
-/** The protocol's `ttl` is a 32 bit number. */
-const maxTtlSeconds = 2 ** 31 - 1
 
 /** One connection, from upgrade to close. */
 export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
@@ -39,6 +26,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   #dispatcher: Dispatcher | undefined
   #expiresAt = Infinity
   #refreshing = false
+  /** While a token is being checked: what is revoked meanwhile, in case it concerns whoever that turns out to be. */
+  #revokedMeanwhile: Revocation[] | undefined
   /** Sent along with connect, to be read once that has succeeded. */
   #held = ''
   /** What must have happened by `#deadline`, on the monotonic clock. */
@@ -92,8 +81,17 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#socket.terminate()
   }
 
-  revoke(channel: string): void {
-    this.#dispatcher?.revoke(channel)
+  revoke(revocation: Revocation): void {
+    if (revocation.channel === undefined) this.#revokedMeanwhile?.push(revocation)
+    const dispatcher = this.#dispatcher
+    if (dispatcher === undefined || !concerns(revocation, dispatcher.user)) return
+    if (revocation.channel !== undefined) dispatcher.revoke(revocation.channel)
+    else this.close(closeCodes.permissionDenied, 'revoked')
+  }
+
+  /** Asks again for every live subscription. */
+  async reauthorize(): Promise<void> {
+    await this.#dispatcher?.reauthorize()
   }
 
   tick(monotonicMs: number, wallMs: number): void {
@@ -166,7 +164,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (lines.length > maxCommandsPerMessage) throw new MalformedMessage('too many commands in one message')
     for (const line of lines) {
       if (this.#isClosed()) return
-      // A newline may end a command as well as part two.
+      // A newline may end a command, too.
       if (line !== '' || lines.length === 1) this.#dispatch(decodeCommand(line))
     }
   }
@@ -184,11 +182,11 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     try {
       const identity = await this.#authenticate(request.token)
       if (this.#isClosed()) return
-      const dispatcher = new Dispatcher({ host: this, ports, settings, user: identity.user })
-      this.#dispatcher = dispatcher
-      if (!connections.admit(this, identity.user.id)) {
+      if (!connections.admit(identity.user.id)) {
         return this.close(closeCodes.connectionLimit, 'too many connections of this user')
       }
+      const dispatcher = new Dispatcher({ host: this, ports, settings, user: identity.user })
+      this.#dispatcher = dispatcher
       const own = await dispatcher.joinOwn(request.subs)
       if (!this.#isClosed()) this.#open(id, identity, own)
     } catch (error) {
@@ -203,8 +201,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     // The first ping comes early by chance, so that connections made at once do not ping at once for ever.
     this.#deadline = clock.monotonic() + pingIntervalMs * (0.5 + Math.random() / 2)
     const ping = Math.max(1, Math.round(pingIntervalMs / 1_000))
-    const rest = `"ping":${ping},"pong":true,"subs":${own.subs}`
-    this.push(reply(id, 'connect', `{${this.#adopt(identity)},${rest}}`))
+    const body = `${this.#adopt(identity)},"ping":${ping},"pong":true,"subs":${own.subs}`
+    this.push(reply(id, 'connect', `{${body}}`))
     own.start()
     const held = this.#held
     this.#held = ''
@@ -223,42 +221,40 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
       dispatcher.user = identity.user
       this.push(reply(id, 'refresh', `{${this.#adopt(identity)}}`))
     } catch (error) {
-      this.#deny(id, error)
+      this.#deny(id, error, dispatcher.user)
     } finally {
       this.#refreshing = false
     }
   }
 
-  /** @throws what the port throws; LS_UNAUTHENTICATED for an identity that has expired */
+  /** @throws as `authenticate` */
   async #authenticate(token: string): Promise<Identity> {
-    const identity = await this.#context.ports.authenticate(token)
-    if (identity.expiresAt !== undefined && identity.expiresAt <= this.#context.settings.clock.now()) {
-      throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
+    const revoked: Revocation[] = (this.#revokedMeanwhile = [])
+    try {
+      return await authenticate(token, this.#context, revoked)
+    } finally {
+      this.#revokedMeanwhile = undefined
     }
-    return identity
   }
 
   /** Takes over how long the identity is good for, and tells it as fields of a result. */
-  #adopt(identity: Identity): string {
+  #adopt({ expiresAt }: Identity): string {
     const { version, clock } = this.#context.settings
-    const common = `"client":"${this.id}","version":${JSON.stringify(version)}`
-    this.#expiresAt = identity.expiresAt ?? Infinity
-    if (identity.expiresAt === undefined) return common
-    const seconds = Math.floor((identity.expiresAt - clock.now()) / 1_000)
-    const ttl = Math.min(maxTtlSeconds, Math.max(1, seconds))
-    return `${common},"expires":true,"ttl":${ttl}`
+    this.#expiresAt = expiresAt ?? Infinity
+    return identityFields(this.id, version, this.#expiresAt - clock.now())
   }
 
   #refuse(id: number, error: unknown): void {
     if (this.#isClosed()) return
+    const user = this.#dispatcher?.user
     this.#leaveUser()
     this.#state = 'refused'
     this.#held = ''
-    this.#deny(id, error)
+    this.#deny(id, error, user)
   }
 
   /** 109 makes the client fetch a new token; any other token that is not good ends the connection for good. */
-  #deny(id: number, error: unknown): void {
+  #deny(id: number, error: unknown, user?: UserContext): void {
     const unauthenticated = isLockstepError(error, 'LS_UNAUTHENTICATED')
     if (unauthenticated && error.details['expired'] === true) {
       return this.push(errorReply(id, replyCodes.tokenExpired))
@@ -267,11 +263,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
       return this.close(closeCodes.invalidToken, 'invalid token')
     }
     const requestId = `${this.id}/${id}`
-    this.#context.ports.logger.error({ error, requestId }, `connect failed: ${messageOf(error)}`)
+    this.#context.ports.logger.error(
+      { error, requestId, ...userFields(user) },
+      `connect failed: ${messageOf(error)}`,
+    )
     this.push(failureReply(id, error, requestId))
   }
 
-  /** Whatever a peer sends shows that it is there; a pong may wait behind it. */
+  /** Whatever a peer sends shows that it is there. */
   #heard(): void {
     if (this.#awaits !== 'pong') return
     const { pingIntervalMs, pongTimeoutMs } = this.#context.settings
@@ -279,7 +278,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#deadline += pingIntervalMs - pongTimeoutMs
   }
 
-  // A method, so that the compiler does not carry a state it knew across an await or a callback.
+  // A method: the compiler would carry a state it knew across an await.
   #isClosed(): boolean {
     return this.#state === 'closed'
   }
@@ -289,7 +288,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (dispatcher === undefined) return
     this.#dispatcher = undefined
     dispatcher.end()
-    this.#context.connections.release(this, dispatcher.user.id)
+    this.#context.connections.release(dispatcher.user.id)
   }
 
   #end(drop: boolean): void {

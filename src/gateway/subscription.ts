@@ -8,6 +8,7 @@ import {
   type ReplyCode,
 } from '../protocol/index.ts'
 import type { SubscribeCommand } from './commands.ts'
+import { userFields } from './identity.ts'
 import type { GatewayLimits } from './options.ts'
 import type { GatewayPorts } from './ports.ts'
 import {
@@ -119,7 +120,7 @@ export class Subscriptions {
     } catch (error) {
       this.#remove(subscription)
       const requestId = `${this.host.id}/${id}`
-      this.#report(error, requestId, command.channel)
+      this.#report(error, requestId, command.channel, user)
       return () => this.host.push(failureReply(id, error, requestId))
     }
   }
@@ -134,10 +135,21 @@ export class Subscriptions {
   /** Takes a channel away from the client, for good. */
   revoke(channel: string): void {
     const subscription = this.#asked?.get(channel)
-    if (subscription === undefined) return
-    const wasLive = subscription.state === 'live'
-    this.#remove(subscription)
-    if (wasLive) this.host.push(unsubscribePush(channel, unsubscribeCodes.server, 'permission revoked'))
+    if (subscription !== undefined) this.#revoke(subscription)
+  }
+
+  /** Asks again who may hear each live channel; a plain no ends it. Never rejects. */
+  async reauthorize(user: UserContext): Promise<void> {
+    for (const subscription of this.#asked?.values() ?? []) {
+      if (subscription.state !== 'live') continue
+      try {
+        await this.#ports.authorizeSubscription(user, subscription.channel)
+      } catch (error) {
+        // A check that cannot answer is not a no: it is asked again in the next round.
+        if (isLockstepError(error) && !error.retryable) this.#revoke(subscription)
+        else this.#report(error, this.host.id, subscription.channel, user)
+      }
+    }
   }
 
   endAll(): void {
@@ -157,6 +169,13 @@ export class Subscriptions {
     this.host.push(
       unsubscribePush(subscription.channel, unsubscribeCodes.insufficientState, 'insufficient state'),
     )
+  }
+
+  #revoke(subscription: Subscription): void {
+    const { channel } = subscription
+    const wasLive = subscription.state === 'live'
+    this.#remove(subscription)
+    if (wasLive) this.host.push(unsubscribePush(channel, unsubscribeCodes.server, 'permission revoked'))
   }
 
   #refusalOf(channel: string): ReplyCode | undefined {
@@ -208,8 +227,9 @@ export class Subscriptions {
     if (this.#asked?.get(channel) === subscription) this.#asked.delete(channel)
   }
 
-  #report(error: unknown, requestId: string, channel: string): void {
+  #report(error: unknown, requestId: string, channel: string, user: UserContext): void {
     if (isLockstepError(error) && !error.retryable) return
-    this.#ports.logger.error({ error, requestId, channel }, `subscribe failed: ${messageOf(error)}`)
+    const fields = { error, requestId, channel, ...userFields(user) }
+    this.#ports.logger.error(fields, `subscribe failed: ${messageOf(error)}`)
   }
 }

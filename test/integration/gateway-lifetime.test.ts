@@ -161,19 +161,6 @@ test('limits: connections in all, of one user, and commands a second', async () 
   ])
 })
 
-test('disconnectUser closes all of one user and nobody else', async () => {
-  const at = await world()
-  const those = [await RawClient.connect(at, 'ann'), await RawClient.connect(at, 'ann')]
-  const other = await RawClient.connect(at, 'bob')
-  at.gateway.disconnectUser('ann')
-  for (const client of those) expect(await client.closed).toEqual({ code: 3507, reason: 'disconnected' })
-  expect(at.events.subscribersOf('user:ann')).toBe(0)
-  await other.settled()
-  at.gateway.disconnectUser('nobody')
-  at.gateway.disconnectUser('bob', 4_001)
-  expect((await other.closed).code).toBe(4_001)
-})
-
 test('close: no new connections, all others 3001 over the drain time, and the promise waits for them', async () => {
   const { clock, at } = await clocked()
   const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => RawClient.connect(at, user)))

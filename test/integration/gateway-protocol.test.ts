@@ -87,7 +87,7 @@ describe('connect', () => {
         message: 'LS_DATABASE_UNREACHABLE: The database cannot be reached right now.',
       },
     })
-    world.gateway.disconnectUser('ann')
+    world.gateway.revoke({ user: 'ann' })
     expect(world.gateway.connections()).toBe(1)
   })
 })
@@ -160,7 +160,7 @@ describe('subscribe', () => {
     const client = await RawClient.connect(world, 'ann')
     client.send({ id: 2, subscribe: { channel: 'room:1' } }, { id: 3, ping: {} })
     await client.next()
-    world.gateway.revokeSubscription('ann', 'room:1')
+    world.gateway.revoke({ user: 'ann', channel: 'room:1' })
     gate.fire()
     expect(await client.next()).toMatchObject({ id: 2, error: { code: 103 } })
     expect(world.events.subscribersOf('room:1')).toBe(0)
@@ -169,7 +169,7 @@ describe('subscribe', () => {
   test('after a revocation nothing newer arrives', async () => {
     const client = await RawClient.connect(world, 'ann')
     await client.ask({ id: 2, subscribe: { channel: 'room:1' } })
-    world.gateway.revokeSubscription('ann', 'room:1')
+    world.gateway.revoke({ user: 'ann', channel: 'room:1' })
     world.events.append('room:1', 'secret')
     expect(await client.next()).toMatchObject({ push: { channel: 'room:1', unsubscribe: { code: 2000 } } })
     expect(await client.ask({ id: 3, ping: {} })).toMatchObject({ id: 3 })

@@ -1,0 +1,48 @@
+import { assertUserId, LockstepError, type UserContext } from '../core/index.ts'
+import type { Identity } from './ports.ts'
+import type { SessionContext } from './session-context.ts'
+
+/** What is taken from a user: one channel, one session, or everything. */
+export interface Revocation {
+  readonly user: string
+  /** Only this channel; the connections stay. */
+  readonly channel?: string
+  /** Only the connections of this session (`user.sessionId`, from the claim `sid`). */
+  readonly session?: string
+}
+
+export function concerns(revocation: Revocation, user: UserContext): boolean {
+  const { session } = revocation
+  return revocation.user === user.id && (session === undefined || session === user.sessionId)
+}
+
+/**
+ * Whom a token speaks for, as everything behind the gateway may rely on it: the user is frozen, and has an id that
+ * names one channel, whatever an application's own check has returned. `revoked` may grow while the check is made.
+ * @throws what the port throws; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired or was revoked
+ */
+export async function authenticate(
+  token: string,
+  { ports, settings }: Pick<SessionContext, 'ports' | 'settings'>,
+  revoked: readonly Revocation[],
+): Promise<Identity> {
+  const identity = await ports.authenticate(token)
+  const { user, expiresAt } = identity
+  assertUserId(user.id)
+  if (expiresAt !== undefined && expiresAt <= settings.clock.now()) {
+    throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
+  }
+  if (revoked.some((one) => concerns(one, user))) throw new LockstepError('LS_UNAUTHENTICATED')
+  return Object.isFrozen(user) ? identity : { ...identity, user: Object.freeze({ ...user }) }
+}
+
+/** Whose doing it was, as fields of a log line; none while that is not known. */
+export function userFields(user: UserContext | undefined): Readonly<Record<string, string>> {
+  if (user === undefined) return {}
+  const { id, sessionId, tenant } = user
+  return {
+    userId: id,
+    ...(sessionId === undefined ? {} : { sessionId }),
+    ...(tenant === undefined ? {} : { tenant }),
+  }
+}

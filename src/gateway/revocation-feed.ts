@@ -1,0 +1,86 @@
+import { defineChannel, messageOf, type Clock, type Logger, type Schema } from '../core/index.ts'
+import type { EncodedEvent, EventSource, Joined } from '../events/subscription.ts'
+import type { Revocation } from './identity.ts'
+
+/** What an event of the channel holds. */
+export interface AnnouncedRevocation extends Revocation {
+  /** Has acted on it before it was announced. */
+  readonly node: string
+}
+
+// Made here and read here: there is nothing to check.
+const announced: Schema<AnnouncedRevocation, AnnouncedRevocation> = {
+  '~standard': {
+    version: 1,
+    vendor: 'lockstep',
+    validate: (value) => ({ value: value as AnnouncedRevocation }),
+  },
+}
+
+/** Carries revocations to every node, over the log like any other event. No client may hear it. */
+export const revocations = defineChannel('lockstep:revocations', {
+  events: { revoked: announced },
+  canSubscribe: () => false,
+})
+
+export interface RevocationFeedOptions {
+  readonly events: EventSource
+  readonly node: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly apply: (revocation: Revocation) => void
+  /** Some may have been missed: all that is granted has to be asked for again. */
+  readonly missed: () => void
+}
+
+const retryMs = 500
+
+/** Hears what other nodes have revoked. */
+export class RevocationFeed {
+  readonly #options: RevocationFeedOptions
+  #joined: Joined | undefined
+  #cancelRetry: (() => void) | undefined
+  #closed = false
+
+  constructor(options: RevocationFeedOptions) {
+    this.#options = options
+  }
+
+  /** @throws retryable errors of the log */
+  async start(): Promise<void> {
+    const joined = await this.#options.events.join(
+      revocations({}).name,
+      {},
+      {
+        deliver: (events) => events.forEach((event) => this.#apply(event)),
+        deliverTransient: () => {},
+        reset: () => void this.#startOver(),
+      },
+    )
+    if (this.#closed) return joined.leave()
+    this.#joined = joined
+    joined.start()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancelRetry?.()
+    this.#joined?.leave()
+  }
+
+  #apply(event: EncodedEvent): void {
+    const { data } = JSON.parse(event.publication) as { data: { data: AnnouncedRevocation } }
+    const { node, ...revocation } = data.data
+    if (node !== this.#options.node) this.#options.apply(revocation)
+  }
+
+  async #startOver(): Promise<void> {
+    try {
+      await this.start()
+      this.#options.missed()
+    } catch (error) {
+      this.#options.logger.warn({ error: messageOf(error) }, 'revocations are not heard; trying again')
+      if (!this.#closed) this.#cancelRetry = this.#options.clock.after(retryMs, () => void this.#startOver())
+    }
+  }
+}

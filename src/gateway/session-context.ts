@@ -1,0 +1,13 @@
+import type { Connections } from './connections.ts'
+import type { GatewaySettings } from './options.ts'
+import type { Flusher } from './outbound.ts'
+import type { GatewayPorts } from './ports.ts'
+import type { Session } from './session.ts'
+
+/** What all sessions of a gateway share. */
+export interface SessionContext {
+  readonly ports: GatewayPorts
+  readonly settings: GatewaySettings
+  readonly connections: Connections<Session>
+  readonly flusher: Flusher
+}
