@@ -61,6 +61,8 @@ export interface LockstepOptions<Db> {
     readonly limits?: Partial<GatewayLimits>
     readonly pingIntervalMs?: number
     readonly pongTimeoutMs?: number
+    /** Proxies before this server that set `X-Forwarded-For`, for limits by address. Default `false`: none. */
+    readonly trustProxy?: false | number
     /** How often `canSubscribe` is asked again for each live subscription. Default 0: only `revoke` ends one. */
     readonly reauthorizeMs?: number
   }

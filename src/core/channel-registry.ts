@@ -33,6 +33,10 @@ export class ChannelRegistry {
     for (const definition of this.#definitions) {
       const params = definition.match(channel)
       if (params === undefined) continue
+      // A family that names its tenant belongs to that tenant, whatever its own check would say.
+      if (Object.hasOwn(params, 'tenant') && params['tenant'] !== user.tenant) {
+        throw new LockstepError('LS_CHANNEL_FORBIDDEN')
+      }
       if (await this.#ask(definition, user, channel, params)) return
       throw new LockstepError('LS_CHANNEL_FORBIDDEN')
     }
@@ -52,7 +56,7 @@ export class ChannelRegistry {
       const answer: unknown = await definition.canSubscribe(question)
       return answer === true
     } catch (error) {
-      this.#logger.error({ channel, user: user.id, error: messageOf(error) }, 'canSubscribe failed')
+      this.#logger.error({ channel, user, error: messageOf(error) }, 'canSubscribe failed')
       if (isLockstepError(error) && error.retryable) throw error
       // A check that cannot answer is not a yes; the client may ask again.
       throw new LockstepError('LS_DATABASE_UNREACHABLE', { cause: error })

@@ -30,6 +30,12 @@ export interface TokenAuthenticatorOptions {
   readonly jwks?: JSONWebKeySet | URL
   readonly issuer?: string
   readonly audience?: string
+  /**
+   * A `sub` is unique only within its tenant. The claim `tenant` is then required and the user's id becomes
+   * `<tenant>|<sub>`, so that no channel, notice or outcome of one tenant's user is another's. Default `false`:
+   * a `sub` is one user, whatever the tenant.
+   */
+  readonly idsPerTenant?: boolean
   /** Algorithms to accept. By default HS256 with a secret, and RS256, PS256, ES256 and EdDSA with other keys. */
   readonly algorithms?: readonly string[]
   readonly clock?: Clock
@@ -68,7 +74,7 @@ export function createTokenAuthenticator(
     if (token.length === 0 || token.length > maxTokenLength) throw new LockstepError('LS_UNAUTHENTICATED')
     try {
       const { payload } = await jwtVerify(token, key, { ...fixed, currentDate: new Date(clock.now()) })
-      return identityOf(payload)
+      return identityOf(payload, options.idsPerTenant ?? false)
     } catch (error) {
       throw refusalOf(error)
     }
@@ -79,9 +85,14 @@ export function createTokenAuthenticator(
  * A token for demos and tests. Real ones come from whoever signs the user in.
  * @throws LS_CONFIG_INVALID for a secret that is too short
  */
-export async function signToken(secret: string, userId: string, ttlSeconds: number): Promise<string> {
+export async function signToken(
+  secret: string,
+  userId: string,
+  ttlSeconds: number,
+  claims: { readonly tenant?: string; readonly sid?: string } = {},
+): Promise<string> {
   const now = Math.floor(Date.now() / 1_000)
-  return new SignJWT()
+  return new SignJWT({ ...claims })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setSubject(userId)
     .setIssuedAt(now)
@@ -140,15 +151,24 @@ function algorithmsOf(options: TokenAuthenticatorOptions): string[] {
   return [...algorithms]
 }
 
-function identityOf(payload: JWTPayload): Identity {
-  if (!isUserId(payload.sub)) throw new LockstepError('LS_USER_ID_INVALID')
+function identityOf(payload: JWTPayload, idsPerTenant: boolean): Identity {
+  const id = idsPerTenant ? idInTenant(payload.sub, payload['tenant']) : payload.sub
+  if (!isUserId(id)) throw new LockstepError('LS_USER_ID_INVALID')
   const user: UserContext = Object.freeze({
-    id: payload.sub,
+    id,
     ...optionalClaim('sessionId', payload['sid']),
     ...optionalClaim('tenant', payload['tenant']),
   })
   if (payload.exp === undefined) return { user }
   return { user, expiresAt: payload.exp * 1_000 }
+}
+
+/** A tenant's name holds no separator, so that no two pairs make one id. */
+function idInTenant(sub: string | undefined, tenant: unknown): string | undefined {
+  if (!isUserId(tenant) || tenant.includes('|')) {
+    throw new LockstepError('LS_UNAUTHENTICATED', { details: { claim: 'tenant' } })
+  }
+  return sub === undefined ? undefined : `${tenant}|${sub}`
 }
 
 /** A claim that is there but unusable refuses the token: left out, it would widen what the user may do. */

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer, type ServerOptions } from 'ws'
 import { messageOf } from '../core/index.ts'
 import { closeCodes } from '../protocol/index.ts'
+import { addressOf, Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
@@ -53,6 +54,7 @@ class WebSocketGateway implements Gateway {
   readonly #webSockets: InstanceType<typeof WebSocketServer<typeof GatewaySocket>>
   readonly #routes: FetchHandler
   readonly #detach = new Map<Server, () => void>()
+  readonly #addresses: Addresses
   readonly #reauthorizer: Reauthorizer | undefined
   #closing: Promise<void> | undefined
 
@@ -66,6 +68,7 @@ class WebSocketGateway implements Gateway {
     }
     this.#webSockets = new WebSocketServer(webSocketOptions(settings.limits))
     const { reauthorizeMs, clock } = settings
+    this.#addresses = new Addresses(settings.limits, clock.monotonic())
     if (reauthorizeMs > 0) {
       this.#reauthorizer = new Reauthorizer(() => this.#context.connections.all(), clock, reauthorizeMs)
       this.#reauthorizer.start()
@@ -110,6 +113,13 @@ class WebSocketGateway implements Gateway {
     if (this.#closing !== undefined || connections.size >= settings.limits.maxConnections) {
       return refuse(socket, '503 Service Unavailable')
     }
+    const address = addressOf(request, settings.proxyHops)
+    const refusal = this.#addresses.admit(address, settings.clock.monotonic())
+    if (refusal !== undefined) {
+      return refuse(socket, refusal === 'address' ? '429 Too Many Requests' : '503 Service Unavailable')
+    }
+    // A handshake that fails ends in a close, too.
+    if (this.#addresses.countsOpen) socket.once('close', () => this.#addresses.release(address))
     try {
       this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, request))
     } catch (error) {

@@ -23,6 +23,12 @@ export interface GatewayLimits {
   readonly maxQueuedBytes: number
   /** Open connections of this gateway. Beyond it the upgrade is answered with HTTP 503. */
   readonly maxConnections: number
+  /** New connections a second in all; twice as many in a burst. Beyond it HTTP 503. */
+  readonly maxConnectsPerSecond: number
+  /** Open connections of one address. Beyond it HTTP 429. */
+  readonly maxConnectionsPerAddress: number
+  /** New connections of one address in one second. Beyond it HTTP 429. */
+  readonly maxConnectsPerAddressPerSecond: number
   /** Open connections of one user. Beyond it 3504. */
   readonly maxConnectionsPerUser: number
   /** Time to send a valid `connect`. Beyond it 3502. */
@@ -41,6 +47,12 @@ export interface GatewayOptions {
    * to the host it came from. Clients that send no `Origin` are not browsers and may always connect.
    */
   readonly allowedOrigins?: readonly string[]
+  /**
+   * Proxies before this server that set `X-Forwarded-For`; limits by address then count the client that the
+   * outermost of them saw. Default `false`: the address of the socket. A number that is too large lets clients
+   * choose their address.
+   */
+  readonly trustProxy?: false | number
   /** Path of the WebSocket. */
   readonly path?: string
   readonly pingIntervalMs?: number
@@ -56,6 +68,8 @@ export interface GatewayOptions {
 export interface GatewaySettings {
   readonly limits: GatewayLimits
   readonly allowedOrigins: ReadonlySet<string> | undefined
+  /** Proxies before this server. */
+  readonly proxyHops: number
   readonly path: string
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
@@ -74,6 +88,10 @@ export const defaultLimits: GatewayLimits = {
   maxCommandsPerSecond: 5_000,
   maxQueuedBytes: 1024 * 1024,
   maxConnections: 20_000,
+  maxConnectsPerSecond: 5_000,
+  // Behind a proxy that nobody was told of, all come from one address: these are for those who know theirs.
+  maxConnectionsPerAddress: 20_000,
+  maxConnectsPerAddressPerSecond: 5_000,
   maxConnectionsPerUser: 100,
   connectTimeoutMs: 5_000,
   expiryGraceMs: 5_000,
@@ -85,6 +103,7 @@ export function resolveOptions(options: GatewayOptions): GatewaySettings {
   const settings: GatewaySettings = {
     limits: { ...defaultLimits, ...options.limits },
     allowedOrigins: options.allowedOrigins === undefined ? undefined : parseOrigins(options.allowedOrigins),
+    proxyHops: options.trustProxy === undefined || options.trustProxy === false ? 0 : options.trustProxy,
     path: options.path ?? '/lockstep/ws',
     pingIntervalMs: options.pingIntervalMs ?? 25_000,
     pongTimeoutMs: options.pongTimeoutMs ?? 8_000,
@@ -100,6 +119,11 @@ export function resolveOptions(options: GatewayOptions): GatewaySettings {
   }
   if (!Number.isFinite(settings.reauthorizeMs) || settings.reauthorizeMs < 0) {
     throw new LockstepError('LS_CONFIG_INVALID', { message: 'reauthorizeMs must be a number, or 0.' })
+  }
+  if (!Number.isInteger(settings.proxyHops) || settings.proxyHops < 0) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: 'trustProxy must be false or a number of proxies.',
+    })
   }
   if (pongTimeoutMs >= pingIntervalMs) {
     throw new LockstepError('LS_CONFIG_INVALID', { message: 'pongTimeoutMs must be below pingIntervalMs.' })

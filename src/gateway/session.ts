@@ -12,8 +12,8 @@ import type { SessionContext } from './session-context.ts'
 import { closeSocket, type GatewaySocket, type SocketOwner } from './socket.ts'
 import type { SubscriptionHost } from './subscription.ts'
 
-// `refused`: the connect was answered with an error. The client closes the connection; what it had sent along is
-// passed over, since a close code of ours would overtake the error in the SDK.
+// `refused`: connect was answered with an error. The client closes; what it had sent along is passed over, since
+// a close code of ours would overtake the error in the SDK.
 type State = 'new' | 'connecting' | 'refused' | 'open' | 'closed'
 
 /** One connection, from upgrade to close. */
@@ -69,7 +69,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#outbound.pushTransient(frame)
   }
 
-  /** What was already answered is sent first. */
+  /** What was answered is sent first. */
   close(code: number, reason: string): void {
     if (this.#isClosed()) return
     this.#end(false)
@@ -89,7 +89,6 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     else this.close(closeCodes.permissionDenied, 'revoked')
   }
 
-  /** Asks again for every live subscription. */
   async reauthorize(): Promise<void> {
     await this.#dispatcher?.reauthorize()
   }
@@ -227,7 +226,6 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     }
   }
 
-  /** @throws as `authenticate` */
   async #authenticate(token: string): Promise<Identity> {
     const revoked: Revocation[] = (this.#revokedMeanwhile = [])
     try {
@@ -279,6 +277,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   }
 
   // A method: the compiler would carry a state it knew across an await.
+  /** The compiler would carry a state it knew across an await. */
   #isClosed(): boolean {
     return this.#state === 'closed'
   }
