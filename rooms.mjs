@@ -33,6 +33,11 @@ export const rooms = [
     refuses: 'who subscribes, and over what',
   },
   {
+    name: 'bus',
+    knows: 'how fresh events travel between nodes: memory, Postgres, Redis, NATS',
+    refuses: 'to be relied on: what it loses is put right from the log',
+  },
+  {
     name: 'transaction',
     knows: 'one operation: intent, work, flush, outcome, notice, settlement, the lease of a node',
     refuses: 'sockets, and SQL of its own',

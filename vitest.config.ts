@@ -27,6 +27,8 @@ export default defineConfig({
         fileParallelism: false,
         sequence: { groupOrder: 1 },
       }),
+      // Needs Redis and NATS servers, so `npm test` leaves it out; CI asks for it with --project brokers.
+      lane('brokers', { include: ['test/brokers/**/*.test.ts'], sequence: { groupOrder: 3 } }),
       // Needs Chromium, so `npm test` leaves it out; CI asks for it with --project browser.
       lane('browser', {
         include: ['test/browser/**/*.test.ts'],

@@ -9,6 +9,22 @@ export {
   type TransactionOptions,
 } from './lockstep.ts'
 export {
+  memoryBus,
+  natsBus,
+  postgresBus,
+  redisBus,
+  type Bus,
+  type BusHealth,
+  type BusOptions,
+  type BusPort,
+  type ChannelHead,
+  type IoRedisClient,
+  type NatsConnectionLike,
+  type NatsStatuses,
+  type NodeRedisClient,
+  type RedisBusOptions,
+} from './bus/index.ts'
+export {
   defineChannel,
   errorCatalogue,
   isLockstepError,
@@ -21,6 +37,7 @@ export {
   type ChannelOptions,
   type Clock,
   type Database,
+  type DatabaseSession,
   type ErrorCode,
   type Logger,
   type SqlClient,

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { NodeBus, postgresBus, type Bus, type BusHealth } from './bus/index.ts'
 import { EventHub, EventLog, Retention } from './events/index.ts'
 import {
   createGateway,
@@ -74,6 +75,12 @@ export interface LockstepOptions<Db> {
   readonly leaseMs?: number
   /** How often the channels served here are compared with the database, in milliseconds. Default 1,000. */
   readonly headCheckMs?: number
+  /**
+   * Carries events between nodes: `postgresBus`, `redisBus`, `natsBus`, `memoryBus`, one for each instance. Default:
+   * `postgresBus` on the database given, where several nodes can share it. `false`: none, and events of other nodes
+   * come by `headCheckMs`.
+   */
+  readonly bus?: Bus | false
 }
 
 export interface TransactionOptions {
@@ -123,6 +130,7 @@ class LockstepInstance<Db> {
   readonly #database: Database<Db>
   readonly #logger: Logger
   readonly #hub: EventHub
+  readonly #bus: NodeBus
   readonly #lease: NodeLease
   readonly #coordinator: TransactionCoordinator<Db>
   readonly #outcomes: StoredOutcomes
@@ -156,7 +164,9 @@ class LockstepInstance<Db> {
         ? {}
         : { leaseMs: options.leaseMs, renewMs: Math.ceil(options.leaseMs / 3) }),
     })
-    const announce = this.#hub.announce.bind(this.#hub)
+    const bus = options.bus ?? (database.openSession !== undefined && postgresBus(database))
+    this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger })
+    const { announce } = this.#bus
     const settler = new Settler({ own, schema, clock, logger, announce })
     this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
     this.#coordinator = new TransactionCoordinator({
@@ -348,6 +358,7 @@ class LockstepInstance<Db> {
       openOperations: this.#coordinator.openCount,
       channels: this.#hub.channelCount,
       connections: this.#gateway.connections(),
+      bus: this.#bus.health,
     }
   }
 
@@ -365,6 +376,7 @@ class LockstepInstance<Db> {
     await this.#database.migrate()
     await this.#lease.start()
     this.#hub.start()
+    await this.#bus.start(this.#lease.epoch)
     await this.#revocations.start()
     this.#orphans.start()
     this.#retention.start()
@@ -376,7 +388,7 @@ class LockstepInstance<Db> {
     await this.#gateway.close({ drainMs: 0 })
     this.#revocations.close()
     this.#hub.close()
-    await Promise.all([this.#orphans.close(), this.#retention.close()])
+    await Promise.all([this.#bus.close(), this.#orphans.close(), this.#retention.close()])
     if (this.#started !== undefined) {
       await this.#lease.release().catch((error: unknown) => {
         this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
@@ -409,6 +421,8 @@ export interface LockstepHealth {
   readonly openOperations: number
   readonly channels: number
   readonly connections: number
+  /** How events of other nodes come here. While it is down they come by the comparison of heads. */
+  readonly bus: BusHealth
 }
 
 function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {

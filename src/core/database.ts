@@ -70,6 +70,15 @@ export interface Snapshot<Db> {
   readonly own: Queryable
 }
 
+/** One connection of its own, for what belongs to a session, such as LISTEN. */
+export interface DatabaseSession extends Queryable {
+  /** Resolves to the reason when the connection has ended, whoever ended it. */
+  readonly ended: Promise<string>
+  onNotification(hear: (channel: string, payload: string) => void): void
+  /** Ends it at once. Never throws. */
+  destroy(): void
+}
+
 /**
  * What Lockstep needs of a database. Two drivers fulfil it, `fromPool` and `fromPglite`, held by one
  * conformance suite.
@@ -88,5 +97,7 @@ export interface Database<Db> {
   migrate(): Promise<void>
   begin(options: BeginOptions): Promise<OpenTransaction<Db>>
   snapshot<T>(work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T>
+  /** Absent where several nodes cannot share the database. @throws LS_DATABASE_UNREACHABLE */
+  openSession?(): Promise<DatabaseSession>
   close(): Promise<void>
 }

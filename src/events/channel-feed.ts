@@ -29,6 +29,7 @@ export class ChannelFeed {
   #sequencer: OffsetSequencer<EncodedEvent> | undefined
   /** Announced before the head was known. */
   #early: EncodedEvent[] = []
+  #earlyHead = 0
   readonly #recent: RecentEvents
   #epoch = ''
   #cancelGapTimer: (() => void) | undefined
@@ -62,6 +63,15 @@ export class ChannelFeed {
       events.length === 1 && events[0] ? sequencer.accept(events[0]) : acceptAll(sequencer, events),
     )
     this.#watchGap()
+  }
+
+  /** The channel has come this far, it is said. Only ever a reason to read: it may be an old message. */
+  announceHead(head: number): void {
+    if (this.#sequencer === undefined) this.#earlyHead = Math.max(this.#earlyHead, head)
+    else {
+      this.#sequencer.expect(head)
+      this.#watchGap()
+    }
   }
 
   /** A push without an offset: shown to those who listen now, kept for nobody. */
@@ -135,6 +145,7 @@ export class ChannelFeed {
     const early = this.#early
     this.#early = []
     this.announce(early)
+    this.announceHead(this.#earlyHead)
   }
 
   /** Reads the head and everything up to it. */

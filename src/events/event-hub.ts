@@ -17,10 +17,17 @@ export interface EventHubOptions {
   readonly headCheckMs?: number
 }
 
+/** Told which channels this node serves: what else happens elsewhere need not come here. */
+export interface InterestWatcher {
+  onServe(channel: string): void
+  onUnserve(channel: string): void
+}
+
 /** The channels that this node serves, each with its feed. */
 export class EventHub implements EventSource {
   readonly #options: EventHubOptions
   readonly #feeds = new Map<string, ChannelFeed>()
+  #interest: InterestWatcher | undefined
   #cancelCheck: (() => void) | undefined
   #closed = false
 
@@ -59,6 +66,17 @@ export class EventHub implements EventSource {
     for (const [channel, batch] of byChannel) this.#feeds.get(channel)?.announce(batch.map(encodeEvent))
   }
 
+  /** How far channels have come elsewhere. A hint: what is missing here is read. */
+  announceHeads(heads: readonly { readonly channel: string; readonly head: number }[]): void {
+    for (const { channel, head } of heads) this.#feeds.get(channel)?.announceHead(head)
+  }
+
+  /** Tells of all channels served now, and of every change from now on. */
+  watchInterest(watcher: InterestWatcher): void {
+    this.#interest = watcher
+    for (const channel of this.#feeds.keys()) watcher.onServe(channel)
+  }
+
   /** Shows something that is not in the log, and so has no offset, to those who listen now. */
   announceTransient(channel: string, event: TransientEvent): void {
     this.#feeds.get(channel)?.announceTransient(encodeTransient(channel, event))
@@ -67,7 +85,9 @@ export class EventHub implements EventSource {
   async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
     const feed = this.#feedOf(channel)
     return feed.join(request, subscriber, () => {
-      if (feed.memberCount === 0 && this.#feeds.get(channel) === feed) this.#feeds.delete(channel)
+      if (feed.memberCount > 0 || this.#feeds.get(channel) !== feed) return
+      this.#feeds.delete(channel)
+      this.#interest?.onUnserve(channel)
     })
   }
 
@@ -82,6 +102,8 @@ export class EventHub implements EventSource {
   #feedOf(channel: string): ChannelFeed {
     const existing = this.#feeds.get(channel)
     if (existing !== undefined) return existing
+    // Before its head is read, so that what is committed in between is heard, if all goes well.
+    this.#interest?.onServe(channel)
     const feed = new ChannelFeed(channel, {
       log: this.#options.log,
       clock: this.#options.clock,

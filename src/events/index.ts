@@ -3,7 +3,7 @@
  * know who subscribes, or over what.
  */
 export { encodeEvent, type StoredEvent } from './encode.ts'
-export { EventHub, type EventHubOptions } from './event-hub.ts'
+export { EventHub, type EventHubOptions, type InterestWatcher } from './event-hub.ts'
 export { EventLog } from './event-log.ts'
 export { Retention, type RetentionOptions, type SweptTable } from './retention.ts'
 export type { EncodedEvent, EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'

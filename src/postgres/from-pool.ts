@@ -8,6 +8,7 @@ import {
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { openPgSession } from './pg-session.ts'
 import { send, sendScript, timed, tryRollback } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
@@ -103,6 +104,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
         },
       )
     },
+
+    openSession: () => openPgSession(pool, acquireTimeoutMs),
 
     async close() {
       // The listener on the caller's pool stays: a connection can still break while that pool is ended.

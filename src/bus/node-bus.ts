@@ -1,0 +1,79 @@
+import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import type { EventHub, StoredEvent } from '../events/index.ts'
+import type { Bus, BusHealth } from './bus.ts'
+
+export interface NodeBusOptions {
+  /** Absent: the node hears others only by the comparison of heads. */
+  readonly bus: Bus | undefined
+  readonly hub: Pick<EventHub, 'announce' | 'announceHeads' | 'checkHeads' | 'watchInterest'>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Ties the hub of a node to its bus. */
+export class NodeBus {
+  readonly #options: NodeBusOptions
+  #isStarted = false
+  #comparing = false
+  #compareAgain = false
+
+  constructor(options: NodeBusOptions) {
+    this.#options = options
+  }
+
+  get health(): BusHealth {
+    return this.#options.bus?.health ?? { kind: 'none', state: 'off' }
+  }
+
+  /** Takes what this node committed to everybody: here first, then to the other nodes. */
+  readonly announce = (events: readonly StoredEvent[]): void => {
+    try {
+      this.#options.hub.announce(events)
+    } finally {
+      this.#options.bus?.publish(events)
+    }
+  }
+
+  /** Resolves when the bus is up, or is known not to be: a node serves without it, only more slowly. */
+  async start(scope: string): Promise<void> {
+    const { bus, hub, clock, logger } = this.#options
+    // A node that could not start tries again, and its bus goes on trying by itself.
+    if (bus === undefined || this.#isStarted) return
+    this.#isStarted = true
+    const started = bus.start({
+      scope,
+      clock,
+      logger,
+      events: (events) => hub.announce(events),
+      heads: (heads) => hub.announceHeads(heads),
+      missed: () => void this.#compare(),
+    })
+    hub.watchInterest({
+      onServe: (channel) => bus.serve(channel),
+      onUnserve: (channel) => bus.unserve(channel),
+    })
+    await started
+  }
+
+  async close(): Promise<void> {
+    await this.#options.bus?.close()
+  }
+
+  /** One comparison at a time; whoever asks during one gets another. */
+  async #compare(): Promise<void> {
+    this.#compareAgain = true
+    if (this.#comparing) return
+    this.#comparing = true
+    try {
+      while (this.#compareAgain) {
+        this.#compareAgain = false
+        await this.#options.hub.checkHeads()
+      }
+    } catch (error) {
+      // The regular comparison follows.
+      this.#options.logger.warn({ error: messageOf(error) }, 'the heads of the served channels were not read')
+    } finally {
+      this.#comparing = false
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import type { StoredEvent } from '../events/index.ts'
+import { encodeBusEvent, encodeBusHead, encodeMessage } from './message.ts'
+import type { OutgoingMessage } from './transport.ts'
+
+export interface OutboxOptions {
+  readonly from: string
+  readonly maxMessageBytes: number
+  readonly subjectOf: (channel: string) => string
+}
+
+/** More waits only as heads. */
+const maxWaitingBytes = 4 * 1024 * 1024
+/** More is dropped: the comparison of heads finds it. */
+const maxWaitingHeads = 10_000
+/** Of the braces and names around the parts. */
+const envelopeBytes = 100
+
+/**
+ * Events on their way out, bounded whatever the broker does: what is too large for a message, or too much to
+ * keep, leaves as the heads of its channels, which tell the others to read.
+ */
+export class Outbox {
+  readonly #options: OutboxOptions
+  #events: { readonly subject: string; readonly json: string; readonly bytes: number }[] = []
+  readonly #heads = new Map<string, number>()
+  #bytes = 0
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+  }
+
+  get isEmpty(): boolean {
+    return this.#events.length === 0 && this.#heads.size === 0
+  }
+
+  add(events: readonly StoredEvent[]): void {
+    for (const event of events) {
+      const json = encodeBusEvent(event)
+      const bytes = Buffer.byteLength(json) + 1
+      const fits = bytes + envelopeBytes <= this.#options.maxMessageBytes
+      if (fits && this.#bytes + bytes <= maxWaitingBytes) {
+        this.#events.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
+        this.#bytes += bytes
+      } else if (this.#heads.size < maxWaitingHeads || this.#heads.has(event.channel)) {
+        this.#heads.set(event.channel, Math.max(event.offset, this.#heads.get(event.channel) ?? 0))
+      }
+    }
+  }
+
+  /** Empties it into as few messages as their size allows. */
+  take(): readonly OutgoingMessage[] {
+    const packer = new Packer(this.#options)
+    for (const { subject, json, bytes } of this.#events) packer.add(subject, 'events', json, bytes)
+    for (const [channel, head] of this.#heads) {
+      const json = encodeBusHead({ channel, head })
+      packer.add(this.#options.subjectOf(channel), 'heads', json, Buffer.byteLength(json) + 1)
+    }
+    this.clear()
+    return packer.finish()
+  }
+
+  clear(): void {
+    this.#events = []
+    this.#heads.clear()
+    this.#bytes = 0
+  }
+}
+
+interface Open {
+  readonly events: string[]
+  readonly heads: string[]
+  bytes: number
+}
+
+class Packer {
+  readonly #options: OutboxOptions
+  readonly #open = new Map<string, Open>()
+  readonly #done: OutgoingMessage[] = []
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+  }
+
+  add(subject: string, kind: 'events' | 'heads', json: string, bytes: number): void {
+    let open = this.#open.get(subject)
+    if (open !== undefined && open.bytes + bytes > this.#options.maxMessageBytes) {
+      this.#close(subject, open)
+      open = undefined
+    }
+    if (open === undefined) {
+      open = { events: [], heads: [], bytes: envelopeBytes }
+      this.#open.set(subject, open)
+    }
+    open[kind].push(json)
+    open.bytes += bytes
+  }
+
+  finish(): readonly OutgoingMessage[] {
+    for (const [subject, open] of this.#open) this.#close(subject, open)
+    return this.#done
+  }
+
+  #close(subject: string, { events, heads }: Open): void {
+    this.#done.push({ subject, text: encodeMessage(this.#options.from, events, heads) })
+  }
+}

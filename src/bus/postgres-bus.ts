@@ -1,0 +1,119 @@
+import { LockstepError, messageOf, type Database, type DatabaseSession } from '../core/index.ts'
+import type { Bus } from './bus.ts'
+import { ShardedBus, type BusOptions } from './sharded-bus.ts'
+import type { Transport, TransportPort } from './transport.ts'
+
+/**
+ * A bus over LISTEN and NOTIFY, on one connection of its own to the database given. That has to reach Postgres
+ * directly, or through a pooler in session mode: LISTEN belongs to a session.
+ * @throws LS_CONFIG_INVALID for a database of a single process
+ */
+export function postgresBus(database: Pick<Database<unknown>, 'openSession'>, options: BusOptions = {}): Bus {
+  const { openSession } = database
+  if (openSession === undefined) {
+    throw new LockstepError('LS_CONFIG_INVALID', { message: 'This database has no LISTEN for a bus.' })
+  }
+  return new ShardedBus(new PostgresTransport(openSession), options)
+}
+
+const firstRetryMs = 100
+const longestRetryMs = 2_000
+
+/** @see https://www.postgresql.org/docs/18/sql-notify.html for the limit of 8,000 bytes, and what a commit costs */
+class PostgresTransport implements Transport {
+  readonly kind = 'postgres'
+  readonly maxMessageBytes = 7_900
+  // Each NOTIFY takes a lock that all of them in the cluster share, so few of them are better than many.
+  readonly gatherMs = 10
+  readonly deafnessHint =
+    '; is there a pooler in transaction mode? Give postgresBus a database that is reached directly'
+  readonly #openSession: () => Promise<DatabaseSession>
+  readonly #subjects = new Set<string>()
+  #session: DatabaseSession | undefined
+  #retryMs = firstRetryMs
+  #cancelRetry: (() => void) | undefined
+  #deafness: string | undefined
+  #isClosed = false
+
+  constructor(openSession: () => Promise<DatabaseSession>) {
+    this.#openSession = openSession
+  }
+
+  /** A name of at most 63 bytes, which is what LISTEN takes. */
+  subjectOf(scope: string, part: string): string {
+    return `lockstep_${scope}_${part}`
+  }
+
+  async open(port: TransportPort): Promise<void> {
+    await this.#connect(port)
+  }
+
+  async send(messages: Parameters<Transport['send']>[0]): Promise<void> {
+    const session = this.#require()
+    await session.query({
+      text: 'select pg_notify(subject, message) from unnest($1::text[], $2::text[]) as sent (subject, message)',
+      values: [messages.map(({ subject }) => subject), messages.map(({ text }) => text)],
+    })
+  }
+
+  async subscribe(subject: string): Promise<void> {
+    this.#subjects.add(subject)
+    // Without a session, the next one begins with it.
+    await this.#session?.query({ text: `listen "${subject}"` })
+  }
+
+  async unsubscribe(subject: string): Promise<void> {
+    this.#subjects.delete(subject)
+    await this.#session?.query({ text: `unlisten "${subject}"` })
+  }
+
+  reconnect(problem: string): void {
+    this.#deafness = problem
+    this.#session?.destroy()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelRetry?.()
+    this.#session?.destroy()
+  }
+
+  #require(): DatabaseSession {
+    if (this.#session === undefined) throw new LockstepError('LS_CONNECTION_LOST')
+    return this.#session
+  }
+
+  async #connect(port: TransportPort): Promise<void> {
+    let session: DatabaseSession | undefined
+    try {
+      session = await this.#openSession()
+      session.onNotification((_, payload) => port.hear(payload))
+      // What is lost in a crash of the server was a hint, and is in the log.
+      await session.query({ text: 'set synchronous_commit = off' })
+      const listening = [...this.#subjects]
+      if (listening.length > 0)
+        await session.query({ text: listening.map((subject) => `listen "${subject}"`).join('; ') })
+      if (this.#isClosed) return session.destroy()
+      this.#session = session
+      // Those that came while the first were on their way.
+      for (const subject of this.#subjects) {
+        if (!listening.includes(subject)) await session.query({ text: `listen "${subject}"` })
+      }
+      this.#retryMs = firstRetryMs
+      void session.ended.then((reason) => this.#lost(reason, port))
+      port.up()
+    } catch (error) {
+      session?.destroy()
+      this.#lost(messageOf(error), port)
+    }
+  }
+
+  #lost(reason: string, port: TransportPort): void {
+    this.#session = undefined
+    if (this.#isClosed) return
+    port.down(this.#deafness ?? reason)
+    this.#deafness = undefined
+    this.#cancelRetry = port.clock.after(this.#retryMs, () => void this.#connect(port))
+    this.#retryMs = Math.min(this.#retryMs * 2, longestRetryMs)
+  }
+}

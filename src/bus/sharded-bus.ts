@@ -1,0 +1,205 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { messageOf } from '../core/index.ts'
+import type { StoredEvent } from '../events/index.ts'
+import type { Bus, BusHealth, BusPort } from './bus.ts'
+import { decodeMessage, encodeMessage } from './message.ts'
+import { Outbox } from './outbox.ts'
+import { SelfTest } from './self-test.ts'
+import { shardOf } from './shards.ts'
+import { Subscriptions } from './subscriptions.ts'
+import type { Transport } from './transport.ts'
+
+export interface BusOptions {
+  /**
+   * How often the bus sends to itself, and how long that may take to come back, in milliseconds. What is not heard
+   * by then counts as an outage. Default 5,000.
+   */
+  readonly selfTestMs?: number
+}
+
+/** Everything that buses have in common, over a transport that differs. */
+export class ShardedBus implements Bus {
+  readonly #transport: Transport
+  readonly #selfTestMs: number
+  readonly #id = randomUUID()
+  #started: Started | undefined
+  #state: BusHealth['state'] = 'starting'
+  #problem: string | undefined
+  #connected = false
+  #flushing = false
+  /** Ends the wait of `start`. */
+  #settled: () => void = () => {}
+
+  constructor(transport: Transport, options: BusOptions = {}) {
+    this.#transport = transport
+    this.#selfTestMs = options.selfTestMs ?? 5_000
+  }
+
+  get health(): BusHealth {
+    const problem = this.#problem === undefined ? {} : { problem: this.#problem }
+    return { kind: this.#transport.kind, state: this.#state, ...problem }
+  }
+
+  async start(port: BusPort): Promise<void> {
+    if (this.#started !== undefined) return
+    const transport = this.#transport
+    // In characters that no broker takes for anything else.
+    const scope = createHash('sha256').update(port.scope).digest('hex').slice(0, 16)
+    const subjectOf = (channel: string): string => transport.subjectOf(scope, String(shardOf(channel)))
+    const ownSubject = transport.subjectOf(scope, this.#id)
+    const selfTest = new SelfTest({
+      clock: port.clock,
+      intervalMs: this.#selfTestMs,
+      send: (round) =>
+        transport.send([{ subject: ownSubject, text: encodeMessage(`${this.#id}:${round}`, [], []) }]),
+      onHeard: () => this.#isUp(),
+      onDeaf: () =>
+        this.#isDown(`what this node sends to itself does not come back${transport.deafnessHint}`, true),
+    })
+    const subscriptions = new Subscriptions({
+      transport,
+      clock: port.clock,
+      logger: port.logger,
+      onSubscribed: () => this.#missed(),
+    })
+    const outbox = new Outbox({ from: this.#id, maxMessageBytes: transport.maxMessageBytes, subjectOf })
+    this.#started = { port, selfTest, subscriptions, outbox, subjectOf }
+    const settled = new Promise<void>((resolve) => (this.#settled = resolve))
+    await transport.open({
+      clock: port.clock,
+      logger: port.logger,
+      hear: (text) => this.#hear(text),
+      up: () => {
+        this.#connected = true
+        transport.subscribe(ownSubject).then(
+          () => this.#state !== 'closed' && selfTest.start(),
+          (error: unknown) => this.#isDown(messageOf(error), true),
+        )
+      },
+      down: (problem) => {
+        this.#connected = false
+        selfTest.stop()
+        this.#isDown(problem, false)
+      },
+    })
+    await settled
+  }
+
+  publish(events: readonly StoredEvent[]): void {
+    if (this.#started === undefined || !this.#connected || events.length === 0) return
+    try {
+      this.#started.outbox.add(events)
+      this.#flushSoon(this.#started)
+    } catch (error) {
+      this.#started.port.logger.error({ error: messageOf(error) }, 'events were not given to the bus')
+    }
+  }
+
+  serve(channel: string): void {
+    this.#started?.subscriptions.want(this.#started.subjectOf(channel))
+  }
+
+  unserve(channel: string): void {
+    this.#started?.subscriptions.unwant(this.#started.subjectOf(channel))
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#settled()
+    const started = this.#started
+    if (started === undefined) return
+    started.selfTest.stop()
+    started.subscriptions.close()
+    try {
+      await this.#transport.close()
+    } catch (error) {
+      started.port.logger.warn({ error: messageOf(error) }, 'the bus was not closed cleanly')
+    }
+  }
+
+  #hear(text: string): void {
+    const started = this.#started
+    if (started === undefined || this.#state === 'closed') return
+    const message = decodeMessage(text)
+    if (message === undefined) {
+      started.port.logger.warn(
+        { bytes: text.length },
+        'the bus brought something that is no message of a node',
+      )
+      return
+    }
+    if (message.from === this.#id) return
+    if (message.from.startsWith(`${this.#id}:`)) {
+      started.selfTest.hear(message.from.slice(this.#id.length + 1))
+      return
+    }
+    try {
+      if (message.events.length > 0) started.port.events(message.events)
+      if (message.heads.length > 0) started.port.heads(message.heads)
+    } catch (error) {
+      // A socket's callback is the caller here: what it throws would end the process.
+      started.port.logger.error({ error: messageOf(error) }, 'what the bus brought could not be delivered')
+      this.#missed()
+    }
+  }
+
+  #isUp(): void {
+    if (this.#state === 'closed' || this.#state === 'up') return
+    const first = this.#state === 'starting'
+    this.#state = 'up'
+    this.#problem = undefined
+    this.#settled()
+    if (!first) this.#started?.port.logger.info({ bus: this.#transport.kind }, 'the bus is up again')
+    this.#missed()
+  }
+
+  #isDown(problem: string, isDeaf: boolean): void {
+    if (this.#state === 'closed') return
+    if (this.#state !== 'down' || this.#problem !== problem) {
+      this.#started?.port.logger.error(
+        { bus: this.#transport.kind, problem },
+        'the bus is down: events of other nodes come by the comparison of heads',
+      )
+    }
+    this.#state = 'down'
+    this.#problem = problem
+    this.#started?.outbox.clear()
+    this.#settled()
+    if (!isDeaf || !this.#connected) return
+    this.#started?.selfTest.start()
+    this.#transport.reconnect(problem)
+  }
+
+  #missed(): void {
+    if (this.#state === 'up') this.#started?.port.missed()
+  }
+
+  #flushSoon(started: Started): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    const flush = (): void => void this.#flush(started)
+    if (this.#transport.gatherMs === 0) setImmediate(flush)
+    else started.port.clock.after(this.#transport.gatherMs, flush)
+  }
+
+  /** One batch at a time: what comes meanwhile is gathered, and a broker that stalls holds one batch, not all. */
+  async #flush(started: Started): Promise<void> {
+    try {
+      if (this.#connected && this.#state !== 'closed') await this.#transport.send(started.outbox.take())
+      else started.outbox.clear()
+    } catch (error) {
+      started.port.logger.warn({ error: messageOf(error) }, 'the bus did not take events')
+    }
+    this.#flushing = false
+    if (!started.outbox.isEmpty) this.#flushSoon(started)
+  }
+}
+
+interface Started {
+  readonly port: BusPort
+  readonly selfTest: SelfTest
+  readonly subscriptions: Subscriptions
+  readonly outbox: Outbox
+  readonly subjectOf: (channel: string) => string
+}

@@ -1,0 +1,72 @@
+import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import type { Transport } from './transport.ts'
+
+const retryMs = 1_000
+
+export interface SubscriptionsOptions {
+  readonly transport: Pick<Transport, 'subscribe' | 'unsubscribe'>
+  readonly clock: Clock
+  readonly logger: Logger
+  /** A subject is heard from now on, and what was sent before was not. */
+  readonly onSubscribed: () => void
+}
+
+interface Subject {
+  /** Channels served in it. */
+  wanted: number
+  subscribed: boolean
+  busy: boolean
+}
+
+/** Keeps the subjects that are heard equal to those that somebody wants, one request per subject at a time. */
+export class Subscriptions {
+  readonly #options: SubscriptionsOptions
+  readonly #subjects = new Map<string, Subject>()
+  #closed = false
+
+  constructor(options: SubscriptionsOptions) {
+    this.#options = options
+  }
+
+  want(subject: string): void {
+    const entry = this.#subjects.get(subject) ?? { wanted: 0, subscribed: false, busy: false }
+    this.#subjects.set(subject, entry)
+    entry.wanted++
+    void this.#reconcile(subject, entry)
+  }
+
+  unwant(subject: string): void {
+    const entry = this.#subjects.get(subject)
+    if (entry === undefined || entry.wanted === 0) return
+    entry.wanted--
+    void this.#reconcile(subject, entry)
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  async #reconcile(subject: string, entry: Subject): Promise<void> {
+    if (entry.busy) return
+    entry.busy = true
+    const { transport, clock, logger, onSubscribed } = this.#options
+    try {
+      while (!this.#closed && entry.subscribed !== entry.wanted > 0) {
+        if (entry.subscribed) {
+          await transport.unsubscribe(subject)
+          entry.subscribed = false
+        } else {
+          await transport.subscribe(subject)
+          entry.subscribed = true
+          onSubscribed()
+        }
+      }
+      if (entry.wanted === 0) this.#subjects.delete(subject)
+    } catch (error) {
+      logger.warn({ subject, error: messageOf(error) }, 'the bus did not take a subscription; trying again')
+      if (!this.#closed) clock.after(retryMs, () => void this.#reconcile(subject, entry))
+    } finally {
+      entry.busy = false
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import pg from 'pg'
+import type { Pool } from 'pg'
+import type { DatabaseSession, Statement } from '../core/index.ts'
+import { toRows } from './pg-statements.ts'
+import { toLockstepError } from './sqlstate.ts'
+
+/**
+ * One connection to the pool's database, beside the pool.
+ * @throws LS_DATABASE_UNREACHABLE
+ */
+export async function openPgSession(pool: Pool, connectionTimeoutMillis: number): Promise<DatabaseSession> {
+  const client = new pg.Client({
+    ...pool.options,
+    // pg makes the password non-enumerable, so the spread leaves it behind.
+    password: pool.options.password,
+    connectionTimeoutMillis,
+    keepAlive: true,
+    application_name: 'lockstep bus',
+  })
+  let end: (reason: string) => void = () => {}
+  const ended = new Promise<string>((resolve) => (end = resolve))
+  client.on('error', (error) => end(error.message))
+  client.on('end', () => end('the connection was closed'))
+  try {
+    await client.connect()
+  } catch (error) {
+    destroy(client)
+    throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
+  }
+  return {
+    ended,
+    async query<Row>(statement: Statement) {
+      try {
+        return toRows<Row>(await client.query(statement.text, [...(statement.values ?? [])]))
+      } catch (error) {
+        throw toLockstepError(error, 'LS_CONNECTION_LOST')
+      }
+    },
+    onNotification(hear) {
+      client.on('notification', ({ channel, payload }) => hear(channel, payload ?? ''))
+    },
+    destroy() {
+      destroy(client)
+      end('the connection was closed')
+    },
+  }
+}
+
+/** Without waiting for a server that may have vanished. */
+function destroy(client: pg.Client): void {
+  client.end().catch(() => {})
+  const { connection } = client as unknown as {
+    readonly connection: { readonly stream: { destroy(): void } }
+  }
+  connection.stream.destroy()
+}

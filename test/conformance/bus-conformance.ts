@@ -1,0 +1,294 @@
+// What every bus has to do for the nodes that stand on it. Heads are compared only when the bus asks for it, unless a
+// test says otherwise: so what arrives in time arrived by the bus.
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { NodeBus, type Bus } from '../../src/bus/index.ts'
+import { shardOf } from '../../src/bus/shards.ts'
+import { systemClock } from '../../src/core/index.ts'
+import {
+  encodeEvent,
+  EventHub,
+  EventLog,
+  type EncodedEvent,
+  type StoredEvent,
+} from '../../src/events/index.ts'
+import { fromPool } from '../../src/postgres/index.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { Inbox } from '../support/sockets.ts'
+import { createTestLogger } from '../support/world.ts'
+
+export interface BusFixture {
+  /** For one more node on the same broker. */
+  createBus(): Promise<Bus>
+  /** Absent where there is no broker that could fail. */
+  readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
+  close(): Promise<void>
+}
+
+const operationId = '0197a6b0-0000-7000-8000-000000000002'
+const never = 3_600_000
+
+/** @param missing why it cannot be tested here */
+export function describeBus(
+  name: string,
+  open: (databaseUrl: string) => Promise<BusFixture>,
+  missing?: string,
+): void {
+  const reason = missing === undefined ? '' : `: skipped, since ${missing}`
+  describe.skipIf(missing !== undefined)(`bus over ${name}${reason}`, () => {
+    let test: TestDatabase
+    let pool: pg.Pool
+    let database: ReturnType<typeof fromPool>
+    let fixture: BusFixture
+    const nodes: Node[] = []
+    let number = 0
+    let channel: string
+
+    beforeAll(async () => {
+      test = await createTestDatabase()
+      pool = new pg.Pool({ connectionString: test.url, max: 4 })
+      database = fromPool(pool)
+      fixture = await open(test.url)
+    })
+    afterAll(async () => {
+      await fixture.close()
+      await database.close()
+      await pool.end()
+      await test.drop()
+    })
+    beforeEach(() => {
+      channel = `room:bus-${++number}`
+      return async () => {
+        await Promise.all(nodes.splice(0).map((node) => node.close()))
+      }
+    })
+
+    /** Appends events to the log, as the flush would. */
+    async function append(data: readonly string[], to = channel): Promise<StoredEvent[]> {
+      const { rows } = await pool.query<{ head: string; at: Date }>(
+        `with heads as (
+           insert into lockstep.channels as c (channel, head) values ($1, cardinality($3::text[]))
+           on conflict (channel) do update set head = c.head + excluded.head returning head
+         ), stored as (
+           insert into lockstep.events (channel, "offset", operation_id, type, data, at)
+           select $1, head - cardinality($3::text[]) + n, $2, 'counted', d::json, '2026-01-02T03:04:05.678Z'
+           from heads, unnest($3::text[]) with ordinality as given (d, n)
+         ) select head from heads`,
+        [to, operationId, data],
+      )
+      const first = Number(rows[0]?.head) - data.length + 1
+      const at = new Date('2026-01-02T03:04:05.678Z')
+      return data.map((text, index) => {
+        return { channel: to, offset: first + index, operationId, type: 'counted', data: text, at }
+      })
+    }
+    const appendNumbers = (count: number, to = channel): Promise<StoredEvent[]> =>
+      append(
+        Array.from({ length: count }, (_, n) => `{"n":${n}}`),
+        to,
+      )
+
+    async function createNode(options: NodeOptions = {}): Promise<Node> {
+      const bus = await fixture.createBus()
+      const node = new Node(options.wrap?.(bus) ?? bus, database, options)
+      nodes.push(node)
+      await node.bus.start(options.scope ?? 'one history')
+      await expect.poll(() => node.bus.health.state, { timeout: 10_000 }).toBe('up')
+      return node
+    }
+
+    it('carries events to the other nodes, and none back', async () => {
+      const [a, b] = [await createNode(), await createNode()]
+      const [atA, atB] = [await a.join(channel), await b.join(channel)]
+      a.bus.announce(await appendNumbers(3))
+      await atB.until((events) => events.length === 3)
+      b.bus.announce(await appendNumbers(1))
+      await atA.until((events) => events.length === 4)
+      for (const node of [a, b]) expect(node.heard.map(({ offset }) => offset)).toEqual([1, 2, 3, 4])
+      expect(b.reads).toEqual([])
+    })
+
+    it('carries every event as it was emitted, whatever its size', async () => {
+      const [a, b] = [await createNode(), await createNode()]
+      const inbox = await b.join(channel)
+      const data = [
+        '{"text":"ünïcødé 🙂 \\u0000 \\ud800 \\n","b":1,"a":1.0,"a":12345678901234567890}',
+        JSON.stringify({ text: '🙂é"\\'.repeat(200 * 128) }),
+        `{"n": 3}`,
+      ]
+      const events = await append(data)
+      a.bus.announce(events)
+      await inbox.until((items) => items.length === 3)
+      expect(inbox.items.map(({ publication }) => publication)).toEqual(
+        events.map((event) => encodeEvent(event).publication),
+      )
+    })
+
+    it('brings a node only what somebody there may listen to', async () => {
+      const [a, b] = [await createNode(), await createNode()]
+      const elsewhere = ['x', 'y', 'z'].find((id) => shardOf(`room:${id}`) !== shardOf(channel))
+      const inbox = await b.join(channel)
+      a.bus.announce(await appendNumbers(5, `room:${elsewhere}`))
+      a.bus.announce(await appendNumbers(1))
+      await inbox.until((events) => events.length === 1)
+      expect(b.heard.map((event) => event.channel)).toEqual([channel])
+    })
+
+    it('keeps the nodes of another history apart', async () => {
+      const [a, b] = [await createNode(), await createNode()]
+      const stranger = await createNode({ scope: 'another history' })
+      await stranger.join(channel)
+      const inbox = await b.join(channel)
+      a.bus.announce(await appendNumbers(1))
+      await inbox.until((events) => events.length === 1)
+      expect(stranger.heard).toEqual([])
+    })
+
+    it('loses, repeats and reorders as it likes, and yet each event arrives once and in order', async () => {
+      const options = { headCheckMs: 50, wrap: unreliable }
+      const [a, b, c] = [await createNode(options), await createNode(options), await createNode(options)]
+      const inboxes = await Promise.all([a, b, c].map((node) => node.join(channel)))
+      for (let round = 0; round < 40; round++) {
+        const publisher = round % 2 === 0 ? a : b
+        publisher.bus.announce(await appendNumbers(5))
+      }
+      for (const inbox of inboxes) {
+        await inbox.until((events) => events.length >= 200)
+        expect(inbox.items.map(({ offset }) => offset)).toEqual(Array.from({ length: 200 }, (_, n) => n + 1))
+      }
+    })
+
+    it('is missed for a while: nothing throws, nothing piles up, and all is there soon after its return', async ({
+      skip,
+    }) => {
+      if (fixture.outage === undefined) skip('there is no broker that could fail')
+      const [a, b] = [await createNode(), await createNode()]
+      const inbox = await b.join(channel)
+      a.bus.announce(await appendNumbers(1))
+      await inbox.until((events) => events.length === 1)
+
+      await fixture.outage?.begin()
+      for (const { bus } of [a, b])
+        await expect.poll(() => bus.health.state, { timeout: 10_000 }).toBe('down')
+      expect(a.bus.health.problem).not.toBe(undefined)
+      const during = await appendNumbers(5)
+      a.bus.announce(during)
+      for (let times = 0; times < 1_000; times++) a.bus.announce(during)
+      expect(inbox.items).toHaveLength(1)
+
+      await fixture.outage?.end()
+      const returnedAt = performance.now()
+      await inbox.until((events) => events.length === 6)
+      expect(performance.now() - returnedAt).toBeLessThan(2_000)
+      // What was said meanwhile was dropped, and not kept for later.
+      expect(b.heard).toHaveLength(1)
+      await expect.poll(() => a.bus.health.state, { timeout: 5_000 }).toBe('up')
+
+      a.bus.announce(await appendNumbers(1))
+      await inbox.until((events) => events.length === 7)
+      expect(inbox.items.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5, 6, 7])
+    })
+  })
+}
+
+interface NodeOptions {
+  readonly scope?: string
+  readonly headCheckMs?: number
+  readonly wrap?: (bus: Bus) => Bus
+}
+
+/** The hub of one node, and what reaches it. */
+class Node {
+  readonly bus: NodeBus
+  /** What was announced to the hub, by this node itself or by the bus. */
+  readonly heard: StoredEvent[] = []
+  /** Reads of events. */
+  readonly reads: string[] = []
+  readonly #hub: EventHub
+  readonly #compared = new Inbox<true>()
+
+  constructor(bus: Bus, database: ReturnType<typeof fromPool>, { headCheckMs = never }: NodeOptions) {
+    const logger = createTestLogger()
+    const own: typeof database.own = {
+      query: (statement) => {
+        if (statement.text.includes('.events')) this.reads.push(statement.text)
+        return database.own.query(statement)
+      },
+    }
+    const hub = new EventHub({
+      log: new EventLog(own, '"lockstep"'),
+      clock: systemClock,
+      logger,
+      headCheckMs,
+    })
+    hub.start()
+    this.#hub = hub
+    this.bus = new NodeBus({
+      bus,
+      clock: systemClock,
+      logger,
+      hub: {
+        announce: (events) => {
+          this.heard.push(...events)
+          hub.announce(events)
+        },
+        announceHeads: (heads) => hub.announceHeads(heads),
+        checkHeads: async () => {
+          await hub.checkHeads()
+          this.#compared.push(true)
+        },
+        watchInterest: (watcher) => hub.watchInterest(watcher),
+      },
+    })
+  }
+
+  /** Resolves when the bus hears the channel: it has heads compared then. */
+  async join(channel: string): Promise<Inbox<EncodedEvent>> {
+    const inbox = new Inbox<EncodedEvent>()
+    const before = this.#compared.items.length
+    const joined = await this.#hub.join(
+      channel,
+      {},
+      {
+        deliver: (events) => events.forEach(inbox.push),
+        deliverTransient: () => {},
+        reset: () => {
+          throw new Error('told to start over')
+        },
+      },
+    )
+    joined.start()
+    await this.#compared.until((comparisons) => comparisons.length > before)
+    return inbox
+  }
+
+  async close(): Promise<void> {
+    this.#hub.close()
+    await this.bus.close()
+  }
+}
+
+/** Loses a third of what it is given, repeats a third, and gives on in the wrong order. */
+function unreliable(bus: Bus): Bus {
+  let count = 0
+  let kept: readonly StoredEvent[] = []
+  return {
+    start: (port) => bus.start(port),
+    serve: (channel) => bus.serve(channel),
+    unserve: (channel) => bus.unserve(channel),
+    close: () => bus.close(),
+    get health() {
+      return bus.health
+    },
+    publish(events) {
+      for (const event of events) {
+        const turn = count++ % 3
+        if (turn === 0) continue
+        if (turn === 1) bus.publish([event, event])
+        // The one before comes after this one.
+        bus.publish([event, ...kept])
+        kept = [event]
+      }
+    },
+  }
+}

@@ -1,0 +1,100 @@
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { postgresBus, type Bus } from '../../src/bus/index.ts'
+import { systemClock, type DatabaseSession } from '../../src/core/index.ts'
+import { fromPglite, fromPool } from '../../src/postgres/index.ts'
+import { describeBus } from '../conformance/bus-conformance.ts'
+import { createFaultProxy } from '../faults/proxy.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { Inbox } from '../support/sockets.ts'
+import { createTestLogger } from '../support/world.ts'
+
+describeBus('postgres', async (databaseUrl) => {
+  const proxy = await createFaultProxy({ target: () => Number(new URL(databaseUrl).port) })
+  const proxied = new URL(databaseUrl)
+  proxied.port = String(proxy.port)
+  const pool = new pg.Pool({ connectionString: proxied.href })
+  const database = fromPool(pool)
+  return {
+    createBus: async () => postgresBus(database),
+    outage: {
+      begin: async () => {
+        proxy.refusing = true
+        for (const link of proxy.links) link.client.destroy()
+      },
+      end: async () => {
+        proxy.refusing = false
+      },
+    },
+    close: async () => {
+      await database.close()
+      await pool.end()
+      await proxy.close()
+    },
+  }
+})
+
+describe('the connection of a bus over postgres', () => {
+  let test: TestDatabase
+  let pool: pg.Pool
+  let database: ReturnType<typeof fromPool>
+  beforeAll(async () => {
+    test = await createTestDatabase()
+    pool = new pg.Pool({ connectionString: test.url, max: 2 })
+    database = fromPool(pool)
+  })
+  afterAll(async () => {
+    await database.close()
+    await pool.end()
+    await test.drop()
+  })
+
+  function start(bus: Bus) {
+    const missed = new Inbox<string>()
+    const started = bus.start({
+      scope: 'a history',
+      clock: systemClock,
+      logger: createTestLogger(),
+      events: () => {},
+      heads: () => {},
+      missed: () => missed.push(bus.health.state),
+    })
+    return { started, missed }
+  }
+
+  it('is made anew when its backend is terminated, and heads are compared then', async () => {
+    const bus = postgresBus(database)
+    const { started, missed } = start(bus)
+    await started
+    expect(missed.items).toEqual(['up'])
+    const { rowCount } = await pool.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and application_name = 'lockstep bus'`,
+    )
+    expect(rowCount).toBe(1)
+    await missed.until((items) => items.length === 2)
+    expect(bus.health).toEqual({ kind: 'postgres', state: 'up' })
+    await bus.close()
+  })
+
+  it('says that a pooler may be the reason when it does not hear itself, and goes on', async () => {
+    const openSession = async (): Promise<DatabaseSession> => {
+      const session = await database.openSession?.()
+      if (session === undefined) throw new Error('no session')
+      // As behind a pooler in transaction mode: LISTEN is accepted, and heard by whoever has the connection next.
+      return { ...session, onNotification: () => {} }
+    }
+    const bus = postgresBus({ openSession }, { selfTestMs: 100 })
+    const { started, missed } = start(bus)
+    await started
+    expect(bus.health).toMatchObject({ state: 'down', problem: expect.stringContaining('pooler') as unknown })
+    bus.publish([{ channel: 'room:a', offset: 1, operationId: '', type: 't', data: '1', at: new Date() }])
+    expect(missed.items).toEqual([])
+    await bus.close()
+  })
+
+  it('is refused where there is no LISTEN', () => {
+    const pglite = fromPglite({} as Parameters<typeof fromPglite>[0])
+    expect(() => postgresBus(pglite)).toThrow('This database has no LISTEN for a bus.')
+  })
+})
