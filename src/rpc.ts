@@ -13,6 +13,7 @@ export type CallablePart =
         readonly input: unknown
         readonly user: UserContext
         readonly id: string
+        readonly repeat: boolean
       }): Promise<{ readonly outcome: Outcome }>
     }
   | {
@@ -47,15 +48,22 @@ export function createRpc(options: RpcOptions): (method: string) => RpcHandler |
       }
     }
     return async ({ data, user }) => {
-      const { id, input } = toCall(data)
-      return (await part.execute({ id, input, user })).outcome
+      return (await part.execute({ ...toCall(data), user })).outcome
     }
   }
 }
 
-function toCall(data: unknown): { readonly id: string; readonly input: unknown } {
+interface OperationCall {
+  readonly id: string
+  readonly input: unknown
+  /** The caller may have sent this id before. */
+  readonly repeat: boolean
+}
+
+function toCall(data: unknown): OperationCall {
   if (typeof data === 'object' && data !== null && 'id' in data && typeof data.id === 'string') {
-    return { id: data.id, input: 'input' in data ? data.input : undefined }
+    const repeat = 'repeat' in data && data.repeat === true
+    return { id: data.id, input: 'input' in data ? data.input : undefined, repeat }
   }
   throw new LockstepError('LS_OPERATION_ID_INVALID', {
     message: 'Call an operation with { "id": "<uuid>", "input": … }.',

@@ -27,8 +27,14 @@ export type AttemptEnding<Result> =
       readonly result: Result
       readonly events: readonly PendingEvent[]
       readonly flushed: FlushRow
+      readonly runHooks: () => Promise<void>
     }
-  | { readonly ending: 'rolled_back'; readonly error: unknown; readonly affectedLayers: readonly string[] }
+  | {
+      readonly ending: 'rolled_back'
+      readonly error: unknown
+      readonly affectedLayers: readonly string[]
+      readonly runHooks: () => Promise<void>
+    }
   | { readonly ending: 'unknown'; readonly error: unknown; readonly affectedLayers: readonly string[] }
   /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
   | { readonly ending: 'known' }
@@ -44,25 +50,41 @@ export async function attempt<Db, Result>(
     await faultPoint('transaction.before-work')
     open = await database.begin({ operationId: request.key.id })
   } catch (error) {
-    return { ending: 'rolled_back', error, affectedLayers: ['database'] }
+    return (await isKnown(request.intent)) ? { ending: 'known' } : neverBegun(error)
   }
   const scope = TransactionScope.of<Db>({ ...request, operationId: request.key.id }, open)
-  const ending = await workAndCommit(database, request, open, scope)
-  if (ending.ending === 'committed' || ending.ending === 'rolled_back') {
-    await scope.runHooks(ending.ending, logger)
+  return workAndCommit(database, request, { open, scope, logger })
+}
+
+/** The ending of an operation whose transaction could not begin. */
+export function neverBegun(error: unknown): Extract<AttemptEnding<never>, { ending: 'rolled_back' }> {
+  return { ending: 'rolled_back', error, affectedLayers: ['database'], runHooks: async () => {} }
+}
+
+async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
+  try {
+    return intent !== undefined && !(await intent)
+  } catch {
+    // The database is away for the intent too.
+    return false
   }
-  return ending
+}
+
+interface Begun<Db> {
+  readonly open: OpenTransaction<Db>
+  readonly scope: TransactionScope<Db>
+  readonly logger: Logger
 }
 
 async function workAndCommit<Db, Result>(
   database: Database<Db>,
   request: AttemptRequest<Db, Result>,
-  open: OpenTransaction<Db>,
-  scope: TransactionScope<Db>,
+  { open, scope, logger }: Begun<Db>,
 ): Promise<AttemptEnding<Result>> {
   const layers = (): readonly string[] => (scope.events.length > 0 ? ['database', 'websocket'] : ['database'])
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
-    return { ending: 'rolled_back', error, affectedLayers: layers() }
+    const runHooks = (): Promise<void> => scope.runHooks('rolled_back', logger)
+    return { ending: 'rolled_back', error, affectedLayers: layers(), runHooks }
   }
   let result: Result
   let flush
@@ -95,7 +117,8 @@ async function workAndCommit<Db, Result>(
   if (flushed === undefined) {
     return { ending: 'unknown', error: new LockstepError('LS_CONNECTION_LOST'), affectedLayers: layers() }
   }
-  return { ending: 'committed', result, events: scope.events, flushed }
+  const runHooks = (): Promise<void> => scope.runHooks('committed', logger)
+  return { ending: 'committed', result, events: scope.events, flushed, runHooks }
 }
 
 /** Thrown inside this file only: the id turned out to be known, so this copy of the work counts for nothing. */

@@ -13,7 +13,7 @@ import {
 } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import type { OperationKey } from '../postgres/index.ts'
-import { attempt, type AttemptEnding } from './attempt.ts'
+import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import type { IntentWriter } from './intent-writer.ts'
 import type { NodeLease } from './node-lease.ts'
@@ -36,6 +36,8 @@ export interface OperationRequest<Db, Result> {
    * by the answer to the client's own question, and not by a notice.
    */
   readonly intent: boolean
+  /** The id may have been sent before: while the database is away, no answer is then given from memory. */
+  readonly repeat?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
@@ -168,7 +170,7 @@ export class TransactionCoordinator<Db> {
     operation: OpenOperation<Ended<unknown>>,
   ): Promise<Ended<unknown>> {
     const { announce, outcomes } = this.#options
-    const ending = await this.#attempts(request, operation.key)
+    const ending = await this.#attempts(request, operation)
     if (ending.ending === 'known') {
       return this.#orPending(operation, async () => ({
         outcome: await outcomes.whenSettled(request.id, operation.key, this.#giveUp.signal),
@@ -176,6 +178,7 @@ export class TransactionCoordinator<Db> {
     }
     if (ending.ending !== 'committed') return this.#settle(request, operation, ending)
     announce(toStoredEvents(request.id, ending.events, ending.flushed))
+    await ending.runHooks()
     await faultPoint('transaction.before-reply')
     return {
       outcome: {
@@ -190,12 +193,13 @@ export class TransactionCoordinator<Db> {
   /** Attempts until one ends other than by a conflict with another transaction. */
   async #attempts<Result>(
     request: OperationRequest<Db, Result>,
-    key: OperationKey,
+    operation: OpenOperation<Ended<unknown>>,
   ): Promise<AttemptEnding<Result>> {
+    const { key } = operation
     const { database, logger, clock, maxAttempts = 5 } = this.#options
     const signal =
       request.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, request.signal])
-    const intent = await this.#startIntent(request.intent, key)
+    const intent = await this.#startIntent(request.intent, operation)
     if (database.singleSession) {
       // The one session belongs to the transaction from BEGIN on, so the intent has to come first.
       const early = await endedByIntent(intent)
@@ -211,10 +215,10 @@ export class TransactionCoordinator<Db> {
   }
 
   // Wrapped in an object: a bare promise would be awaited on the way out, and the transaction would wait with it.
-  async #startIntent(wanted: boolean, key: OperationKey): Promise<Intent | undefined> {
+  async #startIntent(wanted: boolean, operation: OpenOperation<Ended<unknown>>): Promise<Intent | undefined> {
     await faultPoint('transaction.before-intent')
     if (!wanted) return undefined
-    const landed = this.#options.intents.write(key)
+    const landed = this.#options.intents.write(operation.key).then((isNew) => (operation.isFirst = isNew))
     // Awaited before the flush; until then a failure is nobody's.
     landed.catch(() => {})
     return { landed }
@@ -249,18 +253,21 @@ export class TransactionCoordinator<Db> {
     await faultPoint('transaction.before-notice')
     const settled =
       failed.ending === 'rolled_back'
-        ? await this.#settleRolledBack(operation, notice, error)
+        ? await this.#settleRolledBack(request, operation, notice, error)
         : await this.#orPending(operation, () => this.#settleUntilKnown(operation.key, notice))
     await faultPoint('transaction.after-notice')
+    if (failed.ending === 'rolled_back') await failed.runHooks()
     const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
     return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
   }
 
   /**
-   * COMMIT was never sent, or was refused: it is rolled back whatever happens. When the database is away the user
-   * hears so at once, and the durable notice follows when it is back.
+   * COMMIT was never sent, or was refused: this copy is rolled back whatever happens. When the database is away the
+   * user hears so at once, and the durable notice follows when it is back; unless another copy may have come
+   * first, whose outcome cannot be known now, and is not for this one to decide.
    */
-  async #settleRolledBack(
+  async #settleRolledBack<Result>(
+    request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
     notice: Notice,
     error: unknown,
@@ -271,6 +278,7 @@ export class TransactionCoordinator<Db> {
       return await settler.settle(key, notice)
     } catch (settleError) {
       if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
+      if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
       const transient: Notice = { ...notice, transient: true }
       const channel = userChannel(key.userId)
       announceTransient(channel, coordinationEvents.transactionRolledBack, key.id, transient)
@@ -317,6 +325,6 @@ async function endedByIntent(
   try {
     return (await intent.landed) ? undefined : { ending: 'known' }
   } catch (error) {
-    return { ending: 'rolled_back', error, affectedLayers: ['database'] }
+    return neverBegun(error)
   }
 }

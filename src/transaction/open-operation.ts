@@ -3,6 +3,8 @@ import type { OperationKey } from '../postgres/index.ts'
 /** An operation this process works on. It may be answered before it has ended: its first answer counts. */
 export class OpenOperation<Answer> {
   readonly key: OperationKey
+  /** This process has made the id known, so no other copy of the call can have come first. */
+  isFirst = false
   /** The first answer, for the caller and for every copy of the same call. */
   readonly answered: Promise<Answer>
   /** Settles when this process has nothing left to do for it. Never rejects. */

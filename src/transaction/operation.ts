@@ -42,6 +42,8 @@ export interface CallOptions<Input> {
   readonly user: UserContext | string
   /** UUID; the idempotency key. A new one when absent. */
   readonly id?: string
+  /** The id may have been sent before. */
+  readonly repeat?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -102,6 +104,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       inputHash: hashInput(this.name, options.input),
       rollback: this.rollback,
       intent: this.#options.intent ?? true,
+      repeat: options.repeat,
       signal: options.signal,
       work: async (tx) => {
         if (failure !== undefined) throw failure.error

@@ -39,6 +39,10 @@ it('tells the user at once that it was not saved, and durably when the database 
   expect(transient?.offset).toBeUndefined()
   expect(told(transient)).toEqual(reply.notice)
 
+  // A copy that says it is one gets no answer from memory: the first may have committed, for all this node knows.
+  const copy = { id: newOperationId(), input: { room: 'down', id: 'd2', text: 'x' }, repeat: true }
+  await expect(client.rpc('add_note', copy)).rejects.toMatchObject({ code: 404 })
+
   await postgres.server.restart()
   await notices.until((items) => items.some(({ offset }) => offset !== undefined))
   const durable = notices.items.filter(({ offset }) => offset !== undefined)
