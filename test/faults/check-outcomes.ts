@@ -91,7 +91,7 @@ function toldWrongly(story: Story, oracle: Oracle): readonly Violation[] {
     // While the database is away a rollback is told from memory, and a node that dies then never writes it.
     const fromMemory = said === 'rolled_back' && 'transient' in line && line.transient
     if (isTrue(said, operation, copied) || (fromMemory && operation === undefined)) continue
-    // Nor can a node know then that another copy of the call has committed, or will.
+    // Nor can a node know then that a copy has overtaken the call that was sent first.
     const known = fromMemory && copied
     const when = known ? ', while the database was away, of a call that was sent more than once,' : ''
     const what = `a user was told "${said}"${when} and the database says "${operation?.state ?? 'unknown'}"`

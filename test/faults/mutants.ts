@@ -91,7 +91,7 @@ export const mutants = {
       file: attempt,
       find: unknownEnding,
       put: `if (ending.ending === 'unknown')
-    return { ending: 'committed', result, events: [], flushed: { positions: {}, at: new Date() } }`,
+    return { ending: 'committed', result, events: [], flushed: { positions: {}, at: new Date() }, runHooks: async () => {} }`,
     },
   ],
   'replay runs the work again': [

@@ -70,14 +70,14 @@ export class Subscriber {
     await Promise.all(Object.values(this.#client.subscriptions()).map((subscription) => subscription.ready()))
   }
 
-  /** Sends an operation by hand, as a client does that retries without care. Resolves when it was answered, or lost. */
+  /** Sends an operation by hand, as a client does that retries, and says so. Resolves when it was answered, or lost. */
   async copy(id: string, plan: Plan): Promise<void> {
     const { history, name, user } = this.#options
     const send = { id, client: name, copy: true }
     const channels = plan.rooms.map((room) => `room:${room}`)
     history.add({ kind: 'invoke', ...send, user, channels })
     try {
-      const { data } = await this.#client.rpc('work', { id, input: plan })
+      const { data } = await this.#client.rpc('work', { id, input: plan, repeat: true })
       noteReply(history, send, data as FinalOutcome)
     } catch (error) {
       history.add({ kind: 'info', ...send, why: JSON.stringify(error) })
