@@ -63,8 +63,9 @@ export class Subscriptions {
       }
       if (entry.wanted === 0) this.#subjects.delete(subject)
     } catch (error) {
+      if (this.#closed) return
       logger.warn({ subject, error: messageOf(error) }, 'the bus did not take a subscription; trying again')
-      if (!this.#closed) clock.after(retryMs, () => void this.#reconcile(subject, entry))
+      clock.after(retryMs, () => void this.#reconcile(subject, entry))
     } finally {
       entry.busy = false
     }

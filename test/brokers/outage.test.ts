@@ -86,9 +86,9 @@ it.for(kinds)(
     expect(await state()).toEqual(['up', 'up', 'up'])
 
     const committedAt: number[] = []
-    let isOver = false
+    const over = new AbortController()
     const load = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         const input = { room: 'a', id: `note-${committedAt.length}`, text: 'hello' }
         await first.addNote.call({ id: newOperationId(), user: 'ada', input })
         committedAt.push(performance.now())
@@ -111,7 +111,7 @@ it.for(kinds)(
     for (const heard of heardMeanwhile) expect(heard).toBeGreaterThan((due - outageCount) / 2)
 
     await expect.poll(state, { timeout: 10_000 }).toEqual(['up', 'up', 'up'])
-    isOver = true
+    over.abort()
     await load
     const total = committedAt.length
     await Promise.all(readers.map(({ inbox }) => inbox.until((items) => items.length >= total)))

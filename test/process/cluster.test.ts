@@ -104,10 +104,10 @@ it('a rolling restart under load loses nothing, repeats nothing and tells nobody
     await onlooker.ready()
     for (let count = 0; count < 9; count++) await arena.subscriber(`reader${count}`, ['a', 'b'])
     const callers = await Promise.all(['ada', 'bob', 'cyd'].map((user) => arena.caller(user)))
-    let isOver = false
+    const over = new AbortController()
     const load = Promise.all(
       callers.map(async (caller, index) => {
-        while (!isOver) await arena.call(caller, { rooms: index % 2 === 0 ? ['a', 'b'] : ['b'] })
+        while (!over.signal.aborted) await arena.call(caller, { rooms: index % 2 === 0 ? ['a', 'b'] : ['b'] })
       }),
     )
     const committed = (): number => arena.history.lines.filter(({ kind }) => kind === 'ok').length
@@ -119,7 +119,7 @@ it('a rolling restart under load loses nothing, repeats nothing and tells nobody
       const soFar = committed()
       await arena.until('the load goes on', () => committed() >= soFar + 20)
     }
-    isOver = true
+    over.abort()
     await load
     expect(await arena.verdict()).toEqual([])
     expect(arena.history.lines.filter(({ kind }) => kind === 'reset')).toEqual([])

@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createLockstep, isLockstepError, signToken } from 'lockstep'
 import { conversation, defineChat, inbox } from './chat.ts'
+import { joinCluster } from './cluster-member.ts'
 import { ConfigError, readConfig } from './config.ts'
 import { openDatabase } from './database.ts'
 import { createHttpServer } from './http.ts'
@@ -38,11 +39,15 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
   await createTables(opened.database.db)
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
-  const server = createHttpServer(lockstep, [loginRoutes(sign), staticFiles(webRoot)])
+  const cluster = joinCluster(process.env)
+  const routes = [loginRoutes(sign), ...(cluster === undefined ? [] : [cluster.routes]), staticFiles(webRoot)]
+  const server = createHttpServer(lockstep, routes)
   lockstep.attach(server)
   await listen(server, config.host, config.port)
   log(`data: ${opened.description}`)
-  log(`open http://localhost:${(server.address() as AddressInfo).port}`)
+  const { port } = server.address() as AddressInfo
+  log(`open http://localhost:${port}`)
+  cluster?.listening(port)
 
   return async () => {
     log('stopping')

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'react'
 import { useSession } from '../state/use-session.ts'
-import { experiments, type Experiment } from './experiments.tsx'
+import { useExperiments, type Experiment } from './experiments.tsx'
 import { CloseIcon } from './icons.tsx'
 import { Timeline } from './Timeline.tsx'
 
@@ -13,6 +13,7 @@ interface BreakPanelProps {
 
 export function BreakPanel({ conversationId, overlay, onClose }: BreakPanelProps) {
   const session = useSession()
+  const experiments = useExperiments()
   const close = useRef<HTMLButtonElement>(null)
 
   // The keyboard follows the panel in, and goes back to where it was.

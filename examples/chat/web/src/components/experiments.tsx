@@ -1,6 +1,6 @@
-import type { ComponentType } from 'react'
+import { useEffect, useState, type ComponentType } from 'react'
 import type { ChatSession } from '../state/chat-session.ts'
-import { AlertIcon, HoldIcon, PlugIcon } from './icons.tsx'
+import { AlertIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
 
 /** One button of the panel. */
 export interface Experiment {
@@ -11,7 +11,7 @@ export interface Experiment {
   readonly run: (session: ChatSession, conversationId: string) => void
 }
 
-export const experiments: readonly Experiment[] = [
+const always: readonly Experiment[] = [
   {
     id: 'fail',
     title: 'Fail after the insert',
@@ -35,3 +35,28 @@ export const experiments: readonly Experiment[] = [
     run: (session) => session.dropSocket(),
   },
 ]
+
+const killNode: Experiment = {
+  id: 'kill-node',
+  title: 'Kill a server',
+  hint: 'kill -9 for the busiest of three nodes. Its pages go on at another one; nothing is lost or shown twice.',
+  Icon: RetryIcon,
+  run: () => {
+    const request = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }
+    // The node that answers may be the one that dies.
+    fetch('/demo/kill-node', request).catch(() => {})
+  },
+}
+
+/** The buttons of the panel: one more where the demo runs as several processes. */
+export function useExperiments(): readonly Experiment[] {
+  const [isCluster, setIsCluster] = useState(false)
+  useEffect(() => {
+    const abort = new AbortController()
+    fetch('/demo/cluster', { signal: abort.signal })
+      .then(({ ok }) => setIsCluster(ok))
+      .catch(() => {})
+    return () => abort.abort()
+  }, [])
+  return isCluster ? [...always, killNode] : always
+}

@@ -1,0 +1,104 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startEmbeddedPostgres } from '../../../tools/embedded-postgres/index.ts'
+import { ClusterNode } from './cluster-node.ts'
+import { ClusterProxy } from './cluster-proxy.ts'
+import { ConfigError, readConfig } from './config.ts'
+
+const nodeCount = 3
+
+/** Runs the demo as several processes over one Postgres, behind one address, until a signal. */
+export async function main(options: { readonly entry: string }): Promise<void> {
+  try {
+    const stop = await start(options.entry)
+    await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+    log('stopping')
+    await stop()
+    process.exit(0)
+  } catch (error) {
+    log(error instanceof Error ? error.message : String(error))
+    process.exit(1)
+  }
+}
+
+async function start(entry: string): Promise<() => Promise<void>> {
+  const killEveryMs = readKillEvery(process.argv.slice(2))
+  const config = readConfig([], process.env)
+  const postgres = await openPostgres(config.databaseUrl, join(config.dataDirectory, 'postgres'))
+  const env = {
+    ...process.env,
+    DATABASE_URL: postgres.url,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    LOCKSTEP_SECRET: config.secret,
+    LOCKSTEP_CLUSTER: '1',
+  }
+  const nodes: ClusterNode[] = Array.from({ length: nodeCount }, (_, index) => {
+    const name = `node ${index + 1}`
+    return new ClusterNode({ name, entry, env, log, onKillWanted: () => kill(busiest()) })
+  })
+  const proxy = new ClusterProxy(nodes)
+  const serving = (): ClusterNode[] => nodes.filter(({ port }) => port !== undefined)
+  const busiest = (): ClusterNode | undefined =>
+    serving().toSorted((a, b) => proxy.connectionsOf(b) - proxy.connectionsOf(a))[0]
+  const kill = (node: ClusterNode | undefined): void => {
+    if (node === undefined) return
+    log(`killing ${node.name}, with ${proxy.connectionsOf(node)} connections`)
+    node.kill()
+  }
+  await Promise.all(nodes.map(({ ready }) => ready))
+  proxy.server.listen(config.port, config.host)
+  await once(proxy.server, 'listening')
+  const timer =
+    killEveryMs === undefined
+      ? undefined
+      : setInterval(() => kill(serving()[Math.floor(Math.random() * serving().length)]), killEveryMs)
+  log(`${nodeCount} nodes, data: ${postgres.description}`)
+  log(`open http://localhost:${(proxy.server.address() as AddressInfo).port}`)
+  return async () => {
+    clearInterval(timer)
+    // Their sockets are closed by the nodes, with a code that tells clients to come back.
+    await Promise.all(nodes.map((node) => node.stop()))
+    proxy.close()
+    await postgres.stop()
+  }
+}
+
+interface Postgres {
+  readonly url: string
+  readonly description: string
+  stop(): Promise<void>
+}
+
+async function openPostgres(given: string | undefined, directory: string): Promise<Postgres> {
+  if (given !== undefined)
+    return { url: given, description: 'the database of DATABASE_URL', stop: async () => {} }
+  const server = await startEmbeddedPostgres({ directory, log })
+  return {
+    url: server.url,
+    description: `embedded Postgres in ${directory}`,
+    async stop() {
+      await server.stop()
+    },
+  }
+}
+
+function readKillEvery(argv: readonly string[]): number | undefined {
+  let text: string | undefined
+  try {
+    text = parseArgs({ args: [...argv], options: { 'kill-every': { type: 'string' } } }).values['kill-every']
+  } catch (error) {
+    const message = `${(error as Error).message}. The only flag is --kill-every <seconds>.`
+    throw new ConfigError(message, { cause: error })
+  }
+  if (text === undefined) return undefined
+  const seconds = Number(text)
+  if (seconds > 0 && seconds <= 86_400) return seconds * 1_000
+  throw new ConfigError(`--kill-every is "${text}"; it must be a number of seconds.`)
+}
+
+function log(line: string): void {
+  console.log(`lockstep cluster: ${line}`)
+}
