@@ -9,7 +9,8 @@ export interface Placed {
  */
 export class OffsetSequencer<Item extends Placed> {
   #position: number
-  readonly #waiting = new Map<number, Item>()
+  /** Made when something waits: in most channels nothing ever does. */
+  #waiting: Map<number, Item> | undefined
   #highest: number
 
   /** @param position the last offset that has gone out already */
@@ -31,14 +32,15 @@ export class OffsetSequencer<Item extends Placed> {
   /** Takes one item and gives back the run that may go out now, often just this item. */
   accept(item: Item): readonly Item[] {
     if (item.offset <= this.#position) return []
-    if (item.offset === this.#position + 1 && this.#waiting.size === 0) {
+    if (item.offset === this.#position + 1 && (this.#waiting?.size ?? 0) === 0) {
       this.#position = item.offset
       this.#highest = Math.max(this.#highest, item.offset)
       return [item]
     }
+    this.#waiting ??= new Map()
     this.#waiting.set(item.offset, item)
     this.#highest = Math.max(this.#highest, item.offset)
-    return this.#release()
+    return this.#release(this.#waiting)
   }
 
   /** Learns that the channel has reached an offset, without the items themselves. */
@@ -50,15 +52,15 @@ export class OffsetSequencer<Item extends Placed> {
   restart(position: number): void {
     this.#position = position
     this.#highest = position
-    this.#waiting.clear()
+    this.#waiting = undefined
   }
 
-  #release(): readonly Item[] {
+  #release(waiting: Map<number, Item>): readonly Item[] {
     const run: Item[] = []
     for (;;) {
-      const next = this.#waiting.get(this.#position + 1)
+      const next = waiting.get(this.#position + 1)
       if (next === undefined) return run
-      this.#waiting.delete(next.offset)
+      waiting.delete(next.offset)
       this.#position = next.offset
       run.push(next)
     }

@@ -1,6 +1,7 @@
-import { limits } from '../protocol/index.ts'
+import { limits, type StreamPosition } from '../protocol/index.ts'
 import { followsOn, messageOf, OffsetSequencer, type Clock, type Logger } from '../core/index.ts'
 import type { EventLog } from './event-log.ts'
+import { Member, Members, type MemberHost } from './member.ts'
 import { RecentEvents } from './recent-events.ts'
 import type { EncodedEvent, Joined, JoinRequest, Subscriber } from './subscription.ts'
 
@@ -12,6 +13,8 @@ export interface FeedOptions {
   readonly gapWaitMs: number
   /** Events kept in memory, so that those who fell behind a little cost no read. */
   readonly recentEvents: number
+  /** The last member has left. */
+  readonly onEmpty: (feed: ChannelFeed) => void
 }
 
 const firstRetryMs = 50
@@ -21,16 +24,17 @@ const longestRetryMs = 2_000
  * One channel on this node, for as long as it has subscribers. All of them stand at the same position; what
  * arrives moves them on together, in offset order and without a hole.
  */
-export class ChannelFeed {
+export class ChannelFeed implements MemberHost {
   readonly channel: string
   readonly #options: FeedOptions
-  readonly #members = new Set<Member>()
-  readonly #opened: Promise<void>
+  readonly #members = new Members()
+  #opened: Promise<void> | undefined
   #sequencer: OffsetSequencer<EncodedEvent> | undefined
   /** Announced before the head was known. */
-  #early: EncodedEvent[] = []
+  #early: EncodedEvent[] | undefined
   #earlyHead = 0
-  readonly #recent: RecentEvents
+  /** Made when there is something to remember. */
+  #recent: RecentEvents | undefined
   #epoch = ''
   #cancelGapTimer: (() => void) | undefined
   #filling: Promise<void> | undefined
@@ -38,7 +42,6 @@ export class ChannelFeed {
   constructor(channel: string, options: FeedOptions) {
     this.channel = channel
     this.#options = options
-    this.#recent = new RecentEvents(channel, options.log, options.recentEvents)
     this.#opened = this.#open()
     // Each join awaits and reports it; without members nobody needs to.
     this.#opened.catch(() => {})
@@ -55,7 +58,7 @@ export class ChannelFeed {
   /** Events in any order, as the bus or a local commit hands them over. */
   announce(events: readonly EncodedEvent[]): void {
     if (this.#sequencer === undefined) {
-      this.#early.push(...events)
+      ;(this.#early ??= []).push(...events)
       return
     }
     const sequencer = this.#sequencer
@@ -76,7 +79,7 @@ export class ChannelFeed {
 
   /** A push without an offset: shown to those who listen now, kept for nobody. */
   announceTransient(push: string): void {
-    for (const member of this.#members) member.deliverTransient(push)
+    this.#members.forEach((member) => member.deliverTransient(push))
   }
 
   /**
@@ -94,12 +97,8 @@ export class ChannelFeed {
   }
 
   /** @throws retryable errors of the log */
-  async join(request: JoinRequest, subscriber: Subscriber, onLeave: () => void): Promise<Joined> {
-    const member = new Member(subscriber, () => {
-      this.#members.delete(member)
-      if (this.#members.size === 0) this.#cancelGapTimer?.()
-      onLeave()
-    })
+  async join(request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
+    const member = new Member(this, subscriber)
     // Before anything is awaited, so that nothing is missed between the answer and the first live event.
     this.#members.add(member)
     try {
@@ -111,31 +110,34 @@ export class ChannelFeed {
     }
   }
 
-  async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
-    if (recoverFrom === undefined) return this.#joined('fresh', [], member)
-    if (recoverFrom.epoch !== this.#epoch) return this.#joined('unrecoverable', [], member)
-    if (recoverFrom.offset > this.position) await this.#catchUp()
-    const position = this.position
-    const behind = position - recoverFrom.offset
-    if (behind < 0 || behind > limits.recoveryPage) return this.#joined('unrecoverable', [], member)
-    const missed = await this.#recent.between(recoverFrom.offset, position)
-    if (missed === undefined) return this.#joined('unrecoverable', [], member)
-    return this.#joined('recovered', missed, member, position)
+  leave(member: Member): void {
+    this.#members.delete(member)
+    if (this.#members.size > 0) return
+    this.#cancelGapTimer?.()
+    this.#options.onEmpty(this)
   }
 
-  #joined(
-    kind: Joined['kind'],
-    missed: readonly EncodedEvent[],
-    member: Member,
-    offset: number = this.position,
-  ): Joined {
-    return {
-      kind,
-      position: { offset, epoch: this.#epoch },
-      missed,
-      start: () => member.start(offset),
-      leave: () => member.leave(),
-    }
+  async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
+    if (recoverFrom === undefined) return member.joined('fresh', this.#top())
+    if (recoverFrom.epoch !== this.#epoch) return member.joined('unrecoverable', this.#top())
+    if (recoverFrom.offset > this.position) await this.#catchUp()
+    const top = this.#top()
+    const behind = top.offset - recoverFrom.offset
+    if (behind === 0) return member.joined('recovered', top)
+    if (behind < 0 || behind > limits.recoveryPage) return member.joined('unrecoverable', top)
+    const missed = await this.#memory().between(recoverFrom.offset, top.offset)
+    if (missed === undefined) return member.joined('unrecoverable', this.#top())
+    return member.joined('recovered', top, missed)
+  }
+
+  #top(): StreamPosition {
+    return { offset: this.position, epoch: this.#epoch }
+  }
+
+  #memory(): RecentEvents {
+    const { log, recentEvents } = this.#options
+    this.#recent ??= new RecentEvents(this.channel, log, recentEvents)
+    return this.#recent
   }
 
   async #open(): Promise<void> {
@@ -143,8 +145,9 @@ export class ChannelFeed {
     this.#epoch = epoch
     this.#sequencer = new OffsetSequencer(head)
     const early = this.#early
-    this.#early = []
-    this.announce(early)
+    this.#early = undefined
+    this.#opened = undefined
+    if (early !== undefined) this.announce(early)
     this.announceHead(this.#earlyHead)
   }
 
@@ -158,8 +161,8 @@ export class ChannelFeed {
 
   #deliver(events: readonly EncodedEvent[]): void {
     if (events.length === 0) return
-    this.#recent.append(events)
-    for (const member of this.#members) member.deliver(events)
+    this.#memory().append(events)
+    this.#members.forEach((member) => member.deliver(events))
   }
 
   #watchGap(): void {
@@ -222,9 +225,9 @@ export class ChannelFeed {
       'history is no longer continuous; subscribers are told to reload',
     )
     this.#epoch = epoch
-    this.#recent.forget()
+    this.#recent?.forget()
     this.#sequencer?.restart(head)
-    for (const member of this.#members) member.reset()
+    this.#members.forEach((member) => member.reset())
   }
 }
 
@@ -233,51 +236,4 @@ function acceptAll(
   events: readonly EncodedEvent[],
 ): readonly EncodedEvent[] {
   return events.flatMap((event) => sequencer.accept(event))
-}
-
-/** One subscriber in a feed: holds events back until its reply has been written. */
-class Member {
-  readonly #subscriber: Subscriber
-  readonly #onLeave: () => void
-  #held: EncodedEvent[] | undefined = []
-  #resetHeld = false
-  #left = false
-
-  constructor(subscriber: Subscriber, onLeave: () => void) {
-    this.#subscriber = subscriber
-    this.#onLeave = onLeave
-  }
-
-  deliver(events: readonly EncodedEvent[]): void {
-    if (this.#held === undefined) this.#subscriber.deliver(events)
-    else this.#held.push(...events)
-  }
-
-  // One that waits for its reply misses it: what counts follows durably.
-  deliverTransient(push: string): void {
-    if (this.#held === undefined) this.#subscriber.deliverTransient(push)
-  }
-
-  reset(): void {
-    if (this.#held === undefined) {
-      this.leave()
-      this.#subscriber.reset()
-    } else {
-      this.#resetHeld = true
-    }
-  }
-
-  start(position: number): void {
-    if (this.#left || this.#held === undefined) return
-    const later = this.#held.filter((event) => event.offset > position)
-    this.#held = undefined
-    if (this.#resetHeld) this.reset()
-    else if (later.length > 0) this.#subscriber.deliver(later)
-  }
-
-  leave(): void {
-    if (this.#left) return
-    this.#left = true
-    this.#onLeave()
-  }
 }

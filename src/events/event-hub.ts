@@ -1,6 +1,6 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
-import { ChannelFeed } from './channel-feed.ts'
+import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
 import { encodeEvent, encodeTransient, type StoredEvent, type TransientEvent } from './encode.ts'
 import type { EventLog } from './event-log.ts'
 import type { EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'
@@ -26,6 +26,8 @@ export interface InterestWatcher {
 /** The channels that this node serves, each with its feed. */
 export class EventHub implements EventSource {
   readonly #options: EventHubOptions
+  /** One for all feeds: there are as many of those as users. */
+  readonly #feedOptions: FeedOptions
   readonly #feeds = new Map<string, ChannelFeed>()
   #interest: InterestWatcher | undefined
   #cancelCheck: (() => void) | undefined
@@ -33,6 +35,19 @@ export class EventHub implements EventSource {
 
   constructor(options: EventHubOptions) {
     this.#options = options
+    const { log, clock, logger, gapWaitMs = 10, recentEvents = 100 } = options
+    this.#feedOptions = {
+      log,
+      clock,
+      logger,
+      gapWaitMs,
+      recentEvents,
+      onEmpty: (feed) => {
+        if (this.#feeds.get(feed.channel) !== feed) return
+        this.#feeds.delete(feed.channel)
+        this.#interest?.onUnserve(feed.channel)
+      },
+    }
   }
 
   /** Starts comparing heads: what was never announced here (another node died, say) is found by it. */
@@ -83,12 +98,7 @@ export class EventHub implements EventSource {
   }
 
   async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
-    const feed = this.#feedOf(channel)
-    return feed.join(request, subscriber, () => {
-      if (feed.memberCount > 0 || this.#feeds.get(channel) !== feed) return
-      this.#feeds.delete(channel)
-      this.#interest?.onUnserve(channel)
-    })
+    return this.#feedOf(channel).join(request, subscriber)
   }
 
   /** Compares every served channel with the database, once. */
@@ -104,13 +114,7 @@ export class EventHub implements EventSource {
     if (existing !== undefined) return existing
     // Before its head is read, so that what is committed in between is heard, if all goes well.
     this.#interest?.onServe(channel)
-    const feed = new ChannelFeed(channel, {
-      log: this.#options.log,
-      clock: this.#options.clock,
-      logger: this.#options.logger,
-      gapWaitMs: this.#options.gapWaitMs ?? 10,
-      recentEvents: this.#options.recentEvents ?? 100,
-    })
+    const feed = new ChannelFeed(channel, this.#feedOptions)
     this.#feeds.set(channel, feed)
     return feed
   }

@@ -28,6 +28,11 @@ export class Addresses {
     return this.#limits.maxConnectionsPerAddress < this.#limits.maxConnections
   }
 
+  /** Whether any limit tells addresses apart. */
+  get matter(): boolean {
+    return this.countsOpen || this.#countsRecent
+  }
+
   /** Counts one connection, unless it is refused. With `countsOpen` every one that was counted is released, once. */
   admit(address: string, monotonicMs: number): AddressRefusal | undefined {
     const { maxConnectionsPerAddress, maxConnectsPerAddressPerSecond } = this.#limits

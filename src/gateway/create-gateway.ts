@@ -113,7 +113,8 @@ class WebSocketGateway implements Gateway {
     if (this.#closing !== undefined || connections.size >= settings.limits.maxConnections) {
       return refuse(socket, '503 Service Unavailable')
     }
-    const address = addressOf(request, settings.proxyHops)
+    // Asking for the address makes the socket remember it, on every connection.
+    const address = this.#addresses.matter ? addressOf(request, settings.proxyHops) : ''
     const refusal = this.#addresses.admit(address, settings.clock.monotonic())
     if (refusal !== undefined) {
       return refuse(socket, refusal === 'address' ? '429 Too Many Requests' : '503 Service Unavailable')

@@ -26,7 +26,8 @@ export class Dispatcher {
   readonly #ports: GatewayPorts
   readonly #settings: GatewaySettings
   readonly #subscriptions: Subscriptions
-  readonly #allowance: Allowance
+  /** Made by the first command: most connections only listen. */
+  #allowance: Allowance | undefined
   #lane: Lane | undefined
   #calls: Calls | undefined
 
@@ -37,7 +38,6 @@ export class Dispatcher {
     this.#ports = ports
     this.#settings = settings
     this.#subscriptions = new Subscriptions(host, ports, settings.limits, user.id)
-    this.#allowance = new Allowance(settings.limits.maxCommandsPerSecond, settings.clock.monotonic())
   }
 
   /**
@@ -55,7 +55,10 @@ export class Dispatcher {
 
   /** Counts one command; false when it was answered with error 111 instead, or passed over. */
   admit(command: Exclude<ClientCommand, { readonly kind: 'pong' }>): boolean {
-    if (this.#allowance.take(this.#settings.clock.monotonic())) return true
+    const { limits, clock } = this.#settings
+    const now = clock.monotonic()
+    this.#allowance ??= new Allowance(limits.maxCommandsPerSecond, now)
+    if (this.#allowance.take(now)) return true
     if (command.kind !== 'send') this.#host.push(errorReply(command.id, replyCodes.tooManyRequests))
     return false
   }

@@ -64,11 +64,7 @@ class Subscription implements Subscriber {
 
   start(): void {
     this.state = 'live'
-    if (this.joined === undefined) return
-    // They are written; kept here, they would stay in memory as long as the subscription does.
-    const joined: { missed: readonly EncodedEvent[] } = this.joined
-    joined.missed = []
-    this.joined.start()
+    this.joined?.start()
   }
 
   end(): void {

@@ -1,0 +1,100 @@
+import type { StreamPosition } from '../protocol/index.ts'
+import type { EncodedEvent, Joined, Subscriber } from './subscription.ts'
+
+/** What a member needs of the feed it is in. */
+export interface MemberHost {
+  leave(member: Member): void
+}
+
+const none: readonly EncodedEvent[] = []
+
+/** One subscriber in a feed: holds events back until its reply has been written. */
+export class Member implements Joined {
+  kind: Joined['kind'] = 'fresh'
+  position: StreamPosition = { offset: 0, epoch: '' }
+  missed = none
+  readonly #host: MemberHost
+  readonly #subscriber: Subscriber
+  #state: 'waiting' | 'live' | 'left' = 'waiting'
+  #held: EncodedEvent[] | undefined
+  #resetHeld = false
+
+  constructor(host: MemberHost, subscriber: Subscriber) {
+    this.#host = host
+    this.#subscriber = subscriber
+  }
+
+  /** How the join ended. */
+  joined(kind: Joined['kind'], position: StreamPosition, missed: readonly EncodedEvent[] = none): this {
+    this.kind = kind
+    this.position = position
+    this.missed = missed
+    return this
+  }
+
+  deliver(events: readonly EncodedEvent[]): void {
+    if (this.#state === 'live') this.#subscriber.deliver(events)
+    else if (this.#state === 'waiting') (this.#held ??= []).push(...events)
+  }
+
+  // One that waits for its reply misses it: what counts follows durably.
+  deliverTransient(push: string): void {
+    if (this.#state === 'live') this.#subscriber.deliverTransient(push)
+  }
+
+  reset(): void {
+    if (this.#state === 'waiting') this.#resetHeld = true
+    else if (this.#state === 'live') {
+      this.leave()
+      this.#subscriber.reset()
+    }
+  }
+
+  start(): void {
+    if (this.#state !== 'waiting') return
+    const later = this.#held?.filter((event) => event.offset > this.position.offset) ?? none
+    this.#held = undefined
+    // They are written; kept here, they would stay in memory as long as the member does.
+    this.missed = none
+    this.#state = 'live'
+    if (this.#resetHeld) this.reset()
+    else if (later.length > 0) this.#subscriber.deliver(later)
+  }
+
+  leave(): void {
+    if (this.#state === 'left') return
+    this.#state = 'left'
+    this.#held = undefined
+    this.missed = none
+    this.#host.leave(this)
+  }
+}
+
+/** A set that costs nothing while it has one entry, as the channel of a user mostly does. */
+export class Members {
+  #one: Member | undefined
+  #many: Set<Member> | undefined
+
+  get size(): number {
+    return this.#many?.size ?? (this.#one === undefined ? 0 : 1)
+  }
+
+  add(member: Member): void {
+    if (this.#many !== undefined) this.#many.add(member)
+    else if (this.#one === undefined) this.#one = member
+    else {
+      this.#many = new Set([this.#one, member])
+      this.#one = undefined
+    }
+  }
+
+  delete(member: Member): void {
+    if (this.#one === member) this.#one = undefined
+    this.#many?.delete(member)
+  }
+
+  forEach(visit: (member: Member) => void): void {
+    if (this.#one !== undefined) visit(this.#one)
+    else if (this.#many !== undefined) for (const member of this.#many) visit(member)
+  }
+}
