@@ -10,6 +10,8 @@ import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
 import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
 import { StoredOperations, type StoredOperation } from './stored-operations.ts'
+import { ToldNotices } from './told-notices.ts'
+import { UserStorage } from './user-storage.ts'
 
 export interface ClientOptions {
   /** Where the gateway listens: `wss://…`, `https://…`, or a path on the page's own host. */
@@ -17,8 +19,8 @@ export interface ClientOptions {
   /** A fresh token (JWT) of the signed-in user; asked for at the first connection and whenever one expired. */
   readonly getToken: () => Promise<string>
   /**
-   * Where operations without an outcome survive a page reload. Default `localStorage`, where there is one; `null`
-   * for memory only. One that throws is as good as none.
+   * Where operations without an outcome survive a page reload, and the ids of notices just told. Default
+   * `localStorage`, where there is one; `null` for memory only. One that throws is as good as none.
    */
   readonly storage?: OperationStorage | null
   /** First part of the storage's keys. Default `lockstep`. Give each server of one origin its own. */
@@ -113,17 +115,26 @@ export interface Client<App extends AppShape = AppShape> {
 export function createClient<App extends AppShape = AppShape>(options: ClientOptions): Client<App> {
   const { onError = reportToConsole, storageKey = 'lockstep' } = options
   const delays = { minMs: options.minReconnectDelayMs ?? 500, maxMs: options.maxReconnectDelayMs ?? 20_000 }
-  const storage = options.storage === undefined ? localStorageOrNone() : (options.storage ?? undefined)
+  const storage = new UserStorage(
+    options.storage === undefined ? localStorageOrNone() : (options.storage ?? undefined),
+    storageKey,
+  )
   const feeds = new Map<string, ChannelFeed>()
   let user: string | undefined
   let closed = false
 
-  const notices = new NoticeBoard(onError, () => {
-    operations.deliverUnheard()
+  const told = new ToldNotices(storage)
+  const notices = new NoticeBoard({
+    onError,
+    onListener: () => {
+      operations.deliverUnheard()
+    },
+    onTell: (id) => {
+      told.add(id)
+    },
   })
   const stored = new StoredOperations({
     storage,
-    space: storageKey,
     rememberForMs: options.rememberForMs ?? 6 * dayMs,
     onAbandoned: () => {
       later(() => void operations.takeOver(), Math.min(reloadMs, delays.maxMs))
@@ -139,7 +150,9 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
   const useUser = (id: string): void => {
     if (user !== undefined) return
     user = id
-    stored.open(id)
+    storage.open(id)
+    // What earlier pages told. Not looked at again: what another living tab tells, this one has to tell as well.
+    for (const toldId of [...told.ids(), ...stored.toldIds()]) notices.silence(toldId)
     operations.saveAll()
   }
   const connection = new ClientConnection({

@@ -1,29 +1,33 @@
 import type { Notice } from '../protocol/index.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
-
-/** How many transaction ids are remembered in order to report none twice. */
-const remembered = 1_000
+import { RecentIds } from './recent-ids.ts'
 
 /** Rollbacks of the signed-in user's operations, also of those asked for elsewhere. */
 export interface Notices {
-  /** Each rolled back transaction once, however many ways the news arrives. */
+  /** Each rolled back transaction once, however many ways the news arrives, also over a reload of the page. */
   on(listener: (notice: Notice) => void): Off
   /** Notices were missed that the server no longer keeps, after being away for long. */
   onReset(listener: () => void): Off
 }
 
+interface NoticeBoardOptions {
+  readonly onError: ErrorListener
+  /** Called after somebody began to listen. */
+  readonly onListener: () => void
+  /** Called with the transaction's id, before the listeners are. */
+  readonly onTell: (transactionId: string) => void
+}
+
 export class NoticeBoard implements Notices {
+  readonly #options: NoticeBoardOptions
   readonly #listeners: Listeners<[Notice]>
   readonly #resets: Listeners<[]>
-  readonly #reported = new Set<string>()
+  readonly #told = new RecentIds()
 
-  readonly #onListener: () => void
-
-  /** @param onListener called after somebody began to listen */
-  constructor(onError: ErrorListener, onListener: () => void) {
-    this.#onListener = onListener
-    this.#listeners = new Listeners(onError)
-    this.#resets = new Listeners(onError)
+  constructor(options: NoticeBoardOptions) {
+    this.#options = options
+    this.#listeners = new Listeners(options.onError)
+    this.#resets = new Listeners(options.onError)
   }
 
   get isHeard(): boolean {
@@ -32,7 +36,7 @@ export class NoticeBoard implements Notices {
 
   on(listener: (notice: Notice) => void): Off {
     const off = this.#listeners.add(listener)
-    queueMicrotask(this.#onListener)
+    queueMicrotask(this.#options.onListener)
     return off
   }
 
@@ -41,12 +45,17 @@ export class NoticeBoard implements Notices {
   }
 
   report(notice: Notice): void {
-    // Not marked as reported while nobody listens: the same news may come again when somebody does.
-    if (!this.isHeard || this.#reported.has(notice.transactionId)) return
-    this.#reported.add(notice.transactionId)
-    const [oldest] = this.#reported
-    if (this.#reported.size > remembered && oldest !== undefined) this.#reported.delete(oldest)
+    const id = notice.transactionId
+    // Not marked as told while nobody listens: the same news may come again when somebody does.
+    if (!this.isHeard || this.#told.has(id)) return
+    this.#told.add(id)
+    this.#options.onTell(id)
     this.#listeners.emit(notice)
+  }
+
+  /** An earlier page has told it. */
+  silence(transactionId: string): void {
+    this.#told.add(transactionId)
   }
 
   reset(): void {

@@ -5,7 +5,7 @@ import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { NoticeBoard } from './notices.ts'
 import { newOperationId } from './operation-id.ts'
 import { OutcomeInquiry } from './outcome-inquiry.ts'
-import { acceptanceOf, asAnswer, createWaiter, callRefusal } from './pending-operation.ts'
+import { acceptanceOf, asAnswer, callRefusal, createWaiter, isFromMemory } from './pending-operation.ts'
 import type {
   Call,
   CallOptions,
@@ -14,6 +14,7 @@ import type {
   PendingOperation,
   Waiter,
 } from './pending-operation.ts'
+import { RecentIds } from './recent-ids.ts'
 import type { StoredOperation, StoredOperations } from './stored-operations.ts'
 
 /** How often one operation is sent while the server says "not now". */
@@ -26,6 +27,8 @@ const lookAgainMs = 15_000
 interface Operation extends StoredOperation {
   state: OperationState
   attempts: number
+  /** Whether a server may have got it before: from here, or from another page. */
+  sentBefore: boolean
   waiter: Waiter | undefined
   cancelRetry: (() => void) | undefined
   ignoreSignal: (() => void) | undefined
@@ -43,6 +46,7 @@ interface OperationsOptions {
 export class Operations {
   readonly #options: OperationsOptions
   readonly #operations = new Map<string, Operation>()
+  readonly #sent = new RecentIds()
   readonly #inquiry: OutcomeInquiry
   readonly #onSettled: Listeners<[StoredOperation, FinalOutcome]>
   readonly #onChange: Listeners<[readonly PendingOperation[]]>
@@ -65,7 +69,8 @@ export class Operations {
       },
       refused: (id, error) => {
         const operation = this.#operations.get(id)
-        if (operation !== undefined) this.#reject(operation, fromWireError(toWireError(error)))
+        if (operation === undefined) this.#close(id)
+        else this.#reject(operation, fromWireError(toWireError(error)))
       },
       delays: { ...options.delays, maxMs: Math.min(options.delays.maxMs, askAtLeastEveryMs) },
       onError: options.onError,
@@ -112,7 +117,8 @@ export class Operations {
     }
     signal?.addEventListener('abort', withdraw)
     operation.ignoreSignal = () => signal?.removeEventListener('abort', withdraw)
-    void this.#options.stored.save(operation)
+    operation.sentBefore = this.#sent.has(id)
+    this.#store(operation)
     this.#changed()
     this.#sendQueued()
     return { id, outcome: waiter.promise }
@@ -120,7 +126,7 @@ export class Operations {
 
   /** The user became known: what was called before that is stored now. */
   saveAll(): void {
-    for (const operation of this.#operations.values()) void this.#options.stored.save(operation)
+    for (const operation of this.#operations.values()) this.#store(operation)
   }
 
   /** A connection stands. */
@@ -153,19 +159,22 @@ export class Operations {
     this.#options.stored.close()
   }
 
-  /** Takes a final outcome, whoever brought it: the reply, a notice, or an answer to the question for outcomes. */
+  /** Takes an outcome, whoever brought it: the reply, a notice, or an answer to the question for outcomes. */
   settle(outcome: FinalOutcome): void {
     const operation = this.#operations.get(outcome.operationId)
-    this.#inquiry.delete(outcome.operationId)
+    if (operation === undefined) {
+      this.#settleOther(outcome)
+      return
+    }
+    this.#inquiry.delete(operation.id)
     // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
-    const heard = operation === undefined || this.#isHeard(operation, outcome)
-    if (outcome.outcome === 'rolled_back' && heard) this.#options.notices.report(outcome.notice)
-    if (operation === undefined) return
+    if (outcome.outcome === 'rolled_back' && this.#isHeard(operation, outcome)) {
+      this.#options.notices.report(outcome.notice)
+    }
     this.#forget(operation)
-    // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
-    if (outcome.outcome === 'rolled_back' && outcome.notice.transient === true)
-      this.#inquiry.add(operation.id)
     if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
+    // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
+    if (isFromMemory(outcome)) this.#inquiry.add(operation.id)
     this.#unheard.push({ operation, outcome })
     this.deliverUnheard()
   }
@@ -178,10 +187,11 @@ export class Operations {
     if (this.#closed) return
     for (const stored of taken) {
       if (this.#operations.has(stored.id)) continue
-      this.#remember(stored, 'unknown', undefined)
+      if (stored.told === true) this.#options.notices.silence(stored.id)
+      else this.#remember(stored, 'unknown', undefined)
       this.#inquiry.add(stored.id)
     }
-    if (taken.length > 0) this.#changed()
+    if (taken.some(({ told }) => told !== true)) this.#changed()
     if (others && this.#online) this.#cancelLook = later(() => void this.takeOver(), lookAgainMs)
   }
 
@@ -193,15 +203,38 @@ export class Operations {
     for (const { operation, outcome } of heard) {
       const { id, name, input, startedAt } = operation
       if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
+      // Before a listener can close the client, which leaves the entry to the next one.
+      if (isFromMemory(outcome)) this.#options.stored.markTold(operation)
       operation.waiter?.resolve(outcome)
       this.#onSettled.emit({ id, name, input, startedAt }, outcome)
-      this.#options.stored.remove(id)
+      if (!isFromMemory(outcome)) this.#options.stored.remove(id)
     }
+  }
+
+  /** An outcome of what is not pending here: another device's operation, or one that was told from memory. */
+  #settleOther(outcome: FinalOutcome): void {
+    // Another device's, told from memory there: when it is true, a durable notice follows.
+    if (isFromMemory(outcome)) return
+    const id = outcome.operationId
+    if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
+    this.#unheard = this.#unheard.map((entry) => (entry.operation.id === id ? { ...entry, outcome } : entry))
+    if (this.#inquiry.delete(id)) this.#close(id)
+  }
+
+  /** Nothing more is to be found out about an operation that was told from memory. */
+  #close(id: string): void {
+    if (!this.#unheard.some(({ operation }) => operation.id === id)) this.#options.stored.remove(id)
+  }
+
+  /** Once per operation, and before it is stored from here: an entry that is there already is another page's. */
+  #store(operation: Operation): void {
+    operation.sentBefore ||= this.#options.stored.has(operation.id)
+    void this.#options.stored.save(operation)
   }
 
   #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
     const { id, name, input, startedAt } = stored
-    const rest = { attempts: 0, cancelRetry: undefined, ignoreSignal: undefined }
+    const rest = { attempts: 0, sentBefore: false, cancelRetry: undefined, ignoreSignal: undefined }
     const operation: Operation = { id, name, input, startedAt, state, waiter, ...rest }
     this.#operations.set(id, operation)
     return operation
@@ -237,8 +270,12 @@ export class Operations {
       this.#changed()
       return
     }
+    const repeat = operation.sentBefore
+    operation.sentBefore = true
+    this.#sent.add(id)
     try {
-      const answer = asAnswer(await this.#options.rpc(name, { id, input }))
+      const data = repeat ? { id, input, repeat } : { id, input }
+      const answer = asAnswer(await this.#options.rpc(name, data))
       if (answer?.operationId !== id || answer.outcome === 'pending') this.#ask(operation)
       else this.settle(answer)
     } catch (thrown) {

@@ -35,8 +35,9 @@ export class OutcomeInquiry {
     if (this.#online) this.#schedule(0)
   }
 
-  delete(id: string): void {
-    this.#ids.delete(id)
+  /** Returns whether it was asked for. */
+  delete(id: string): boolean {
+    return this.#ids.delete(id)
   }
 
   start(): void {

@@ -74,6 +74,11 @@ export function acceptanceOf(error: WireError): Acceptance {
   return refused || error.temporary ? 'try_again' : 'not_accepted'
 }
 
+/** Whether the server could not make it durable yet. It is true, but the final answer is still to come. */
+export function isFromMemory(outcome: FinalOutcome): boolean {
+  return outcome.outcome === 'rolled_back' && outcome.notice.transient === true
+}
+
 /** The answer when it has the shape of one, for an operation id. */
 export function asAnswer(value: unknown): OutcomeAnswer | undefined {
   const { outcome, operationId } = Object(value) as { outcome?: unknown; operationId?: unknown }

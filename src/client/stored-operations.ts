@@ -1,6 +1,7 @@
-import { onPageEvent, type OperationStorage } from './browser.ts'
+import { onPageEvent } from './browser.ts'
 import { isOperationId } from './operation-id.ts'
 import { TabOwnership } from './tab-ownership.ts'
+import type { UserStorage } from './user-storage.ts'
 
 /** What is remembered of an operation until its outcome was heard. */
 export interface StoredOperation {
@@ -15,34 +16,32 @@ interface Entry extends StoredOperation {
   /** Id of the tab that answers for it; empty once that tab let go of it. */
   readonly owner: string
   readonly seenAt: number
+  /** Its rollback was told from memory; what is left is to have its id closed. Kept without its input. */
+  readonly told?: true | undefined
 }
 
+export type TakenOperation = StoredOperation & Pick<Entry, 'told'>
+
 interface StoredOperationsOptions {
-  readonly storage: OperationStorage | undefined
-  /** First part of the keys. */
-  readonly space: string
+  readonly storage: UserStorage
   readonly rememberForMs: number
   /** Called when another tab let go of operations of this user. */
   readonly onAbandoned: () => void
 }
 
 /**
- * Operations in a storage that outlives the page, one key each, so that tabs never overwrite each other's. Keys
- * carry the user, so that nobody asks for another user's operations. A storage that fails (quota, privacy
- * settings) is as good as none: the page then remembers in memory only.
+ * Operations in a storage that outlives the page, one key each, so that tabs never overwrite each other's. Where
+ * the storage fails the page remembers in memory only.
  */
 export class StoredOperations {
-  readonly #storage: OperationStorage | undefined
-  readonly #space: string
+  readonly #storage: UserStorage
   readonly #rememberForMs: number
   readonly #tab: TabOwnership
   readonly #mine = new Set<string>()
   readonly #stopListening: readonly (() => void)[]
-  #prefix: string | undefined
 
-  constructor({ storage, space, rememberForMs, onAbandoned }: StoredOperationsOptions) {
+  constructor({ storage, rememberForMs, onAbandoned }: StoredOperationsOptions) {
     this.#storage = storage
-    this.#space = space
     this.#rememberForMs = rememberForMs
     this.#tab = new TabOwnership(() => {
       this.#rewriteMine(this.#tab.id)
@@ -56,36 +55,41 @@ export class StoredOperations {
         this.#rewriteMine(this.#tab.id)
       }),
       onPageEvent('storage', ({ key, newValue }) => {
-        const isOurs = this.#prefix !== undefined && key?.startsWith(this.#prefix) === true
-        if (isOurs && newValue?.includes('"owner":""') === true) onAbandoned()
+        if (storage.owns(key) && newValue?.includes('"owner":""') === true) onAbandoned()
       }),
     ]
   }
 
-  /** From now on this user's operations are read and written. Until then nothing is stored. */
-  open(user: string): void {
-    this.#prefix = `${this.#space}:${encodeURIComponent(user)}:`
+  /** Whether it stands here, from whatever page. */
+  has(id: string): boolean {
+    return this.#read(id) !== undefined
   }
 
   /** Resolves when it is safe to send: no other tab will take the operation for abandoned. */
-  async save(operation: StoredOperation): Promise<void> {
-    if (this.#storage === undefined || this.#prefix === undefined) return
-    const { id, name, input, startedAt } = operation
-    this.#mine.add(id)
-    this.#write({ id, name, input, startedAt, owner: this.#tab.id, seenAt: Date.now() })
-    await this.#tab.hold()
+  async save({ id, name, input, startedAt }: StoredOperation): Promise<void> {
+    await this.#claim({ id, name, input, startedAt })
   }
 
   remove(id: string): void {
-    this.#attempt((storage) => {
-      storage.removeItem(this.#key(id))
-    })
+    this.#storage.remove(id)
     this.#drop(id)
+  }
+
+  /** Keeps the id until a server has closed it, for a later page if need be. */
+  markTold({ id, name, startedAt }: StoredOperation): void {
+    // Removed first: should there be no room to write, it is better forgotten than told again.
+    this.#storage.remove(id)
+    void this.#claim({ id, name, input: undefined, startedAt, told: true })
+  }
+
+  /** Those whose rollback pages of this user have told. */
+  toldIds(): readonly string[] {
+    return this.#entries().flatMap(({ id, told }) => (told === true ? [id] : []))
   }
 
   /** Whether this tab still answers for it. Where two tabs took over the same one, it is the last one's. */
   isMine(id: string): boolean {
-    const mine = this.#read(this.#key(id))?.owner === this.#tab.id
+    const mine = this.#read(id)?.owner === this.#tab.id
     if (!mine) this.#drop(id)
     return mine
   }
@@ -94,16 +98,18 @@ export class StoredOperations {
    * Takes over the operations whose tab is gone.
    * @returns those, and whether operations of living tabs remain
    */
-  async takeOver(): Promise<{ readonly taken: readonly StoredOperation[]; readonly others: boolean }> {
+  async takeOver(): Promise<{ readonly taken: readonly TakenOperation[]; readonly others: boolean }> {
     const entries = this.#entries()
     const forgotten = Date.now() - this.#rememberForMs
     for (const { id, startedAt } of entries) if (startedAt < forgotten) this.remove(id)
     const foreign = entries.filter(({ id, startedAt }) => !this.#mine.has(id) && startedAt >= forgotten)
     if (foreign.length === 0) return { taken: [], others: false }
     const liveTabs = await this.#tab.liveTabs()
-    const taken = foreign.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
-    await Promise.all(taken.map((entry) => this.save(entry)))
-    return { taken, others: taken.length < foreign.length }
+    // Called here meanwhile: it is this tab's already, and as it stands now.
+    const left = foreign.filter(({ id }) => !this.#mine.has(id))
+    const taken = left.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
+    await Promise.all(taken.map((entry) => this.#claim(entry)))
+    return { taken, others: taken.length < left.length }
   }
 
   /** Leaves what has no outcome yet to the next client of this user. */
@@ -119,56 +125,35 @@ export class StoredOperations {
     if (this.#mine.size === 0) this.#tab.letGo()
   }
 
+  async #claim(entry: Omit<Entry, 'owner' | 'seenAt'>): Promise<void> {
+    if (!this.#storage.isOpen) return
+    this.#mine.add(entry.id)
+    this.#storage.write(entry.id, { ...entry, owner: this.#tab.id, seenAt: Date.now() })
+    await this.#tab.hold()
+  }
+
   #rewriteMine(owner: string): void {
     for (const id of this.#mine) {
-      const entry = this.#read(this.#key(id))
+      const entry = this.#read(id)
       const untouched = entry?.owner === this.#tab.id || entry?.owner === ''
-      if (entry !== undefined && untouched) this.#write({ ...entry, owner, seenAt: Date.now() })
+      if (entry !== undefined && untouched) {
+        this.#storage.write(id, { ...entry, owner, seenAt: Date.now() })
+      }
     }
   }
 
   #entries(): readonly Entry[] {
-    const prefix = this.#prefix
-    if (prefix === undefined) return []
-    const keys = this.#attempt((storage) =>
-      Array.from({ length: storage.length }, (_, index) => storage.key(index)),
-    )
-    const entries = (keys ?? []).map((key) =>
-      key?.startsWith(prefix) === true ? this.#read(key) : undefined,
-    )
-    return entries.filter((entry) => entry !== undefined)
+    return this.#storage
+      .names()
+      .map((name) => this.#read(name))
+      .filter((entry) => entry !== undefined)
   }
 
   #read(key: string): Entry | undefined {
-    const text = this.#attempt((storage) => storage.getItem(key))
-    if (typeof text !== 'string') return undefined
-    try {
-      const entry = JSON.parse(text) as Partial<Entry> | null
-      const { id, name, owner = '', seenAt = 0, startedAt = 0 } = entry ?? {}
-      // Anything may have written here; the key must name the operation, or removing it would miss.
-      if (!isOperationId(id) || typeof name !== 'string' || this.#key(id) !== key) return undefined
-      return { id, name, input: entry?.input, owner, seenAt, startedAt }
-    } catch {
-      return undefined
-    }
-  }
-
-  #write(entry: Entry): void {
-    this.#attempt((storage) => {
-      storage.setItem(this.#key(entry.id), JSON.stringify(entry))
-    })
-  }
-
-  #key(id: string): string {
-    return `${this.#prefix ?? ''}${id}`
-  }
-
-  #attempt<Result>(use: (storage: OperationStorage) => Result): Result | undefined {
-    if (this.#storage === undefined || this.#prefix === undefined) return undefined
-    try {
-      return use(this.#storage)
-    } catch {
-      return undefined
-    }
+    const entry = Object(this.#storage.read(key)) as Partial<Entry>
+    const { id, name, input, owner = '', seenAt = 0, startedAt = 0, told } = entry
+    // Anything may have written here; the key must name the operation, or removing it would miss.
+    if (!isOperationId(id) || typeof name !== 'string' || id !== key) return undefined
+    return { id, name, input, owner, seenAt, startedAt, told }
   }
 }

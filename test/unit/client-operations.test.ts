@@ -39,7 +39,8 @@ describe('an operation', () => {
     const client = connect()
     const call = client.call('send_message', { text: 'hi' })
     const rpc = await gateway.calls.next()
-    expect(rpc).toMatchObject({ method: 'send_message', data: { id: call.id, input: { text: 'hi' } } })
+    expect(rpc.method).toBe('send_message')
+    expect(rpc.data).toStrictEqual({ id: call.id, input: { text: 'hi' } })
     expect(call.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(client.pending).toMatchObject([{ id: call.id, name: 'send_message', state: 'sent' }])
     rpc.reply(committed(call.id, 7))
@@ -170,7 +171,7 @@ describe('an operation', () => {
     const first = connect().call('send_message', 1)
     ;(await gateway.calls.next()).reply({ error: { code: 405, message: 'LS_NODE_STOPPING' } })
     const second = await gateway.calls.next()
-    expect(second.data).toMatchObject({ id: first.id })
+    expect(second.data).toStrictEqual({ id: first.id, input: 1, repeat: true })
     second.reply(committed(first.id))
     await first.outcome
 
@@ -182,6 +183,30 @@ describe('an operation', () => {
     const refused = connect().call('send_message', 1)
     await expect(refused.outcome).rejects.toMatchObject({ code: 111, retryable: true })
     expect(sent).toBe(6)
+  })
+
+  test('called anew with the id of a call that has ended is sent as a repeat', async () => {
+    const client = connect()
+    const { id, outcome } = client.call('send_message', 1)
+    ;(await gateway.calls.next()).reply({ error: { code: 403, message: 'LS_FORBIDDEN' } })
+    await expect(outcome).rejects.toMatchObject({ reason: 'LS_FORBIDDEN' })
+    const again = client.call('send_message', 1, { id })
+    const rpc = await gateway.calls.next()
+    expect(rpc.data).toStrictEqual({ id, input: 1, repeat: true })
+    rpc.reply(committed(id))
+    await again.outcome
+  })
+
+  test('that lost its connection before it was sent is no repeat', async () => {
+    const client = connect()
+    await gateway.connects.next()
+    const call = client.call('send_message', 1)
+    client.connection.disconnect()
+    client.connection.connect()
+    const rpc = await gateway.calls.next()
+    expect(rpc.data).toStrictEqual({ id: call.id, input: 1 })
+    rpc.reply(committed(call.id))
+    await call.outcome
   })
 
   test('too large or not JSON is refused before it would end the connection', async () => {
@@ -259,6 +284,37 @@ describe('a rollback', () => {
     await last
     expect(notices).toEqual([call.id])
     expect(settled.all).toEqual([call.id])
+  })
+
+  test('told from memory on both ways is still asked for until its id is closed', async () => {
+    const client = connect()
+    const call = client.call('send_message', 1)
+    const rpc = await gateway.calls.next()
+    const notice = { ...noticeFor(call.id), transient: true }
+    rpc.reply({ data: { outcome: 'rolled_back', operationId: call.id, notice } })
+    rpc.connection.publish('user:ann', undefined, envelope('transaction_rolled_back', notice))
+    await call.outcome
+    // So is one whose answer is told from memory again.
+    for (let times = 0; times < 3; times += 1) {
+      const question = await gateway.calls.next()
+      expect(question).toMatchObject({ method: 'lockstep.outcomes', data: { ids: [call.id] } })
+      question.reply({ data: { outcomes: [{ outcome: 'rolled_back', operationId: call.id, notice }] } })
+    }
+  })
+
+  test('told from memory to another device is noticed here when it is durable', async () => {
+    const client = connect()
+    const notices = new Queue<unknown>()
+    client.notices.on((notice) => notices.push(notice))
+    const connection = await gateway.connects.next()
+    const publish = (offset: number | undefined, notice: object): void => {
+      connection.publish('user:ann', offset, envelope('transaction_rolled_back', notice))
+    }
+    publish(undefined, { ...noticeFor('a'), transient: true })
+    publish(1, noticeFor('b'))
+    publish(2, noticeFor('a'))
+    expect(await notices.next()).toEqual(noticeFor('b'))
+    expect(await notices.next()).toEqual(noticeFor('a'))
   })
 
   test('of an operation called elsewhere is noticed, and other events of the user are not', async () => {
