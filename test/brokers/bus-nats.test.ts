@@ -11,16 +11,17 @@ describeBus(
     const nats = await startNats()
     const connections: NatsConnection[] = []
     return {
-      async createBus() {
+      async createBus(options) {
         const connection = await connect({
           servers: `127.0.0.1:${nats.port}`,
           maxReconnectAttempts: -1,
           reconnectTimeWait: 100,
         })
         connections.push(connection)
-        return natsBus(connection)
+        return natsBus(connection, options)
       },
       outage: { begin: () => nats.kill(), end: () => nats.start() },
+      stall: { begin: () => nats.stall(), end: () => nats.resume() },
       async close() {
         await Promise.all(connections.map((connection) => connection.close()))
         await nats.close()

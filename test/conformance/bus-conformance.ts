@@ -2,7 +2,7 @@
 // test says otherwise: so what arrives in time arrived by the bus.
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { NodeBus, type Bus } from '../../src/bus/index.ts'
+import { NodeBus, type Bus, type BusOptions } from '../../src/bus/index.ts'
 import { shardOf } from '../../src/bus/shards.ts'
 import { systemClock } from '../../src/core/index.ts'
 import {
@@ -19,9 +19,11 @@ import { createTestLogger } from '../support/world.ts'
 
 export interface BusFixture {
   /** For one more node on the same broker. */
-  createBus(): Promise<Bus>
+  createBus(options: BusOptions): Promise<Bus>
   /** Absent where there is no broker that could fail. */
   readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
+  /** The broker stays connected and does nothing. Absent where that is the database itself. */
+  readonly stall?: { begin(): void; end(): void }
   close(): Promise<void>
 }
 
@@ -89,7 +91,7 @@ export function describeBus(
       )
 
     async function createNode(options: NodeOptions = {}): Promise<Node> {
-      const bus = await fixture.createBus()
+      const bus = await fixture.createBus({ selfTestMs: 500 })
       const node = new Node(options.wrap?.(bus) ?? bus, database, options)
       nodes.push(node)
       await node.bus.start(options.scope ?? 'one history')
@@ -187,6 +189,21 @@ export function describeBus(
       a.bus.announce(await appendNumbers(1))
       await inbox.until((events) => events.length === 7)
       expect(inbox.items.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5, 6, 7])
+    })
+
+    it('is deaf without a word: that is noticed, and all is there when it hears again', async ({ skip }) => {
+      if (fixture.stall === undefined) skip('there is no broker that could stall')
+      const [a, b] = [await createNode(), await createNode()]
+      const inbox = await b.join(channel)
+      fixture.stall?.begin()
+      for (let times = 0; times < 100; times++) a.bus.announce(await appendNumbers(1))
+      for (const { bus } of [a, b])
+        await expect.poll(() => bus.health.state, { timeout: 10_000 }).toBe('down')
+      fixture.stall?.end()
+      const resumedAt = performance.now()
+      await inbox.until((events) => events.length === 100)
+      expect(performance.now() - resumedAt).toBeLessThan(2_000)
+      expect(inbox.items.map(({ offset }) => offset)).toEqual(Array.from({ length: 100 }, (_, n) => n + 1))
     })
   })
 }

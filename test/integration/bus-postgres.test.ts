@@ -16,7 +16,7 @@ describeBus('postgres', async (databaseUrl) => {
   const pool = new pg.Pool({ connectionString: proxied.href })
   const database = fromPool(pool)
   return {
-    createBus: async () => postgresBus(database),
+    createBus: async (options) => postgresBus(database, options),
     outage: {
       begin: async () => {
         proxy.refusing = true

@@ -13,6 +13,9 @@ export interface Broker {
   readonly port: number
   /** SIGKILL: what it held is gone. */
   kill(): Promise<void>
+  /** SIGSTOP and SIGCONT: connections stay open, and nothing comes. */
+  stall(): void
+  resume(): void
   /** Again on the same port, empty. */
   start(): Promise<void>
   close(): Promise<void>
@@ -76,6 +79,8 @@ async function startBroker(
   const broker: Broker = {
     port,
     kill,
+    stall: () => void child?.kill('SIGSTOP'),
+    resume: () => void child?.kill('SIGCONT'),
     async start() {
       child = spawn(path, argumentsFor(port, folder), { stdio: 'ignore', cwd: folder })
       await accepting(port, child)
