@@ -1,0 +1,132 @@
+// One node of the buses' conformance suite: a hub on a bus, without sockets.
+import { NodeBus, type Bus } from '../../src/bus/index.ts'
+import { systemClock } from '../../src/core/index.ts'
+import { EventHub, EventLog, type EncodedEvent, type StoredEvent } from '../../src/events/index.ts'
+import type { fromPool } from '../../src/postgres/index.ts'
+import { Inbox } from '../support/sockets.ts'
+import { createTestLogger } from '../support/world.ts'
+
+const never = 3_600_000
+
+export interface NodeOptions {
+  readonly scope?: string
+  readonly headCheckMs?: number
+  readonly wrap?: (bus: Bus) => Bus
+}
+
+/** The hub of one node, and what reaches it. */
+export class Node {
+  readonly bus: NodeBus
+  /** What was announced to the hub, by this node itself or by the bus. */
+  readonly heard: StoredEvent[] = []
+  /** Reads of events. */
+  readonly reads: string[] = []
+  readonly #hub: EventHub
+  readonly #compared = new Inbox<true>()
+
+  constructor(bus: Bus, database: ReturnType<typeof fromPool>, { headCheckMs = never }: NodeOptions) {
+    const logger = createTestLogger()
+    const own: typeof database.own = {
+      query: (statement) => {
+        if (statement.text.includes('.events')) this.reads.push(statement.text)
+        return database.own.query(statement)
+      },
+    }
+    const hub = new EventHub({
+      log: new EventLog(own, '"lockstep"'),
+      clock: systemClock,
+      logger,
+      headCheckMs,
+    })
+    hub.start()
+    this.#hub = hub
+    this.bus = new NodeBus({
+      bus,
+      clock: systemClock,
+      logger,
+      hub: {
+        announce: (events) => {
+          this.heard.push(...events)
+          hub.announce(events)
+        },
+        announceHeads: (heads) => hub.announceHeads(heads),
+        checkHeads: async () => {
+          await hub.checkHeads()
+          this.#compared.push(true)
+        },
+        watchInterest: (watcher) => hub.watchInterest(watcher),
+      },
+    })
+  }
+
+  /** Resolves when the bus hears the channel: it has heads compared then. */
+  async join(channel: string): Promise<Inbox<EncodedEvent>> {
+    const inbox = new Inbox<EncodedEvent>()
+    const before = this.#compared.items.length
+    const joined = await this.subscribe(channel, (events) => events.forEach(inbox.push))
+    joined.start()
+    await this.#compared.until((comparisons) => comparisons.length > before)
+    return inbox
+  }
+
+  subscribe(channel: string, deliver: (events: readonly EncodedEvent[]) => void) {
+    const reset = (): void => {
+      throw new Error('told to start over')
+    }
+    return this.#hub.join(channel, {}, { deliver, deliverTransient: () => {}, reset })
+  }
+
+  async close(): Promise<void> {
+    this.#hub.close()
+    await this.bus.close()
+  }
+}
+
+/** Notes what it should not have been given. */
+export class StrictReader {
+  position = 0
+  readonly wrong: string[] = []
+  readonly #channel: string
+  readonly #node: Node
+
+  constructor(channel: string, node: Node) {
+    this.#channel = channel
+    this.#node = node
+  }
+
+  async join(): Promise<void> {
+    const marker = JSON.stringify({ of: this.#channel })
+    const joined = await this.#node.subscribe(this.#channel, (events) => {
+      for (const { offset, publication } of events) {
+        if (offset !== this.position + 1 || !publication.includes(marker)) this.wrong.push(publication)
+        this.position = offset
+      }
+    })
+    joined.start()
+  }
+}
+
+/** Loses a third of what it is given, repeats a third, and gives on in the wrong order. */
+export function unreliable(bus: Bus): Bus {
+  let count = 0
+  let kept: readonly StoredEvent[] = []
+  return {
+    start: (port) => bus.start(port),
+    serve: (channel) => bus.serve(channel),
+    unserve: (channel) => bus.unserve(channel),
+    close: () => bus.close(),
+    get health() {
+      return bus.health
+    },
+    publish(events) {
+      for (const event of events) {
+        const turn = count++ % 3
+        if (turn === 0) continue
+        if (turn === 1) bus.publish([event, event])
+        // The one before comes after this one.
+        bus.publish([event, ...kept])
+        kept = [event]
+      }
+    },
+  }
+}
