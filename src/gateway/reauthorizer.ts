@@ -33,7 +33,8 @@ export class Reauthorizer {
     if (this.#closed) return
     const stepMs = Math.max(shortestStepMs, this.#roundMs / stepsPerRound)
     this.#cancel = this.#clock.after(stepMs, () => {
-      void this.#step().then(() => this.start())
+      const again = (): void => this.start()
+      void this.#step().then(again, again)
     })
   }
 

@@ -46,20 +46,14 @@ export class RevocationFeed {
     this.#options = options
   }
 
-  /** @throws retryable errors of the log */
+  /** Resolves when it hears, or is known not to; then it goes on trying by itself. */
   async start(): Promise<void> {
-    const joined = await this.#options.events.join(
-      revocations({}).name,
-      {},
-      {
-        deliver: (events) => events.forEach((event) => this.#apply(event)),
-        deliverTransient: () => {},
-        reset: () => void this.#startOver(),
-      },
-    )
-    if (this.#closed) return joined.leave()
-    this.#joined = joined
-    joined.start()
+    try {
+      await this.#join()
+    } catch (error) {
+      this.#options.logger.warn({ error: messageOf(error) }, 'revocations are not heard; trying again')
+      if (!this.#closed) this.#cancelRetry = this.#options.clock.after(retryMs, () => void this.#startOver())
+    }
   }
 
   close(): void {
@@ -74,13 +68,24 @@ export class RevocationFeed {
     if (node !== this.#options.node) this.#options.apply(revocation)
   }
 
+  async #join(): Promise<void> {
+    const joined = await this.#options.events.join(
+      revocations({}).name,
+      {},
+      {
+        deliver: (events) => events.forEach((event) => this.#apply(event)),
+        deliverTransient: () => {},
+        reset: () => void this.#startOver(),
+      },
+    )
+    if (this.#closed) return joined.leave()
+    this.#joined = joined
+    joined.start()
+  }
+
   async #startOver(): Promise<void> {
-    try {
-      await this.start()
-      this.#options.missed()
-    } catch (error) {
-      this.#options.logger.warn({ error: messageOf(error) }, 'revocations are not heard; trying again')
-      if (!this.#closed) this.#cancelRetry = this.#options.clock.after(retryMs, () => void this.#startOver())
-    }
+    this.#joined = undefined
+    await this.start()
+    if (this.#joined !== undefined) this.#options.missed()
   }
 }

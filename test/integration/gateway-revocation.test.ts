@@ -1,13 +1,14 @@
 // What is taken from a user ends at once, on every node, for official clients (I8).
 import type { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { LockstepError } from '../../src/core/index.ts'
-import { createTokenAuthenticator, type Identity } from '../../src/gateway/index.ts'
+import { LockstepError, silentLogger } from '../../src/core/index.ts'
+import { createTokenAuthenticator, RevocationFeed, type Identity } from '../../src/gateway/index.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { centrifuge, connected, listen, serve, type Served } from '../support/sockets.ts'
 import { createWorld, secret, type World } from '../support/world.ts'
 import {
   ManualClock,
+  MemoryEvents,
   RawClient,
   secret as gatewaySecret,
   signal,
@@ -185,3 +186,53 @@ function membersOnly(members: ReadonlySet<string>) {
     },
   }
 }
+
+describe('revocations of other nodes', () => {
+  const feedOn = (events: MemoryEvents, clock: ManualClock) => {
+    const [applied, missed]: [object[], number[]] = [[], []]
+    const feed = new RevocationFeed({
+      events,
+      node: 'here',
+      clock,
+      logger: silentLogger,
+      apply: (revocation) => applied.push(revocation),
+      missed: () => missed.push(clock.monotonic()),
+    })
+    return { feed, applied, missed }
+  }
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  const channel = 'lockstep:revocations'
+
+  test('are acted on, and those of this node are not acted on twice', async () => {
+    const events = new MemoryEvents()
+    const { feed, applied, missed } = feedOn(events, new ManualClock())
+    await feed.start()
+    events.append(channel, { user: 'ann', node: 'there' })
+    events.append(channel, { user: 'bob', node: 'here' })
+    expect(applied).toEqual([{ user: 'ann' }])
+    expect(missed).toEqual([])
+    feed.close()
+    events.append(channel, { user: 'eve', node: 'there' })
+    expect(applied).toHaveLength(1)
+  })
+
+  test('are asked for again while the log is away, and all rights are asked for again then', async () => {
+    const [events, clock] = [new MemoryEvents(), new ManualClock()]
+    const { feed, applied, missed } = feedOn(events, clock)
+    events.failures.set(channel, new Error('the log is away'))
+    await feed.start()
+    clock.advance(500)
+    await turn()
+    expect(missed).toEqual([])
+    events.failures.clear()
+    clock.advance(500)
+    await turn()
+    expect(missed).toHaveLength(1)
+    events.reset(channel)
+    await turn()
+    expect(missed).toHaveLength(2)
+    events.append(channel, { user: 'ann', node: 'there' })
+    expect(applied).toEqual([{ user: 'ann' }])
+    feed.close()
+  })
+})
