@@ -385,7 +385,8 @@ class LockstepInstance<Db> {
   async #close(drainMs: number): Promise<void> {
     await this.#started?.catch(() => {})
     await this.#coordinator.close(drainMs)
-    await this.#gateway.close({ drainMs: 0 })
+    // Spread a little: clients that all come back at once are the next node's storm.
+    await this.#gateway.close({ drainMs: drainMs / 5 })
     this.#revocations.close()
     this.#hub.close()
     await Promise.all([this.#bus.close(), this.#orphans.close(), this.#retention.close()])

@@ -24,8 +24,6 @@ export interface Counts {
   readonly deliveries: number
   /** Told while the database was away, by a node that died before it could write the outcome. */
   readonly toldAndNeverWritten: number
-  /** Notices that a page showed which an earlier page of the same client had shown. */
-  readonly noticesShownAgain: number
   /** Ends that were told, by what was told. */
   readonly told: Readonly<Record<string, number>>
   /** All faults by name. */
@@ -45,16 +43,9 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
   let operations = 0
   let deliveries = 0
   let toldAndNeverWritten = 0
-  let noticesShownAgain = 0
-  const shown = new Set<string>()
   for (const line of history) {
     if (line.kind === 'deliver') deliveries += 1
     if (line.kind === 'invoke' && line.copy !== true) operations += 1
-    if (line.kind === 'notice') {
-      const name = `${line.client} ${line.id}`
-      if (shown.has(name)) noticesShownAgain += 1
-      shown.add(name)
-    }
     if (line.kind === 'outcome') told[line.told] = (told[line.told] ?? 0) + 1
     if (line.kind === 'fail' && line.told === 'refused' && line.copy !== true) {
       told['refused'] = (told['refused'] ?? 0) + 1
@@ -78,7 +69,6 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
     lostAndRolledBack: lost.rolled_back,
     deliveries,
     toldAndNeverWritten,
-    noticesShownAgain,
     told,
     faults,
   }
