@@ -1,13 +1,12 @@
 /** The server's door: everything an application imports from `lockstep`. */
-export {
-  createLockstep,
-  type CoordinatedEvent,
-  type CoordinatedOperation,
-  type Lockstep,
-  type LockstepHealth,
-  type LockstepOptions,
-  type TransactionOptions,
-} from './lockstep.ts'
+export { createLockstep, type Lockstep } from './lockstep.ts'
+export type {
+  CoordinatedEvent,
+  CoordinatedOperation,
+  LockstepHealth,
+  LockstepOptions,
+  TransactionOptions,
+} from './options.ts'
 export {
   memoryBus,
   natsBus,

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import { NodeBus, postgresBus, type Bus, type BusHealth } from './bus/index.ts'
+import { NodeBus, postgresBus } from './bus/index.ts'
 import { EventHub, EventLog, Retention } from './events/index.ts'
 import {
   createGateway,
@@ -8,11 +8,9 @@ import {
   revocations,
   toNodeHandler,
   type Gateway,
-  type GatewayLimits,
   type Identity,
   type NodeHandler,
   type Revocation,
-  type TokenAuthenticatorOptions,
 } from './gateway/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
@@ -21,15 +19,12 @@ import {
   LockstepError,
   newOperationId,
   systemClock,
-  type Channel,
-  type ChannelDefinition,
-  type Clock,
   type Database,
   type Logger,
   type Schema,
-  type UserContext,
 } from './core/index.ts'
 import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
+import type { CoordinatedOperation, LockstepHealth, LockstepOptions, TransactionOptions } from './options.ts'
 import { createRpc, type CallablePart } from './rpc.ts'
 import {
   IntentWriter,
@@ -46,73 +41,6 @@ import {
   type RollbackOptions,
   type Transaction,
 } from './transaction/index.ts'
-
-export interface LockstepOptions<Db> {
-  readonly database: Database<Db>
-  readonly channels?: readonly ChannelDefinition[]
-  /** How tokens are checked: a shared secret, a public key, a JWKS, or your own function. */
-  readonly auth?: TokenAuthenticatorOptions | ((token: string) => Promise<Identity>)
-  readonly logger?: Logger
-  readonly clock?: Clock
-  readonly gateway?: {
-    /** Default `/lockstep/ws`. */
-    readonly path?: string
-    /** Exact origins of the pages that may connect. Default: the host the page came from. */
-    readonly allowedOrigins?: readonly string[]
-    readonly limits?: Partial<GatewayLimits>
-    readonly pingIntervalMs?: number
-    readonly pongTimeoutMs?: number
-    /** Proxies before this server that set `X-Forwarded-For`, for limits by address. Default `false`: none. */
-    readonly trustProxy?: false | number
-    /** How often `canSubscribe` is asked again for each live subscription. Default 0: only `revoke` ends one. */
-    readonly reauthorizeMs?: number
-  }
-  /** How long events are kept for those who come back, in milliseconds. Default 24 hours. */
-  readonly eventRetentionMs?: number
-  /** How long outcomes are kept for repeated calls, in milliseconds. Default 7 days. */
-  readonly operationRetentionMs?: number
-  /** How long a node lives without renewing its lease, in milliseconds. Default 3,000. */
-  readonly leaseMs?: number
-  /** How often the channels served here are compared with the database, in milliseconds. Default 1,000. */
-  readonly headCheckMs?: number
-  /**
-   * Carries events between nodes: `postgresBus`, `redisBus`, `natsBus`, `memoryBus`, one for each instance. Default:
-   * `postgresBus` on the database given, where several nodes can share it. `false`: none, and events of other nodes
-   * come by `headCheckMs`.
-   */
-  readonly bus?: Bus | false
-}
-
-export interface TransactionOptions {
-  readonly name: string
-  readonly user: UserContext | string
-  /** UUID; the idempotency key. A new one when absent. */
-  readonly id?: string
-  readonly rollback?: RollbackOptions
-  /** See `OperationOptions.intent`. */
-  readonly intent?: boolean
-  readonly signal?: AbortSignal
-}
-
-/** An event of `executeCoordinatedOperation`. */
-export interface CoordinatedEvent {
-  readonly channel: Channel
-  readonly type: string
-  readonly data: unknown
-}
-
-export interface CoordinatedOperation<Db, Result> {
-  readonly operationName: string
-  /** Who is told of a rollback. Default `system`. */
-  readonly user?: UserContext | string
-  readonly operationId?: string
-  readonly rollback?: RollbackOptions
-  readonly databaseOperation: (tx: Transaction<Db>) => Promise<Result>
-  /** Leave after the commit, in this order. */
-  readonly websocketEvents?: readonly CoordinatedEvent[] | ((result: Result) => readonly CoordinatedEvent[])
-  /** Run inside the transaction, after the database operation. */
-  readonly agentStateUpdates?: readonly ((tx: Transaction<Db>) => Promise<void>)[]
-}
 
 export type Lockstep<Db> = LockstepInstance<Db>
 
@@ -291,6 +219,7 @@ class LockstepInstance<Db> {
       inputHash: options.name,
       rollback: options.rollback ?? {},
       intent: options.intent ?? true,
+      repeat: options.repeat,
       signal: options.signal,
       work,
     })
@@ -411,19 +340,6 @@ class LockstepInstance<Db> {
     const part = this.#parts.get(name)
     return part?.kind === 'operation' ? part.rollback : {}
   }
-}
-
-export interface LockstepHealth {
-  readonly [field: string]: unknown
-  readonly status: 'ok' | 'degraded' | 'stopping'
-  readonly node: string
-  readonly lease: string
-  readonly database: 'postgres' | 'pglite'
-  readonly openOperations: number
-  readonly channels: number
-  readonly connections: number
-  /** How events of other nodes come here. While it is down they come by the comparison of heads. */
-  readonly bus: BusHealth
 }
 
 function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {

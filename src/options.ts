@@ -1,0 +1,90 @@
+import type { Bus, BusHealth } from './bus/index.ts'
+import type { Channel, ChannelDefinition, Clock, Database, Logger, UserContext } from './core/index.ts'
+import type { GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
+import type { RollbackOptions, Transaction } from './transaction/index.ts'
+
+/** What `createLockstep` takes. */
+export interface LockstepOptions<Db> {
+  readonly database: Database<Db>
+  readonly channels?: readonly ChannelDefinition[]
+  /** How tokens are checked: a shared secret, a public key, a JWKS, or your own function. */
+  readonly auth?: TokenAuthenticatorOptions | ((token: string) => Promise<Identity>)
+  readonly logger?: Logger
+  readonly clock?: Clock
+  readonly gateway?: {
+    /** Default `/lockstep/ws`. */
+    readonly path?: string
+    /** Exact origins of the pages that may connect. Default: the host the page came from. */
+    readonly allowedOrigins?: readonly string[]
+    readonly limits?: Partial<GatewayLimits>
+    readonly pingIntervalMs?: number
+    readonly pongTimeoutMs?: number
+    /** Proxies before this server that set `X-Forwarded-For`, for limits by address. Default `false`: none. */
+    readonly trustProxy?: false | number
+    /** How often `canSubscribe` is asked again for each live subscription. Default 0: only `revoke` ends one. */
+    readonly reauthorizeMs?: number
+  }
+  /** How long events are kept for those who come back, in milliseconds. Default 24 hours. */
+  readonly eventRetentionMs?: number
+  /** How long outcomes are kept for repeated calls, in milliseconds. Default 7 days. */
+  readonly operationRetentionMs?: number
+  /** How long a node lives without renewing its lease, in milliseconds. Default 3,000. */
+  readonly leaseMs?: number
+  /** How often the channels served here are compared with the database, in milliseconds. Default 1,000. */
+  readonly headCheckMs?: number
+  /**
+   * Carries events between nodes: `postgresBus`, `redisBus`, `natsBus`, `memoryBus`, one for each instance. Default:
+   * `postgresBus` on the database given, where several nodes can share it. `false`: none, and events of other nodes
+   * come by `headCheckMs`.
+   */
+  readonly bus?: Bus | false
+}
+
+/** What `lockstep.transaction` takes. */
+export interface TransactionOptions {
+  readonly name: string
+  readonly user: UserContext | string
+  /** UUID; the idempotency key. A new one when absent. */
+  readonly id?: string
+  /** The id may have been used before: while the database is away, no answer is then given from memory. */
+  readonly repeat?: boolean
+  readonly rollback?: RollbackOptions
+  /** See `OperationOptions.intent`. */
+  readonly intent?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** An event of `executeCoordinatedOperation`. */
+export interface CoordinatedEvent {
+  readonly channel: Channel
+  readonly type: string
+  readonly data: unknown
+}
+
+/** What `executeCoordinatedOperation` takes. */
+export interface CoordinatedOperation<Db, Result> {
+  readonly operationName: string
+  /** Who is told of a rollback. Default `system`. */
+  readonly user?: UserContext | string
+  readonly operationId?: string
+  readonly rollback?: RollbackOptions
+  readonly databaseOperation: (tx: Transaction<Db>) => Promise<Result>
+  /** Leave after the commit, in this order. */
+  readonly websocketEvents?: readonly CoordinatedEvent[] | ((result: Result) => readonly CoordinatedEvent[])
+  /** Run inside the transaction, after the database operation. */
+  readonly agentStateUpdates?: readonly ((tx: Transaction<Db>) => Promise<void>)[]
+}
+
+/** How a node is. */
+export interface LockstepHealth {
+  readonly [field: string]: unknown
+  readonly status: 'ok' | 'degraded' | 'stopping'
+  readonly node: string
+  readonly lease: string
+  readonly database: 'postgres' | 'pglite'
+  readonly openOperations: number
+  readonly channels: number
+  readonly connections: number
+  /** How events of other nodes come here. While it is down they come by the comparison of heads. */
+  readonly bus: BusHealth
+}
