@@ -33,6 +33,17 @@ const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const rsaPem = rsa.publicKey.export({ type: 'spki', format: 'pem' }).toString()
 const refused = { code: 'LS_UNAUTHENTICATED', details: { expired: false } }
 
+test('a short secret is refused, unless a trial asks for it', async () => {
+  expect(() => createTokenAuthenticator({ secret: 'short' })).toThrow(
+    expect.objectContaining({ code: 'LS_CONFIG_INVALID' }),
+  )
+  const authenticate = createTokenAuthenticator({ secret: 'short', allowShortSecret: true })
+  expect(await authenticate(await signToken('short', 'ann', 60))).toMatchObject({ user: { id: 'ann' } })
+  await expect(authenticate(await signToken('other', 'ann', 60))).rejects.toMatchObject({
+    code: 'LS_UNAUTHENTICATED',
+  })
+})
+
 test('signToken makes what the authenticator takes', async () => {
   const identity = await createTokenAuthenticator({ secret })(await signToken(secret, 'ann', 60))
   expect(identity.user).toEqual({ id: 'ann' })

@@ -17,7 +17,8 @@ export interface Config {
 /** A wrong setting, in words for the one who set it. */
 export class ConfigError extends Error {}
 
-const shortestSecret = 32
+/** Bytes. A shorter one from outside is taken, for trials, and said. */
+export const shortestSecret = 32
 
 /** @throws ConfigError */
 export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Config {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { createLockstep, isLockstepError, signToken } from 'lockstep'
 import { conversation, defineChat, inbox } from './chat.ts'
 import { joinCluster } from './cluster-member.ts'
-import { ConfigError, readConfig } from './config.ts'
+import { ConfigError, readConfig, shortestSecret } from './config.ts'
 import { openDatabase } from './database.ts'
 import { createHttpServer } from './http.ts'
 import { loginRoutes } from './login.ts'
@@ -28,11 +28,16 @@ export async function main(options: { readonly webRoot: URL }): Promise<void> {
 
 async function start(webRoot: URL): Promise<() => Promise<void>> {
   const config = readConfig(process.argv.slice(2), process.env)
+  if (Buffer.byteLength(config.secret) < shortestSecret) {
+    log(
+      `LOCKSTEP_SECRET has less than ${shortestSecret} bytes, so tokens can be guessed: good for a trial only`,
+    )
+  }
   const opened = await openDatabase(config, log)
   const lockstep = createLockstep({
     database: opened.database,
     channels: [conversation, inbox],
-    auth: { secret: config.secret },
+    auth: { secret: config.secret, allowShortSecret: true },
   })
   defineChat(lockstep)
   await lockstep.start()
