@@ -75,11 +75,11 @@ export class Listener {
     await new Promise((resolve) => socket.once('open', resolve))
     const own = this.#positions.get(`user:${this.id}`)
     const subs = own === undefined ? {} : { [`user:${this.id}`]: { recover: true, ...own } }
-    const answer = await this.#ask({
-      connect: { token: await signToken(secret, user, 600, { tenant }), subs },
+    const connect = { token: await signToken(secret, user, 600, { tenant }), subs }
+    await this.#ask({ connect }, (answer) => {
+      const connected = answer['connect'] as { subs: Readonly<Record<string, Subscribed>> } | undefined
+      for (const [channel, result] of Object.entries(connected?.subs ?? {})) this.#joined(channel, result)
     })
-    const connected = answer['connect'] as { subs: Readonly<Record<string, Subscribed>> }
-    for (const [channel, result] of Object.entries(connected.subs)) this.#joined(channel, result)
     await Promise.all(rooms.map((room) => this.#subscribe(room)))
   }
 
@@ -150,9 +150,10 @@ export class Listener {
       position === undefined
         ? {}
         : { recover: true, ...position, ...(offset === undefined ? {} : { offset }) }
-    const answer = await this.#ask({ subscribe: { channel, ...from } })
+    const answer = await this.#ask({ subscribe: { channel, ...from } }, ({ subscribe }) => {
+      if (subscribe !== undefined) this.#joined(channel, subscribe as Subscribed)
+    })
     if (answer['error'] !== undefined) this.refusals += 1
-    if (answer['subscribe'] !== undefined) this.#joined(channel, answer['subscribe'] as Subscribed)
     return answer
   }
 
@@ -162,11 +163,17 @@ export class Listener {
     this.recoveries += publications.length
   }
 
-  #ask(command: object): Promise<Frame> {
+  /** `read` takes the answer at once: what stands behind it in the same message builds on it. */
+  #ask(command: object, read: (answer: Frame) => void = () => {}): Promise<Frame> {
     const id = (this.#next += 1)
     if (this.#socket?.readyState !== WebSocket.OPEN) return Promise.resolve({})
     this.#socket.send(JSON.stringify({ id, ...command }))
-    return new Promise((answer) => this.#asked.set(id, answer))
+    return new Promise((resolve) => {
+      this.#asked.set(id, (answer) => {
+        read(answer)
+        resolve(answer)
+      })
+    })
   }
 
   #receive(message: string): void {
