@@ -12,7 +12,7 @@ const attemptCall =
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
 const appendNotice =
   'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'
-const readMissed = 'const missed = await this.#recent.between(recoverFrom.offset, position)'
+const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
 const fence = `raise exception 'operation % had already been settled', p_id using errcode = 'LS001';`
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
@@ -114,7 +114,7 @@ export const mutants = {
     {
       file: feed,
       find: readMissed,
-      put: readMissed.replace('recoverFrom.offset', 'Math.min(recoverFrom.offset + 1, position)'),
+      put: readMissed.replace('recoverFrom.offset', 'Math.min(recoverFrom.offset + 1, top.offset)'),
     },
   ],
   'resume repeats one': [
@@ -139,7 +139,7 @@ export const mutants = {
   'gap skipped': [
     {
       file: 'src/core/offset-sequencer.ts',
-      find: 'if (item.offset === this.#position + 1 && this.#waiting.size === 0) {',
+      find: 'if (item.offset === this.#position + 1 && (this.#waiting?.size ?? 0) === 0) {',
       put: 'if (item.offset > this.#position) {',
     },
   ],

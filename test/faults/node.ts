@@ -17,6 +17,8 @@ export interface NodeConfig {
   readonly secret: string
   readonly leaseMs?: number
   readonly headCheckMs?: number
+  /** False: what other nodes commit is heard of by the comparison of heads alone. */
+  readonly bus?: false
   readonly log?: boolean
 }
 
@@ -65,6 +67,7 @@ const lockstep = createLockstep({
   logger: config.log === true ? jsonLogger : silentLogger,
   ...(config.leaseMs === undefined ? {} : { leaseMs: config.leaseMs }),
   ...(config.headCheckMs === undefined ? {} : { headCheckMs: config.headCheckMs }),
+  ...(config.bus === undefined ? {} : { bus: config.bus }),
 })
 
 lockstep.operation('work', {

@@ -103,7 +103,7 @@ const listenerWasAway: Schedule = {
 /** The second node hears of the first one's commit only by the log. */
 const otherNodeCommits: Schedule = {
   nodes: 2,
-  config: { headCheckMs: 60_000 },
+  config: { headCheckMs: 60_000, bus: false },
   async run(arena) {
     const [first, second] = arena.cluster.slots
     arena.cluster.prefer(first)
