@@ -8,16 +8,17 @@ export interface ClusterMember {
   listening(port: number): void
 }
 
-/** Undefined for a demo that runs as a single process. */
-export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember | undefined {
-  if (env['LOCKSTEP_CLUSTER'] !== '1' || process.send === undefined) return undefined
+/** A demo that runs as a single process has nothing to tell, and says so to its page. */
+export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember {
+  const isMember = env['LOCKSTEP_CLUSTER'] === '1' && process.send !== undefined
+  const routes = new Hono()
+  routes.get('/demo/cluster', (context) =>
+    context.json({ cluster: isMember }, 200, { 'Cache-Control': 'no-store' }),
+  )
+  if (!isMember) return { routes, listening: () => {} }
   const tell = (message: MemberMessage): void => void process.send?.(message)
   // Without the parent nobody would restart it, or end it.
   process.once('disconnect', () => process.exit(1))
-  const routes = new Hono()
-  routes.get('/demo/cluster', (context) =>
-    context.json({ cluster: true }, 200, { 'Cache-Control': 'no-store' }),
-  )
   routes.post('/demo/kill-node', (context) => {
     // A page of another site cannot send this type without being asked first.
     if (context.req.header('content-type') !== 'application/json') {

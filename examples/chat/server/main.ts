@@ -45,14 +45,14 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
   const cluster = joinCluster(process.env)
-  const routes = [loginRoutes(sign), ...(cluster === undefined ? [] : [cluster.routes]), staticFiles(webRoot)]
+  const routes = [loginRoutes(sign), cluster.routes, staticFiles(webRoot)]
   const server = createHttpServer(lockstep, routes)
   lockstep.attach(server)
   await listen(server, config.host, config.port)
   log(`data: ${opened.description}`)
   const { port } = server.address() as AddressInfo
   log(`open http://localhost:${port}`)
-  cluster?.listening(port)
+  cluster.listening(port)
 
   return async () => {
     log('stopping')

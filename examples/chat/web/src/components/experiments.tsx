@@ -54,7 +54,8 @@ export function useExperiments(): readonly Experiment[] {
   useEffect(() => {
     const abort = new AbortController()
     fetch('/demo/cluster', { signal: abort.signal })
-      .then(({ ok }) => setIsCluster(ok))
+      .then((response) => response.json() as Promise<{ readonly cluster: boolean }>)
+      .then(({ cluster }) => setIsCluster(cluster))
       .catch(() => {})
     return () => abort.abort()
   }, [])
