@@ -207,9 +207,13 @@ export class TransactionCoordinator<Db> {
     }
     for (let number = 1; ; number++) {
       const ending = await attempt(database, { ...request, key, signal, intent: intent?.landed }, logger)
-      const isConflict =
-        ending.ending === 'rolled_back' && failureCode(ending.error) === 'LS_SERIALIZATION_FAILURE'
-      if (!isConflict || number >= maxAttempts || signal.aborted) return ending
+      if (
+        ending.ending !== 'rolled_back' ||
+        !isWorthAnother(ending.error, number) ||
+        number >= maxAttempts ||
+        signal.aborted
+      )
+        return ending
       await pause(clock, Math.random() * 10 * 2 ** number, signal)
     }
   }
@@ -311,6 +315,16 @@ export class TransactionCoordinator<Db> {
     await Promise.race([all, pause(this.#options.clock, timeoutMs, timeout.signal)])
     timeout.abort()
   }
+}
+
+/**
+ * A conflict with another transaction is; and so is a first flush that found no open operation: under REPEATABLE
+ * READ the intent may have landed after the snapshot was taken, and the next attempt sees it. If the operation
+ * really was settled by somebody else, the next attempt finds the same.
+ */
+function isWorthAnother(error: unknown, number: number): boolean {
+  const code = failureCode(error)
+  return code === 'LS_SERIALIZATION_FAILURE' || (code === 'LS_OPERATION_FENCED' && number === 1)
 }
 
 interface Intent {
