@@ -267,7 +267,7 @@ describe('rpc', () => {
 
   test.each([
     ['throws something of its own', () => Promise.reject(new Error('password=hunter2'))],
-    ['throws a string', () => Promise.reject('password=hunter2')], // eslint-disable-line prefer-promise-reject-errors
+    ['throws a string', () => Promise.reject('password=hunter2')],
     ['returns what JSON cannot say', async () => ({ big: 1n })],
     [
       'throws at once',
