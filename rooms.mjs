@@ -43,6 +43,12 @@ export const rooms = [
     refuses: 'sockets, and SQL of its own',
   },
   {
+    name: 'health',
+    knows: 'how far the layers drift from the commit: gaps, violations, score, alerts, roll-ups, their exports',
+    refuses: 'the insides of the rooms that report to it',
+    only: ['protocol', 'core', 'postgres'],
+  },
+  {
     name: 'gateway',
     knows: 'WebSocket sessions and HTTP routes: authentication, subscriptions, RPC, limits',
     refuses: 'what an operation does, and how an event is stored',
