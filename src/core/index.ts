@@ -5,6 +5,7 @@
 export * from './channel.ts'
 export * from './clock.ts'
 export * from './database.ts'
+export * from './database-clock.ts'
 export * from './error-catalogue.ts'
 export * from './errors.ts'
 export * from './ids.ts'
