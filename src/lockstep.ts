@@ -106,8 +106,7 @@ class LockstepInstance<Db> {
       clock,
       logger,
       announce,
-      announceTransient: (channel, type, operationId, data) =>
-        this.#hub.announceTransient(channel, { type, operationId, data, at: new Date(clock.now()) }),
+      announceTransient: (channel, event) => this.#hub.announceTransient(channel, event),
     })
     this.#orphans = new OrphanWatch({
       settler,
@@ -312,6 +311,7 @@ class LockstepInstance<Db> {
   }
 
   async #close(drainMs: number): Promise<void> {
+    this.#gateway.stopAccepting()
     await this.#started?.catch(() => {})
     await this.#coordinator.close(drainMs)
     // Spread a little: clients that all come back at once are the next node's storm.

@@ -2,7 +2,7 @@
  * Room `events`: reads the log and keeps a channel's subscribers in offset order, without holes. It refuses to
  * know who subscribes, or over what.
  */
-export { encodeEvent, type StoredEvent } from './encode.ts'
+export { encodeEvent, type StoredEvent, type TransientEvent } from './encode.ts'
 export { EventHub, type EventHubOptions, type InterestWatcher } from './event-hub.ts'
 export { EventLog } from './event-log.ts'
 export { Retention, type RetentionOptions, type SweptTable } from './retention.ts'

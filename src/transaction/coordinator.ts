@@ -1,75 +1,47 @@
 import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
-import { coordinationEvents, type Notice, type Outcome } from '../protocol/index.ts'
-import {
-  isLockstepError,
-  LockstepError,
-  pause,
-  userChannel,
-  type Clock,
-  type Database,
-  type Logger,
-  type UserContext,
-} from '../core/index.ts'
+import { isLockstepError, LockstepError, pause, type Database } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import type { OperationKey } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import type { IntentWriter } from './intent-writer.ts'
 import type { NodeLease } from './node-lease.ts'
-import { createNotice, failureCode, type RollbackOptions } from './notice.ts'
+import {
+  FailureSettlement,
+  type Ended,
+  type FailureOptions,
+  type RequestFacts,
+} from './failure-settlement.ts'
+import { failureCode } from './notice.ts'
 import { OpenOperation } from './open-operation.ts'
-import type { SettledOperation, Settler } from './settlement.ts'
-import { assertSameOperation, type StoredOutcomes } from './stored-outcomes.ts'
+import { assertSameOperation } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 
 /** One operation, ready to run: validated and authorized. */
-export interface OperationRequest<Db, Result> {
-  readonly id: string
-  readonly name: string
-  readonly user: UserContext
+export interface OperationRequest<Db, Result> extends RequestFacts {
   /** Digest of name and input. */
   readonly inputHash: string
-  readonly rollback: RollbackOptions
   /**
    * False: no durable note is written at the start. When the process dies before the end, the user is told only
    * by the answer to the client's own question, and not by a notice.
    */
   readonly intent: boolean
-  /** The id may have been sent before: while the database is away, no answer is then given from memory. */
-  readonly repeat?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
-/** The outcome, and for the caller in this process what a user must not see. */
-export interface Ended<Result> {
-  readonly outcome: Outcome<Result>
-  /** What made it roll back; absent when committed, or when the outcome was replayed. */
-  readonly error?: unknown
-}
-
-export interface CoordinatorOptions<Db> {
+export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp'> {
   readonly database: Database<Db>
   readonly intents: IntentWriter
-  readonly settler: Settler
-  readonly outcomes: StoredOutcomes
   readonly lease: NodeLease
-  readonly clock: Clock
-  readonly logger: Logger
   /** Takes committed events to their subscribers. */
   readonly announce: (events: readonly StoredEvent[]) => void
-  /** Shows a notice that could not be made durable yet. */
-  readonly announceTransient: (channel: string, type: string, operationId: string, notice: Notice) => void
   /** Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. */
   readonly maxAttempts?: number
-  /** How long a caller waits for an outcome that is not known yet, before it is told so. Default 5,000. */
-  readonly pendingAfterMs?: number
   /** Operations this process works on at once, those that wait for the database included. Default 10,000. */
   readonly maxOpen?: number
 }
-
-type Failed<Result> = Extract<AttemptEnding<Result>, { ending: 'rolled_back' | 'unknown' }>
 
 /** Runs operations: one transaction, one outcome, and its user is told. */
 export class TransactionCoordinator<Db> {
@@ -78,10 +50,12 @@ export class TransactionCoordinator<Db> {
   readonly #open = new Map<string, OpenOperation<Ended<unknown>>>()
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
+  readonly #failures: FailureSettlement
   #stopping = false
 
   constructor(options: CoordinatorOptions<Db>) {
     this.#options = options
+    this.#failures = new FailureSettlement({ ...options, giveUp: this.#giveUp.signal })
     // Every open operation listens; Node takes more than ten listeners for a leak.
     setMaxListeners(0, this.#stop.signal, this.#giveUp.signal)
   }
@@ -151,17 +125,7 @@ export class TransactionCoordinator<Db> {
       return await this.#run(request, operation)
     } catch (error) {
       if (isLockstepError(error)) throw error
-      const notice = createNotice({
-        operationId: request.id,
-        operationName: request.name,
-        rollback: request.rollback,
-        code: 'LS_OPERATION_FAILED',
-        affectedLayers: ['database'],
-      })
-      const settled = await this.#orPending(operation, () => this.#settleUntilKnown(operation.key, notice))
-      const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
-      this.#options.logger.error({ operationId: request.id, error }, 'an operation broke on its way')
-      return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
+      return this.#failures.settleBroken(request, operation, error)
     }
   }
 
@@ -172,11 +136,11 @@ export class TransactionCoordinator<Db> {
     const { announce, outcomes } = this.#options
     const ending = await this.#attempts(request, operation)
     if (ending.ending === 'known') {
-      return this.#orPending(operation, async () => ({
+      return this.#failures.orPending(operation, async () => ({
         outcome: await outcomes.whenSettled(request.id, operation.key, this.#giveUp.signal),
       }))
     }
-    if (ending.ending !== 'committed') return this.#settle(request, operation, ending)
+    if (ending.ending !== 'committed') return this.#failures.settle(request, operation, ending)
     announce(toStoredEvents(request.id, ending.events, ending.flushed))
     await ending.runHooks()
     await faultPoint('transaction.before-reply')
@@ -226,87 +190,6 @@ export class TransactionCoordinator<Db> {
     // Awaited before the flush; until then a failure is nobody's.
     landed.catch(() => {})
     return { landed }
-  }
-
-  /** Makes the rollback, or finds the ending of a COMMIT whose reply was lost, and tells the user. */
-  async #settle<Result>(
-    request: OperationRequest<Db, Result>,
-    operation: OpenOperation<Ended<unknown>>,
-    failed: Failed<Result>,
-  ): Promise<Ended<unknown>> {
-    const { error } = failed
-    const code = failureCode(error)
-    this.#options.logger.error(
-      {
-        operationId: request.id,
-        operation: request.name,
-        user: request.user,
-        code,
-        ending: failed.ending,
-        error,
-      },
-      'an operation failed',
-    )
-    const notice = createNotice({
-      operationId: request.id,
-      operationName: request.name,
-      rollback: request.rollback,
-      code,
-      affectedLayers: failed.affectedLayers,
-    })
-    await faultPoint('transaction.before-notice')
-    const settled =
-      failed.ending === 'rolled_back'
-        ? await this.#settleRolledBack(request, operation, notice, error)
-        : await this.#orPending(operation, () => this.#settleUntilKnown(operation.key, notice))
-    await faultPoint('transaction.after-notice')
-    if (failed.ending === 'rolled_back') await failed.runHooks()
-    const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
-    return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
-  }
-
-  /**
-   * COMMIT was never sent, or was refused: this copy is rolled back whatever happens. When the database is away the
-   * user hears so at once, and the durable notice follows when it is back; unless another copy may have come
-   * first, whose outcome cannot be known now, and is not for this one to decide.
-   */
-  async #settleRolledBack<Result>(
-    request: OperationRequest<Db, Result>,
-    operation: OpenOperation<Ended<unknown>>,
-    notice: Notice,
-    error: unknown,
-  ): Promise<SettledOperation> {
-    const { settler, announceTransient } = this.#options
-    const { key } = operation
-    try {
-      return await settler.settle(key, notice)
-    } catch (settleError) {
-      if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
-      if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
-      const transient: Notice = { ...notice, transient: true }
-      const channel = userChannel(key.userId)
-      announceTransient(channel, coordinationEvents.transactionRolledBack, key.id, transient)
-      operation.answer({
-        outcome: { outcome: 'rolled_back', operationId: key.id, notice: transient },
-        error,
-      })
-      return this.#settleUntilKnown(key, notice)
-    }
-  }
-
-  #settleUntilKnown(key: OperationKey, notice: Notice): Promise<SettledOperation> {
-    return this.#options.settler.settleUntilKnown(key, notice, this.#giveUp.signal)
-  }
-
-  /** Goes on with the work, but tells the caller after a while that the outcome is not known yet. */
-  async #orPending<T>(operation: OpenOperation<Ended<unknown>>, work: () => Promise<T>): Promise<T> {
-    const { clock, pendingAfterMs = 5_000 } = this.#options
-    const cancel = clock.after(pendingAfterMs, () => operation.fail(new LockstepError('LS_OUTCOME_PENDING')))
-    try {
-      return await work()
-    } finally {
-      cancel()
-    }
   }
 
   async #drained(timeoutMs: number): Promise<void> {

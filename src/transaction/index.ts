@@ -4,7 +4,8 @@
  */
 export type { AppOf } from './app-types.ts'
 export type { AuthorizeQuestion } from './call-gate.ts'
-export { TransactionCoordinator, type Ended, type OperationRequest } from './coordinator.ts'
+export { TransactionCoordinator, type OperationRequest } from './coordinator.ts'
+export type { Ended } from './failure-settlement.ts'
 export { IntentWriter } from './intent-writer.ts'
 export { NodeLease, type LeaseState } from './node-lease.ts'
 export type { RollbackOptions } from './notice.ts'

@@ -11,7 +11,8 @@ import {
 } from '../core/index.ts'
 import type { Outcome } from '../protocol/index.ts'
 import { CallGate, type CallGateOptions } from './call-gate.ts'
-import type { Ended, OperationRequest } from './coordinator.ts'
+import type { OperationRequest } from './coordinator.ts'
+import type { Ended } from './failure-settlement.ts'
 import type { RollbackOptions } from './notice.ts'
 import type { Transaction } from './transaction.ts'
 

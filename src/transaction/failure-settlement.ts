@@ -1,0 +1,162 @@
+import { faultPoint } from '../core/fault-point.ts'
+import { coordinationEvents, type Notice, type Outcome } from '../protocol/index.ts'
+import {
+  isLockstepError,
+  LockstepError,
+  userChannel,
+  type Clock,
+  type Logger,
+  type UserContext,
+} from '../core/index.ts'
+import type { TransientEvent } from '../events/index.ts'
+import type { AttemptEnding } from './attempt.ts'
+import { createNotice, failureCode, type RollbackOptions } from './notice.ts'
+import type { OpenOperation } from './open-operation.ts'
+import type { SettledOperation, Settler } from './settlement.ts'
+import type { StoredOutcomes } from './stored-outcomes.ts'
+
+/** What a settlement needs to know of an operation. */
+export interface RequestFacts {
+  readonly id: string
+  readonly name: string
+  readonly user: UserContext
+  readonly rollback: RollbackOptions
+  /** The id may have been sent before: while the database is away, no answer is then given from memory. */
+  readonly repeat?: boolean | undefined
+}
+
+/** The outcome, and for the caller in this process what a user must not see. */
+export interface Ended<Result> {
+  readonly outcome: Outcome<Result>
+  /** What made it roll back; absent when committed, or when the outcome was replayed. */
+  readonly error?: unknown
+}
+
+export interface FailureOptions {
+  readonly settler: Settler
+  readonly outcomes: StoredOutcomes
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Shows what is in no log, such as a notice that could not be made durable yet. */
+  readonly announceTransient: (channel: string, event: TransientEvent) => void
+  /** How long a caller waits for an outcome that is not known yet, before it is told so. Default 5,000. */
+  readonly pendingAfterMs?: number
+  /** Ends the search for outcomes that are not known. */
+  readonly giveUp: AbortSignal
+}
+
+type Failed = Extract<AttemptEnding<unknown>, { ending: 'rolled_back' | 'unknown' }>
+
+/** Takes operations that did not commit, as far as this process could hear, to their outcome, and tells their users. */
+export class FailureSettlement {
+  readonly #options: FailureOptions
+
+  constructor(options: FailureOptions) {
+    this.#options = options
+  }
+
+  /** Makes the rollback, or finds the ending of a COMMIT whose reply was lost. */
+  async settle(
+    request: RequestFacts,
+    operation: OpenOperation<Ended<unknown>>,
+    failed: Failed,
+  ): Promise<Ended<unknown>> {
+    const { error, affectedLayers } = failed
+    const code = failureCode(error)
+    this.#options.logger.error(
+      {
+        operationId: request.id,
+        operation: request.name,
+        user: request.user,
+        code,
+        ending: failed.ending,
+        error,
+      },
+      'an operation failed',
+    )
+    const notice = createNotice({ ...named(request), code, affectedLayers })
+    await faultPoint('transaction.before-notice')
+    const settled =
+      failed.ending === 'rolled_back'
+        ? await this.#settleRolledBack(request, operation, notice, error)
+        : await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
+    await faultPoint('transaction.after-notice')
+    if (failed.ending === 'rolled_back') await failed.runHooks()
+    return this.#toEnded(request, settled, notice, error)
+  }
+
+  /** Ends an operation that something else broke, a logger that throws, say. */
+  async settleBroken(
+    request: RequestFacts,
+    operation: OpenOperation<Ended<unknown>>,
+    error: unknown,
+  ): Promise<Ended<unknown>> {
+    const notice = createNotice({
+      ...named(request),
+      code: 'LS_OPERATION_FAILED',
+      affectedLayers: ['database'],
+    })
+    const settled = await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
+    const ended = this.#toEnded(request, settled, notice, error)
+    this.#options.logger.error({ operationId: request.id, error }, 'an operation broke on its way')
+    return ended
+  }
+
+  /** Goes on with the work, but tells the caller after a while that the outcome is not known yet. */
+  async orPending<T>(operation: OpenOperation<Ended<unknown>>, work: () => Promise<T>): Promise<T> {
+    const { clock, pendingAfterMs = 5_000 } = this.#options
+    const cancel = clock.after(pendingAfterMs, () => operation.fail(new LockstepError('LS_OUTCOME_PENDING')))
+    try {
+      return await work()
+    } finally {
+      cancel()
+    }
+  }
+
+  /**
+   * COMMIT was never sent, or was refused: this copy is rolled back whatever happens. When the database is away the
+   * user hears so at once, and the durable notice follows when it is back; unless another copy may have come
+   * first, whose outcome cannot be known now, and is not for this one to decide.
+   */
+  async #settleRolledBack(
+    request: RequestFacts,
+    operation: OpenOperation<Ended<unknown>>,
+    notice: Notice,
+    error: unknown,
+  ): Promise<SettledOperation> {
+    const { settler, announceTransient, clock } = this.#options
+    const { key } = operation
+    try {
+      return await settler.settle(key, notice)
+    } catch (settleError) {
+      if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
+      if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
+      const transient: Notice = { ...notice, transient: true }
+      announceTransient(userChannel(key.userId), {
+        type: coordinationEvents.transactionRolledBack,
+        operationId: key.id,
+        data: transient,
+        at: new Date(clock.now()),
+      })
+      operation.answer({
+        outcome: { outcome: 'rolled_back', operationId: key.id, notice: transient },
+        error,
+      })
+      return this.#settleUntilKnown(operation, notice)
+    }
+  }
+
+  #settleUntilKnown(operation: OpenOperation<Ended<unknown>>, notice: Notice): Promise<SettledOperation> {
+    const { settler, giveUp } = this.#options
+    return settler.settleUntilKnown(operation.key, notice, giveUp)
+  }
+
+  #toEnded(request: RequestFacts, settled: SettledOperation, notice: Notice, error: unknown): Ended<unknown> {
+    const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
+    return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
+  }
+}
+
+function named({ id, name, rollback }: RequestFacts) {
+  return { operationId: id, operationName: name, rollback }
+}
