@@ -1,12 +1,84 @@
-// npm run bench -- sockets [--sockets 5000] [--rounds 2]. The last line is the result, as JSON.
+// npm run bench -- [lanes] [--quick] [--save] [--rounds 5] [--seconds 2]; npm run bench -- report; npm run bench -- list.
 import { parseArgs } from 'node:util'
-import { benchSockets } from './sockets.ts'
+import { startBenchPostgres, type BenchPostgres } from './harness/database.ts'
+import type { Lane, LaneContext } from './harness/lane.ts'
+import { describeMachine } from './harness/machine.ts'
+import { report } from './harness/report.ts'
+import { saveResult } from './harness/results.ts'
+import { printFindings } from './harness/print.ts'
+import { lanes, quickLanes } from './lanes/index.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { sockets: { type: 'string', default: '5000' }, rounds: { type: 'string', default: '2' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+    large: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    sockets: { type: 'string', default: '5000' },
+  },
 })
-const [name = 'sockets'] = positionals
-if (name !== 'sockets') throw new Error(`There is no bench "${name}". There is: sockets.`)
-const result = await benchSockets({ sockets: Number(values.sockets), rounds: Number(values.rounds) })
-console.log(JSON.stringify(result))
+const { quick } = values
+
+if (positionals[0] === 'report') await report()
+else if (positionals[0] === 'list') list()
+else await runLanes(chosen(positionals))
+
+function list(): void {
+  for (const { name, about, minutes } of lanes) console.log(`${name.padEnd(12)} ${about} (${minutes} min)`)
+}
+
+function chosen(wanted: readonly string[]): readonly Lane[] {
+  if (wanted.length === 0) return quick ? quickLanes : lanes
+  return wanted.map((name) => {
+    const lane = lanes.find((candidate) => candidate.name === name)
+    if (lane === undefined) {
+      console.error(`There is no lane "${name}". There are: ${lanes.map((one) => one.name).join(', ')}.`)
+      process.exit(1)
+    }
+    return lane
+  })
+}
+
+async function runLanes(running: readonly Lane[]): Promise<void> {
+  const began = performance.now()
+  let postgres: Promise<BenchPostgres> | undefined
+  const context: LaneContext = {
+    quick,
+    large: values.large,
+    rounds: Number(values.rounds ?? (quick ? 3 : 7)),
+    seconds: Number(values.seconds ?? (quick ? 0.6 : 2)),
+    sockets: Number(values.sockets),
+    postgres: () => (postgres ??= startBenchPostgres()),
+    say: (line) => console.log(line),
+  }
+  const figures: Record<string, number> = {}
+  if (!quick) {
+    const minutes = running.reduce((sum, lane) => sum + lane.minutes, 0)
+    console.log(`${running.map(({ name }) => name).join(', ')}: about ${minutes} minutes`)
+  }
+  try {
+    for (const lane of running) {
+      const machine = describeMachine((await context.postgres()).version)
+      const findings = await lane.run(context)
+      Object.assign(figures, findings.figures)
+      if (!quick) printFindings(lane.name, findings)
+      const { rounds, seconds } = context
+      if (values.save) saveResult({ lane: lane.name, quick, rounds, seconds, machine, ...findings })
+    }
+  } finally {
+    await (await postgres)?.close()
+  }
+  const machine = describeMachine((await postgres)?.version)
+  console.log(
+    `${machine.processor}, ${machine.cores} cores, load ${machine.load.join(' ')}; ${Object.entries(
+      machine.versions,
+    )
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', ')}; ${((performance.now() - began) / 1_000).toFixed(1)} s`,
+  )
+  console.log(JSON.stringify(figures))
+  // A driver that holds a socket open must not hold the run.
+  process.exit(0)
+}

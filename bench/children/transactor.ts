@@ -1,0 +1,126 @@
+// One way to write a row and say so. All of them send three flights to Postgres: BEGIN, the row, and the rest with COMMIT.
+import pg from 'pg'
+import { z } from 'zod'
+import {
+  createLockstep,
+  defineChannel,
+  fromPool,
+  silentLogger,
+  type Lockstep,
+  type LockstepOptions,
+  type PgDatabase,
+} from '../../src/index.ts'
+import { answerBench, childConfig, nowUs } from '../harness/child-host.ts'
+import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
+import { Latencies } from '../harness/histogram.ts'
+
+export type TransactionVariant = 'lockstep' | 'plain' | 'outbox' | 'notify' | 'counter'
+
+export interface TransactorConfig {
+  readonly databaseUrl: string
+  readonly variant: TransactionVariant
+  readonly connections: number
+  /** `false`: no bus. */
+  readonly bus?: false
+  /** Passed on to `createLockstep`. */
+  readonly monitor?: object
+}
+
+export interface TransactionLoad extends ClosedLoad {
+  readonly channels: number
+}
+
+const insertMessage = 'insert into messages (channel, body) values ($1, $2) returning id'
+const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
+const body = 'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
+
+const config = childConfig<TransactorConfig>()
+const pool = new pg.Pool({
+  connectionString: config.databaseUrl,
+  max: config.connections,
+  pipeline: true,
+  // A variant that waits for its turn keeps its connections.
+  idleTimeoutMillis: 0,
+})
+
+type Send = (channel: string) => Promise<unknown>
+
+/** What a handler without Lockstep does; the last statements leave in the flight of COMMIT. */
+function byHand(rest: (client: pg.PoolClient, channel: string, id: string) => Promise<unknown>[]): Send {
+  return async (channel) => {
+    const client = await pool.connect()
+    try {
+      await client.query('begin')
+      const { rows } = await client.query<{ id: string }>(insertMessage, [channel, body])
+      const sent = rest(client, channel, rows[0]?.id ?? '')
+      const ended = await Promise.all([...sent, client.query('commit')])
+      if ((ended.at(-1) as pg.QueryResult).command !== 'COMMIT') throw new Error('rolled back')
+    } finally {
+      client.release()
+    }
+  }
+}
+
+const envelope = (id: string): string => JSON.stringify({ id, body })
+
+const peers: Readonly<Record<Exclude<TransactionVariant, 'lockstep'>, () => Send>> = {
+  plain: () => byHand(() => []),
+  outbox: () =>
+    byHand((client, channel, id) => [client.query(insertOutbox, [channel, 'noted', envelope(id)])]),
+  notify: () =>
+    byHand((client, channel, id) => [
+      client.query(insertOutbox, [channel, 'noted', envelope(id)]),
+      client.query(`select pg_notify('outbox', $1)`, [channel]),
+    ]),
+  counter: () => byHand((client) => [client.query('update counter set n = n + 1 where id = 1')]),
+}
+
+async function coordinated(): Promise<Send> {
+  const room = defineChannel('room:{id}', {
+    events: { noted: z.object({ id: z.string(), body: z.string() }) },
+    canSubscribe: () => true,
+  })
+  const options: LockstepOptions<PgDatabase> = {
+    database: fromPool(pool),
+    channels: [room],
+    logger: silentLogger,
+    ...(config.bus === undefined ? {} : { bus: config.bus }),
+  }
+  // The option is passed on as it is: this lane measures it before and after a change of its shape.
+  const lockstep: Lockstep<PgDatabase> = createLockstep({
+    ...options,
+    ...(config.monitor === undefined ? {} : { monitor: config.monitor }),
+  })
+  await lockstep.start()
+  return (channel) =>
+    lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
+      const { rows } = await tx.db.query<{ id: string }>(insertMessage, [channel, body])
+      const [row] = rows
+      tx.emit(room({ id: channel }), 'noted', { id: row?.id ?? '', body })
+      return row
+    })
+}
+
+const send = config.variant === 'lockstep' ? await coordinated() : peers[config.variant]()
+
+// Without anybody who listens, a relay by NOTIFY would not be one.
+if (config.variant === 'notify') {
+  const listener = new pg.Client({ connectionString: config.databaseUrl })
+  listener.on('notification', () => {})
+  await listener.connect()
+  await listener.query('listen outbox')
+}
+
+const channelOf = (n: number, channels: number): string => `c${channels === 1 ? 0 : (n * 7_919) % channels}`
+
+answerBench({
+  closed: ({ channels, ...load }: TransactionLoad) => closedLoop(load, (n) => send(channelOf(n, channels))),
+  open: async ({ channels, ...load }: OpenLoad & { readonly channels: number }) => {
+    const latencies = new Latencies()
+    await openLoop(load, async (n, intendedUs) => {
+      await send(channelOf(n, channels))
+      latencies.record(nowUs() - intendedUs)
+    })
+    return latencies.percentiles
+  },
+})

@@ -1,0 +1,53 @@
+// The child's end of the talk with the bench.
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+type Handler = (argument: never) => unknown
+
+interface Question {
+  readonly id: number
+  readonly question: string
+  readonly argument: unknown
+}
+
+/** What the bench gave this process when it started it. */
+export function childConfig<Config>(): Config {
+  return JSON.parse(process.env['BENCH_CHILD'] ?? '{}') as Config
+}
+
+/** Answers the bench from now on, and ends with it. */
+export function answerBench(handlers: Readonly<Record<string, Handler>>): void {
+  const all: Readonly<Record<string, Handler>> = { ready: () => true, ...handlers }
+  process.on('message', ({ id, question, argument }: Question) => {
+    void (async () => {
+      try {
+        const handler = all[question]
+        if (handler === undefined) throw new Error(`nobody answers "${question}"`)
+        process.send?.({ id, answer: await handler(argument as never) })
+      } catch (error) {
+        process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+      }
+    })()
+  })
+  process.on('disconnect', () => process.exit(0))
+}
+
+/** Resolves to the port. */
+export async function listenLocally(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => {
+    // The backlog of a storm; the kernel's own bound is net.core.somaxconn.
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 8_192 }, resolve)
+  })
+  return (server.address() as AddressInfo).port
+}
+
+/** Microseconds of a clock that all processes of this machine share. */
+export function nowUs(): number {
+  return Number(process.hrtime.bigint() / 1_000n)
+}
+
+/** Processor time of this process so far, in microseconds. */
+export function cpuUs(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}

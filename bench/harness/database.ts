@@ -1,0 +1,93 @@
+// The Postgres of a run, and its share of the processor.
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { databaseUrl, startEmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+
+export interface BenchPostgres {
+  /** Superuser URL of an administrative database. */
+  readonly url: string
+  readonly version: string
+  /** A new database; resolves to its URL. */
+  createDatabase(sql?: string): Promise<string>
+  /** Processor time of the server and all its sessions so far, in microseconds; NaN where /proc is not there. */
+  cpuUs(): Promise<number>
+  close(): Promise<void>
+}
+
+const settings = {
+  // A checkpoint in the middle of one variant's turn would be charged to that variant.
+  max_wal_size: '8GB',
+  checkpoint_timeout: '1h',
+}
+
+/** An embedded server with `fsync` on, in a folder of its own. */
+export async function startBenchPostgres(): Promise<BenchPostgres> {
+  const directory = await mkdtemp(join(tmpdir(), 'lockstep-bench-postgres-'))
+  const remove = (): Promise<void> => rm(directory, { recursive: true, force: true, maxRetries: 5 })
+  try {
+    const server = await startEmbeddedPostgres({ directory, durable: true, maxConnections: 600 })
+    const version = await query(server.url, async (client) => {
+      for (const [name, value] of Object.entries(settings)) {
+        await client.query(`alter system set ${name} = '${value}'`)
+      }
+      await client.query('select pg_reload_conf()')
+      const { rows } = await client.query<{ version: string }>(
+        `select current_setting('server_version') as version`,
+      )
+      return rows[0]?.version ?? ''
+    })
+    return {
+      url: server.url,
+      version,
+      async createDatabase(sql) {
+        const name = `bench_${randomBytes(6).toString('hex')}`
+        await server.createDatabase(name)
+        const url = databaseUrl(server.url, name)
+        if (sql !== undefined) await query(url, (client) => client.query(sql))
+        return url
+      },
+      cpuUs: () => cpuOf(server.pid),
+      async close() {
+        await server.stop('immediate')
+        await remove()
+      },
+    }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+/** On a connection of its own. */
+export async function query<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+const ticksPerSecond = 100
+
+/** Of the postmaster, its living children, and those it has buried. */
+async function cpuOf(postmaster: number): Promise<number> {
+  let ticks = 0
+  try {
+    for (const entry of await readdir('/proc')) {
+      if (!/^\d+$/.test(entry)) continue
+      const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      const of = (field: number): number => Number(fields[field - 3] ?? 0)
+      if (Number(entry) === postmaster) ticks += of(14) + of(15) + of(16) + of(17)
+      else if (of(4) === postmaster) ticks += of(14) + of(15)
+    }
+  } catch {
+    return Number.NaN
+  }
+  return (ticks * 1_000_000) / ticksPerSecond
+}

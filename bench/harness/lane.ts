@@ -1,0 +1,60 @@
+import type { BenchPostgres } from './database.ts'
+
+export interface LaneOptions {
+  /** Only what the one line of figures needs. */
+  readonly quick: boolean
+  readonly rounds: number
+  /** Of one variant in one round. */
+  readonly seconds: number
+  readonly sockets: number
+  /** The largest sizes too, where filling them takes minutes. */
+  readonly large: boolean
+}
+
+export interface LaneContext extends LaneOptions {
+  /** One server for the whole run, started at the first use, with `fsync` on. */
+  readonly postgres: () => Promise<BenchPostgres>
+  readonly say: (line: string) => void
+}
+
+export type Cell = string | number
+
+export interface Table {
+  readonly title: string
+  /** What stands between the title and the table: what was measured, and how. */
+  readonly note?: string
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly Cell[])[]
+}
+
+/** Bars, one group for each label. */
+export interface Plot {
+  /** Part of the file's name. */
+  readonly name: string
+  readonly title: string
+  readonly unit: string
+  readonly labels: readonly string[]
+  readonly series: readonly { readonly name: string; readonly values: readonly number[] }[]
+}
+
+/** All that a lane has found, in the form that the documentation is made from. */
+export interface LaneFindings {
+  readonly tables: readonly Table[]
+  readonly plots?: readonly Plot[]
+  /** For the one line of figures. */
+  readonly figures: Readonly<Record<string, number>>
+  /** What could not be measured here, and why. */
+  readonly missing?: readonly string[]
+}
+
+export interface Lane {
+  readonly name: string
+  readonly about: string
+  /** Of a whole run here, in minutes. */
+  readonly minutes: number
+  readonly run: (context: LaneContext) => Promise<LaneFindings>
+}
+
+export const rounded = (value: number, digits = 2): number => Number(value.toFixed(digits))
+/** Three significant digits are what a histogram holds, and more than the noise allows. */
+export const shown = (value: number): number => (value === 0 ? 0 : Number(value.toPrecision(3)))

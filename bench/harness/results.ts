@@ -1,0 +1,32 @@
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LaneFindings } from './lane.ts'
+import type { Machine } from './machine.ts'
+
+/** One run of one lane, as it is kept in bench/results. */
+export interface LaneResult extends LaneFindings {
+  readonly lane: string
+  readonly quick: boolean
+  readonly rounds: number
+  readonly seconds: number
+  readonly machine: Machine
+}
+
+const folder = fileURLToPath(new URL('../results/', import.meta.url))
+
+export function saveResult(result: LaneResult): void {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, `${result.lane}.json`), `${JSON.stringify(result, null, 2)}\n`)
+}
+
+/** By lane. */
+export function readResults(): ReadonlyMap<string, LaneResult> {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
+  return new Map(
+    files.map((file) => {
+      const result = JSON.parse(readFileSync(join(folder, file), 'utf8')) as LaneResult
+      return [result.lane, result]
+    }),
+  )
+}

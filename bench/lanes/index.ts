@@ -1,0 +1,8 @@
+import type { Lane } from '../harness/lane.ts'
+import { transaction } from './transaction.ts'
+
+/** In the order of the documentation. */
+export const lanes: readonly Lane[] = [transaction]
+
+/** What `--quick` runs. */
+export const quickLanes: readonly Lane[] = [transaction]
