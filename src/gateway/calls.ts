@@ -34,6 +34,11 @@ export class Calls {
     setMaxListeners(0, this.#abort.signal)
   }
 
+  /** Some are not answered yet. */
+  get isBusy(): boolean {
+    return this.#outstanding > 0
+  }
+
   call(call: Call): void {
     const handler = this.#ports.rpc(call.method)
     if (handler === undefined) return this.#host.push(errorReply(call.id, replyCodes.methodNotFound))

@@ -5,6 +5,7 @@ import { messageOf } from '../core/index.ts'
 import { closeCodes } from '../protocol/index.ts'
 import { addressOf, Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
+import { drain } from './drain.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
 import { resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
@@ -30,7 +31,12 @@ export interface Gateway extends FetchHandler {
   revoke(revocation: Revocation): void
   /** Asks again for every live subscription, and ends those that get a no. */
   reauthorize(): Promise<void>
-  /** Refuses new connections, closes all others with 3001 spread over `drainMs`, and resolves when all are gone. */
+  /** Refuses new connections from here on; open ones go on. */
+  stopAccepting(): void
+  /**
+   * Refuses new connections, closes all others with 3001 spread over `drainMs`, those that wait for an answer last,
+   * and resolves when all are gone: a peer that does not answer is cut off `closeTimeoutMs` after `drainMs`.
+   */
   close(options?: { readonly drainMs?: number }): Promise<void>
 }
 
@@ -38,7 +44,6 @@ export interface Gateway extends FetchHandler {
 const maxFragments = 128
 /** TCP chunks that hold one unfinished frame. */
 const maxBufferedChunks = 2_048
-const drainStepMs = 20
 
 /**
  * The WebSocket door of a node. It knows sessions, frames and limits; what a token means, who may hear what, and
@@ -56,6 +61,7 @@ class WebSocketGateway implements Gateway {
   readonly #detach = new Map<Server, () => void>()
   readonly #addresses: Addresses
   readonly #reauthorizer: Reauthorizer | undefined
+  #isAccepting = true
   #closing: Promise<void> | undefined
 
   constructor(options: GatewayOptions) {
@@ -103,14 +109,19 @@ class WebSocketGateway implements Gateway {
     for (const session of this.#context.connections.all()) await session.reauthorize()
   }
 
+  stopAccepting(): void {
+    this.#isAccepting = false
+  }
+
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.stopAccepting()
     this.#closing ??= this.#drain(options.drainMs ?? 0)
     return this.#closing
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { connections, settings } = this.#context
-    if (this.#closing !== undefined || connections.size >= settings.limits.maxConnections) {
+    if (!this.#isAccepting || connections.size >= settings.limits.maxConnections) {
       return refuse(socket, '503 Service Unavailable')
     }
     // Asking for the address makes the socket remember it, on every connection.
@@ -142,29 +153,22 @@ class WebSocketGateway implements Gateway {
   async #drain(drainMs: number): Promise<void> {
     this.#reauthorizer?.close()
     const { connections, settings } = this.#context
-    const sessions = connections.all()
-    const steps = Math.max(1, Math.ceil(drainMs / drainStepMs))
-    const perStep = Math.ceil(sessions.length / steps)
-    for (let from = 0; from < sessions.length; from += perStep) {
-      if (from > 0) await this.#pause(drainStepMs)
-      for (const session of sessions.slice(from, from + perStep))
-        session.close(closeCodes.shutdown, 'shutdown')
-    }
-    // Handshakes that were under way when the list was made.
-    for (const session of connections.all()) session.close(closeCodes.shutdown, 'shutdown')
-    const cancel = settings.clock.after(settings.limits.closeTimeoutMs, () => {
+    // From the beginning, so that it comes in time whatever the steps between wait for.
+    const cancel = settings.clock.after(drainMs + settings.limits.closeTimeoutMs, () => {
       for (const session of connections.all()) session.terminate()
     })
+    await drain({
+      connections: connections.all(),
+      overMs: drainMs,
+      clock: settings.clock,
+      close: (session) => session.close(closeCodes.shutdown, 'shutdown'),
+    })
+    // Handshakes that were under way when the list was made.
+    for (const session of connections.all()) session.close(closeCodes.shutdown, 'shutdown')
     await connections.empty()
     cancel()
     for (const detach of this.#detach.values()) detach()
     this.#detach.clear()
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#context.settings.clock.after(delayMs, resolve)
-    })
   }
 }
 

@@ -53,6 +53,11 @@ export class Dispatcher {
     return { subs: `{${JSON.stringify(channel)}:${result}}`, start }
   }
 
+  /** Calls of this connection are not answered yet. */
+  get isBusy(): boolean {
+    return this.#calls?.isBusy === true
+  }
+
   /** Counts one command; false when it was answered with error 111 instead, or passed over. */
   admit(command: Exclude<ClientCommand, { readonly kind: 'pong' }>): boolean {
     const { limits, clock } = this.#settings

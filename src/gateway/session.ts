@@ -42,6 +42,11 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#deadline = clock.monotonic() + limits.connectTimeoutMs
   }
 
+  /** Waits for an answer that is still being made. */
+  get isBusy(): boolean {
+    return this.#dispatcher?.isBusy === true
+  }
+
   receive(data: Buffer, isBinary: boolean): void {
     if (isBinary) this.close(closeCodes.badRequest, 'send text frames')
     else this.#guarded(data.toString('utf8'))
@@ -277,7 +282,6 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   }
 
   // A method: the compiler would carry a state it knew across an await.
-  /** The compiler would carry a state it knew across an await. */
   #isClosed(): boolean {
     return this.#state === 'closed'
   }
