@@ -106,7 +106,7 @@ class LockstepInstance<Db> {
       clock,
       logger,
       announce,
-      announceTransient: (channel, event) => this.#hub.announceTransient(channel, event),
+      announceTransient: this.#bus.announceTransient,
     })
     this.#orphans = new OrphanWatch({
       settler,

@@ -1,5 +1,5 @@
 import type { Clock, Logger } from '../core/index.ts'
-import type { StoredEvent } from '../events/index.ts'
+import type { StoredEvent, TransientEvent } from '../events/index.ts'
 
 /** How far a channel has come, without the events themselves. */
 export interface ChannelHead {
@@ -15,6 +15,8 @@ export interface BusPort {
   readonly logger: Logger
   /** What other nodes committed: perhaps twice, perhaps out of order, never all of it for certain. */
   events(events: readonly StoredEvent[]): void
+  /** What is in no log: shown to those who listen now, or lost. */
+  transients(events: readonly TransientEvent[]): void
   /** Channels that moved, where the events did not fit into a message. */
   heads(heads: readonly ChannelHead[]): void
   /** Something may have gone unheard: compare what is served with the database. */
@@ -38,6 +40,8 @@ export interface Bus {
   start(port: BusPort): Promise<void>
   /** Events that this node has committed. Returns at once and never throws; while the bus is down they are dropped. */
   publish(events: readonly StoredEvent[]): void
+  /** What is in no log. As `publish`, and what does not fit into a message is dropped, too. */
+  publishTransient(event: TransientEvent): void
   /** Somebody here listens to the channel. */
   serve(channel: string): void
   /** Nobody here listens to the channel any more. */

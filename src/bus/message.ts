@@ -1,4 +1,4 @@
-import type { StoredEvent } from '../events/index.ts'
+import type { StoredEvent, TransientEvent } from '../events/index.ts'
 import type { ChannelHead } from './bus.ts'
 
 /** What travels between nodes. `data` stays text, so that it arrives as it was emitted. */
@@ -6,10 +6,19 @@ export interface BusMessage {
   readonly from: string
   readonly events: readonly StoredEvent[]
   readonly heads: readonly ChannelHead[]
+  readonly transients: readonly TransientEvent[]
+}
+
+/** The parts of a message, each as JSON text. */
+export interface EncodedParts {
+  readonly events?: readonly string[]
+  readonly heads?: readonly string[]
+  readonly transients?: readonly string[]
 }
 
 type EventTuple = readonly [string, number, string, string, number, string]
 type HeadTuple = readonly [string, number]
+type TransientTuple = readonly [string, string, string, number, string]
 
 /** JSON text of one event, to be put together by `encodeMessage`. */
 export function encodeBusEvent({ channel, offset, operationId, type, at, data }: StoredEvent): string {
@@ -23,23 +32,33 @@ export function encodeBusHead({ channel, head }: ChannelHead): string {
   return JSON.stringify(tuple)
 }
 
+/** JSON text of one event without an offset. */
+export function encodeBusTransient({ channel, type, operationId, at, data }: TransientEvent): string {
+  const tuple: TransientTuple = [channel, type, operationId, at.getTime(), data]
+  return JSON.stringify(tuple)
+}
+
 /** Puts parts that are encoded already into one message. */
-export function encodeMessage(from: string, events: readonly string[], heads: readonly string[]): string {
-  return `{"from":${JSON.stringify(from)},"events":[${events.join(',')}],"heads":[${heads.join(',')}]}`
+export function encodeMessage(from: string, parts: EncodedParts): string {
+  const { events = [], heads = [], transients = [] } = parts
+  const rest = transients.length === 0 ? '' : `,"transients":[${transients.join(',')}]`
+  return `{"from":${JSON.stringify(from)},"events":[${events.join(',')}],"heads":[${heads.join(',')}]${rest}}`
 }
 
 /** @returns undefined for anything that is not such a message: others may write to the same broker */
 export function decodeMessage(text: string): BusMessage | undefined {
-  let raw: { readonly from?: unknown; readonly events?: unknown; readonly heads?: unknown } | null
+  let raw: Readonly<Partial<Record<keyof BusMessage, unknown>>> | null
   try {
     raw = JSON.parse(text) as typeof raw
   } catch {
     return undefined
   }
   if (typeof raw !== 'object' || raw === null) return undefined
-  const { from, events, heads } = raw
-  if (typeof from !== 'string' || !Array.isArray(events) || !Array.isArray(heads)) return undefined
-  if (!events.every(isEventTuple) || !heads.every(isHeadTuple)) return undefined
+  // Nodes of an earlier release do not know of the last.
+  const { from, events, heads, transients = [] } = raw
+  if (typeof from !== 'string') return undefined
+  if (!isListOf(events, isEventTuple) || !isListOf(heads, isHeadTuple)) return undefined
+  if (!isListOf(transients, isTransientTuple)) return undefined
   return {
     from,
     events: events.map(([channel, offset, operationId, type, at, data]) => ({
@@ -51,7 +70,18 @@ export function decodeMessage(text: string): BusMessage | undefined {
       data,
     })),
     heads: heads.map(([channel, head]) => ({ channel, head })),
+    transients: transients.map(([channel, type, operationId, at, data]) => ({
+      channel,
+      type,
+      operationId,
+      at: new Date(at),
+      data,
+    })),
   }
+}
+
+function isListOf<T>(value: unknown, isItem: (item: unknown) => item is T): value is readonly T[] {
+  return Array.isArray(value) && value.every(isItem)
 }
 
 const largestTimeMs = 8.64e15
@@ -64,10 +94,19 @@ function isEventTuple(value: unknown): value is EventTuple {
     isOffset(offset) &&
     typeof operationId === 'string' &&
     typeof type === 'string' &&
-    Number.isInteger(at) &&
-    Math.abs(at as number) <= largestTimeMs &&
+    isTime(at) &&
     typeof data === 'string'
   )
+}
+
+function isTransientTuple(value: unknown): value is TransientTuple {
+  if (!Array.isArray(value)) return false
+  const [channel, type, operationId, at, data] = value as readonly unknown[]
+  return [channel, type, operationId, data].every((text) => typeof text === 'string') && isTime(at)
+}
+
+function isTime(value: unknown): boolean {
+  return Number.isInteger(value) && Math.abs(value as number) <= largestTimeMs
 }
 
 function isHeadTuple(value: unknown): value is HeadTuple {

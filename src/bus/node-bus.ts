@@ -1,11 +1,14 @@
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
-import type { EventHub, StoredEvent } from '../events/index.ts'
+import type { EventHub, StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth } from './bus.ts'
 
 export interface NodeBusOptions {
   /** Absent: the node hears others only by the comparison of heads. */
   readonly bus: Bus | undefined
-  readonly hub: Pick<EventHub, 'announce' | 'announceHeads' | 'checkHeads' | 'watchInterest'>
+  readonly hub: Pick<
+    EventHub,
+    'announce' | 'announceHeads' | 'announceTransient' | 'checkHeads' | 'watchInterest'
+  >
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -34,6 +37,12 @@ export class NodeBus {
     }
   }
 
+  /** Shows what is in no log to those who listen now, here and elsewhere. */
+  readonly announceTransient = (event: TransientEvent): void => {
+    this.#options.hub.announceTransient(event)
+    this.#options.bus?.publishTransient(event)
+  }
+
   /** Resolves when the bus is up, or is known not to be: a node serves without it, only more slowly. */
   async start(scope: string): Promise<void> {
     const { bus, hub, clock, logger } = this.#options
@@ -46,6 +55,7 @@ export class NodeBus {
       logger,
       events: (events) => hub.announce(events),
       heads: (heads) => hub.announceHeads(heads),
+      transients: (events) => events.forEach((event) => hub.announceTransient(event)),
       missed: () => void this.#compare(),
     })
     hub.watchInterest({

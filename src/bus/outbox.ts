@@ -1,5 +1,5 @@
-import type { StoredEvent } from '../events/index.ts'
-import { encodeBusEvent, encodeBusHead, encodeMessage } from './message.ts'
+import type { StoredEvent, TransientEvent } from '../events/index.ts'
+import { encodeBusEvent, encodeBusHead, encodeBusTransient, encodeMessage } from './message.ts'
 import type { OutgoingMessage } from './transport.ts'
 
 export interface OutboxOptions {
@@ -21,7 +21,8 @@ const envelopeBytes = 100
  */
 export class Outbox {
   readonly #options: OutboxOptions
-  #events: { readonly subject: string; readonly json: string; readonly bytes: number }[] = []
+  #events: Waiting[] = []
+  #transients: Waiting[] = []
   readonly #heads = new Map<string, number>()
   #bytes = 0
 
@@ -30,15 +31,14 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    return this.#events.length === 0 && this.#heads.size === 0
+    return this.#events.length === 0 && this.#heads.size === 0 && this.#transients.length === 0
   }
 
   add(events: readonly StoredEvent[]): void {
     for (const event of events) {
       const json = encodeBusEvent(event)
       const bytes = Buffer.byteLength(json) + 1
-      const fits = bytes + envelopeBytes <= this.#options.maxMessageBytes
-      if (fits && this.#bytes + bytes <= maxWaitingBytes) {
+      if (this.#hasRoomFor(bytes)) {
         this.#events.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
         this.#bytes += bytes
       } else if (this.#heads.size < maxWaitingHeads || this.#heads.has(event.channel)) {
@@ -47,10 +47,20 @@ export class Outbox {
     }
   }
 
+  /** Dropped when there is no room for it. */
+  addTransient(event: TransientEvent): void {
+    const json = encodeBusTransient(event)
+    const bytes = Buffer.byteLength(json) + 1
+    if (!this.#hasRoomFor(bytes)) return
+    this.#transients.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
+    this.#bytes += bytes
+  }
+
   /** Empties it into as few messages as their size allows. */
   take(): readonly OutgoingMessage[] {
     const packer = new Packer(this.#options)
     for (const { subject, json, bytes } of this.#events) packer.add(subject, 'events', json, bytes)
+    for (const { subject, json, bytes } of this.#transients) packer.add(subject, 'transients', json, bytes)
     for (const [channel, head] of this.#heads) {
       const json = encodeBusHead({ channel, head })
       packer.add(this.#options.subjectOf(channel), 'heads', json, Buffer.byteLength(json) + 1)
@@ -61,14 +71,26 @@ export class Outbox {
 
   clear(): void {
     this.#events = []
+    this.#transients = []
     this.#heads.clear()
     this.#bytes = 0
   }
+
+  #hasRoomFor(bytes: number): boolean {
+    return bytes + envelopeBytes <= this.#options.maxMessageBytes && this.#bytes + bytes <= maxWaitingBytes
+  }
+}
+
+interface Waiting {
+  readonly subject: string
+  readonly json: string
+  readonly bytes: number
 }
 
 interface Open {
   readonly events: string[]
   readonly heads: string[]
+  readonly transients: string[]
   bytes: number
 }
 
@@ -81,14 +103,14 @@ class Packer {
     this.#options = options
   }
 
-  add(subject: string, kind: 'events' | 'heads', json: string, bytes: number): void {
+  add(subject: string, kind: 'events' | 'heads' | 'transients', json: string, bytes: number): void {
     let open = this.#open.get(subject)
     if (open !== undefined && open.bytes + bytes > this.#options.maxMessageBytes) {
       this.#close(subject, open)
       open = undefined
     }
     if (open === undefined) {
-      open = { events: [], heads: [], bytes: envelopeBytes }
+      open = { events: [], heads: [], transients: [], bytes: envelopeBytes }
       this.#open.set(subject, open)
     }
     open[kind].push(json)
@@ -100,7 +122,7 @@ class Packer {
     return this.#done
   }
 
-  #close(subject: string, { events, heads }: Open): void {
-    this.#done.push({ subject, text: encodeMessage(this.#options.from, events, heads) })
+  #close(subject: string, parts: Open): void {
+    this.#done.push({ subject, text: encodeMessage(this.#options.from, parts) })
   }
 }

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { messageOf } from '../core/index.ts'
-import type { StoredEvent } from '../events/index.ts'
+import type { StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth, BusPort } from './bus.ts'
 import { decodeMessage, encodeMessage } from './message.ts'
 import { Outbox } from './outbox.ts'
@@ -51,7 +51,7 @@ export class ShardedBus implements Bus {
       clock: port.clock,
       intervalMs: this.#selfTestMs,
       send: (round) =>
-        transport.send([{ subject: ownSubject, text: encodeMessage(`${this.#id}:${round}`, [], []) }]),
+        transport.send([{ subject: ownSubject, text: encodeMessage(`${this.#id}:${round}`, {}) }]),
       onHeard: () => this.#isUp(),
       onDeaf: () =>
         this.#isDown(`what this node sends to itself does not come back${transport.deafnessHint}`, true),
@@ -86,13 +86,11 @@ export class ShardedBus implements Bus {
   }
 
   publish(events: readonly StoredEvent[]): void {
-    if (this.#started === undefined || !this.#connected || events.length === 0) return
-    try {
-      this.#started.outbox.add(events)
-      this.#flushSoon(this.#started)
-    } catch (error) {
-      this.#started.port.logger.error({ error: messageOf(error) }, 'events were not given to the bus')
-    }
+    if (events.length > 0) this.#give((outbox) => outbox.add(events))
+  }
+
+  publishTransient(event: TransientEvent): void {
+    this.#give((outbox) => outbox.addTransient(event))
   }
 
   serve(channel: string): void {
@@ -118,6 +116,16 @@ export class ShardedBus implements Bus {
     }
   }
 
+  #give(add: (outbox: Outbox) => void): void {
+    if (this.#started === undefined || !this.#connected) return
+    try {
+      add(this.#started.outbox)
+      this.#flushSoon(this.#started)
+    } catch (error) {
+      this.#started.port.logger.error({ error: messageOf(error) }, 'events were not given to the bus')
+    }
+  }
+
   #hear(text: string): void {
     const started = this.#started
     if (started === undefined || this.#state === 'closed') return
@@ -137,6 +145,7 @@ export class ShardedBus implements Bus {
     try {
       if (message.events.length > 0) started.port.events(message.events)
       if (message.heads.length > 0) started.port.heads(message.heads)
+      if (message.transients.length > 0) started.port.transients(message.transients)
     } catch (error) {
       // A socket's callback is the caller here: what it throws would end the process.
       started.port.logger.error({ error: messageOf(error) }, 'what the bus brought could not be delivered')

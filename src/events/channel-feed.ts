@@ -3,7 +3,7 @@ import { followsOn, messageOf, OffsetSequencer, type Clock, type Logger } from '
 import type { EventLog } from './event-log.ts'
 import { Member, Members, type MemberHost } from './member.ts'
 import { RecentEvents } from './recent-events.ts'
-import type { EncodedEvent, Joined, JoinRequest, Subscriber } from './subscription.ts'
+import type { EncodedEvent, Joined, JoinRequest, Subscriber, TransientPush } from './subscription.ts'
 
 export interface FeedOptions {
   readonly log: EventLog
@@ -78,7 +78,7 @@ export class ChannelFeed implements MemberHost {
   }
 
   /** A push without an offset: shown to those who listen now, kept for nobody. */
-  announceTransient(push: string): void {
+  announceTransient(push: TransientPush): void {
     this.#members.forEach((member) => member.deliverTransient(push))
   }
 

@@ -1,4 +1,4 @@
-import type { EncodedEvent } from './subscription.ts'
+import type { EncodedEvent, TransientPush } from './subscription.ts'
 
 /** An event as the log holds it. */
 export interface StoredEvent {
@@ -13,15 +13,13 @@ export interface StoredEvent {
 
 /** Encodes an event for the wire, once for all of its subscribers. */
 export function encodeEvent(event: StoredEvent): EncodedEvent {
-  const envelope =
-    `{"type":${JSON.stringify(event.type)},"data":${event.data},` +
-    `"operationId":"${event.operationId}","at":"${event.at.toISOString()}"}`
-  const publication = `{"data":${envelope},"offset":${event.offset}}`
+  const publication = `{"data":${envelopeOf(event)},"offset":${event.offset}}`
   return {
     channel: event.channel,
     offset: event.offset,
     type: event.type,
     operationId: event.operationId,
+    flushedAt: event.at.getTime(),
     publication,
     push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${publication}}}`,
   }
@@ -29,13 +27,26 @@ export function encodeEvent(event: StoredEvent): EncodedEvent {
 
 /** Something shown before, or instead of, what the log will hold. */
 export interface TransientEvent {
+  readonly channel: string
   readonly type: string
   readonly operationId: string
-  readonly data: unknown
+  /** JSON text. */
+  readonly data: string
   readonly at: Date
+  /** Where it was sent from, for those who look for what comes too early; never leaves this process. */
+  readonly stack?: string
 }
 
 /** The push of an event without an offset. */
-export function encodeTransient(channel: string, event: TransientEvent): string {
-  return JSON.stringify({ push: { channel, pub: { data: event } } })
+export function encodeTransient(event: TransientEvent): TransientPush {
+  const { channel, type, operationId, stack } = event
+  const push = `{"push":{"channel":${JSON.stringify(channel)},"pub":{"data":${envelopeOf(event)}}}}`
+  return { channel, type, operationId, push, ...(stack === undefined ? {} : { stack }) }
+}
+
+function envelopeOf(event: Omit<TransientEvent, 'channel' | 'stack'>): string {
+  return (
+    `{"type":${JSON.stringify(event.type)},"data":${event.data},` +
+    `"operationId":"${event.operationId}","at":"${event.at.toISOString()}"}`
+  )
 }

@@ -93,8 +93,8 @@ export class EventHub implements EventSource {
   }
 
   /** Shows something that is not in the log, and so has no offset, to those who listen now. */
-  announceTransient(channel: string, event: TransientEvent): void {
-    this.#feeds.get(channel)?.announceTransient(encodeTransient(channel, event))
+  announceTransient(event: TransientEvent): void {
+    this.#feeds.get(event.channel)?.announceTransient(encodeTransient(event))
   }
 
   async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {

@@ -6,4 +6,11 @@ export { encodeEvent, type StoredEvent, type TransientEvent } from './encode.ts'
 export { EventHub, type EventHubOptions, type InterestWatcher } from './event-hub.ts'
 export { EventLog } from './event-log.ts'
 export { Retention, type RetentionOptions, type SweptTable } from './retention.ts'
-export type { EncodedEvent, EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'
+export type {
+  EncodedEvent,
+  EventSource,
+  Joined,
+  JoinRequest,
+  Subscriber,
+  TransientPush,
+} from './subscription.ts'

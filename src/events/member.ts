@@ -1,5 +1,5 @@
 import type { StreamPosition } from '../protocol/index.ts'
-import type { EncodedEvent, Joined, Subscriber } from './subscription.ts'
+import type { EncodedEvent, Joined, Subscriber, TransientPush } from './subscription.ts'
 
 /** What a member needs of the feed it is in. */
 export interface MemberHost {
@@ -38,7 +38,7 @@ export class Member implements Joined {
   }
 
   // One that waits for its reply misses it: what counts follows durably.
-  deliverTransient(push: string): void {
+  deliverTransient(push: TransientPush): void {
     if (this.#state === 'live') this.#subscriber.deliverTransient(push)
   }
 

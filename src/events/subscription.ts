@@ -6,10 +6,22 @@ export interface EncodedEvent {
   readonly offset: number
   readonly type: string
   readonly operationId: string
+  /** When the flush of its transaction ran, by the database's clock, in milliseconds since the epoch. */
+  readonly flushedAt: number
   /** JSON text of the publication: `{"data":{"type":…,"data":…,"operationId":…,"at":…},"offset":…}`. */
   readonly publication: string
   /** JSON text of the whole frame: `{"push":{"channel":…,"pub":…}}`. */
   readonly push: string
+}
+
+/** An event without an offset, as it goes to every subscriber of its channel. */
+export interface TransientPush {
+  readonly channel: string
+  readonly type: string
+  readonly operationId: string
+  /** JSON text of the whole frame. */
+  readonly push: string
+  readonly stack?: string
 }
 
 /** Receives a channel's events: offsets strictly increasing, without a hole, each once. */
@@ -17,7 +29,7 @@ export interface Subscriber {
   /** Called in one turn of the loop with events that follow each other. Must not throw. */
   deliver(events: readonly EncodedEvent[]): void
   /** A push without an offset, which is in no log: may be dropped. Must not throw. */
-  deliverTransient(push: string): void
+  deliverTransient(push: TransientPush): void
   /** Continuity cannot be kept (events are no longer there): the subscriber must start over. Called once, last. */
   reset(): void
 }

@@ -1,5 +1,5 @@
 import { messageOf, userChannel, isChannelName, isLockstepError, type UserContext } from '../core/index.ts'
-import type { EncodedEvent, Joined, Subscriber } from '../events/subscription.ts'
+import type { EncodedEvent, Joined, Subscriber, TransientPush } from '../events/subscription.ts'
 import {
   closeCodes,
   replyCodes,
@@ -53,7 +53,7 @@ class Subscription implements Subscriber {
     }
   }
 
-  deliverTransient(push: string): void {
+  deliverTransient({ push }: TransientPush): void {
     if (this.state === 'live') this.#set.host.pushTransient(push)
   }
 

@@ -38,7 +38,7 @@ export interface FailureOptions {
   readonly clock: Clock
   readonly logger: Logger
   /** Shows what is in no log, such as a notice that could not be made durable yet. */
-  readonly announceTransient: (channel: string, event: TransientEvent) => void
+  readonly announceTransient: (event: TransientEvent) => void
   /** How long a caller waits for an outcome that is not known yet, before it is told so. Default 5,000. */
   readonly pendingAfterMs?: number
   /** Ends the search for outcomes that are not known. */
@@ -132,10 +132,11 @@ export class FailureSettlement {
       if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
       if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
       const transient: Notice = { ...notice, transient: true }
-      announceTransient(userChannel(key.userId), {
+      announceTransient({
+        channel: userChannel(key.userId),
         type: coordinationEvents.transactionRolledBack,
         operationId: key.id,
-        data: transient,
+        data: JSON.stringify(transient),
         at: new Date(clock.now()),
       })
       operation.answer({

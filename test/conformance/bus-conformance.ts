@@ -117,6 +117,19 @@ export function describeBus(
       )
     })
 
+    it('carries what has no offset to those who listen now', async () => {
+      const [first, second] = [await createNode(), await createNode()]
+      const inbox = await second.joinTransient(channel)
+      first.bus.announceTransient({ channel, operationId, type: 'early', data: '{"n":1}', at: new Date(0) })
+      await inbox.until((items) => items.length === 1)
+      expect(JSON.parse(inbox.items[0]?.push ?? '')).toEqual({
+        push: {
+          channel,
+          pub: { data: { type: 'early', data: { n: 1 }, operationId, at: '1970-01-01T00:00:00.000Z' } },
+        },
+      })
+    })
+
     it('brings a node only what somebody there may listen to', async () => {
       const [a, b] = [await createNode(), await createNode()]
       const elsewhere = ['x', 'y', 'z'].find((id) => shardOf(`room:${id}`) !== shardOf(channel))

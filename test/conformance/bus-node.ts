@@ -1,7 +1,13 @@
 // One node of the buses' conformance suite: a hub on a bus, without sockets.
 import { NodeBus, type Bus } from '../../src/bus/index.ts'
 import { systemClock } from '../../src/core/index.ts'
-import { EventHub, EventLog, type EncodedEvent, type StoredEvent } from '../../src/events/index.ts'
+import {
+  EventHub,
+  EventLog,
+  type EncodedEvent,
+  type StoredEvent,
+  type TransientPush,
+} from '../../src/events/index.ts'
 import type { fromPool } from '../../src/postgres/index.ts'
 import { Inbox } from '../support/sockets.ts'
 import { createTestLogger } from '../support/world.ts'
@@ -50,6 +56,7 @@ export class Node {
           hub.announce(events)
         },
         announceHeads: (heads) => hub.announceHeads(heads),
+        announceTransient: (event) => hub.announceTransient(event),
         checkHeads: async () => {
           await hub.checkHeads()
           this.#compared.push(true)
@@ -69,11 +76,25 @@ export class Node {
     return inbox
   }
 
-  subscribe(channel: string, deliver: (events: readonly EncodedEvent[]) => void) {
+  subscribe(
+    channel: string,
+    deliver: (events: readonly EncodedEvent[]) => void,
+    deliverTransient: (push: TransientPush) => void = () => {},
+  ) {
     const reset = (): void => {
       throw new Error('told to start over')
     }
-    return this.#hub.join(channel, {}, { deliver, deliverTransient: () => {}, reset })
+    return this.#hub.join(channel, {}, { deliver, deliverTransient, reset })
+  }
+
+  /** As `join`, for what has no offset. */
+  async joinTransient(channel: string): Promise<Inbox<TransientPush>> {
+    const inbox = new Inbox<TransientPush>()
+    const before = this.#compared.items.length
+    const joined = await this.subscribe(channel, () => {}, inbox.push)
+    joined.start()
+    await this.#compared.until((comparisons) => comparisons.length > before)
+    return inbox
   }
 
   async close(): Promise<void> {
@@ -115,6 +136,7 @@ export function unreliable(bus: Bus): Bus {
     serve: (channel) => bus.serve(channel),
     unserve: (channel) => bus.unserve(channel),
     close: () => bus.close(),
+    publishTransient: (event) => bus.publishTransient(event),
     get health() {
       return bus.health
     },

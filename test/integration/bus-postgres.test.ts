@@ -57,6 +57,7 @@ describe('the connection of a bus over postgres', () => {
       logger: createTestLogger(),
       events: () => {},
       heads: () => {},
+      transients: () => {},
       missed: () => missed.push(bus.health.state),
     })
     return { started, missed }

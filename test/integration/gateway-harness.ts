@@ -85,7 +85,8 @@ export class MemoryEvents implements EventSource {
 
   draft(channel: string, data: unknown): void {
     const push = JSON.stringify({ push: { channel, pub: { data: { draft: true, data } } } })
-    for (const subscriber of this.#channel(channel).subscribers) subscriber.deliverTransient(push)
+    const transient = { channel, type: 'note', operationId: '018f0000-0000-7000-8000-000000000000', push }
+    for (const subscriber of this.#channel(channel).subscribers) subscriber.deliverTransient(transient)
   }
 
   reset(channel: string): void {
@@ -138,7 +139,7 @@ function encode(channel: string, offset: number, data: unknown): EncodedEvent {
   const at = '2026-01-01T00:00:00.000Z'
   const publication = JSON.stringify({ data: { type: 'note', data, operationId, at }, offset })
   const push = `{"push":{"channel":${JSON.stringify(channel)},"pub":${publication}}}`
-  return { channel, offset, type: 'note', operationId, publication, push }
+  return { channel, offset, type: 'note', operationId, flushedAt: Date.parse(at), publication, push }
 }
 
 export interface Logged {

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { decodeMessage, encodeBusEvent, encodeBusHead, encodeMessage } from '../../src/bus/message.ts'
+import {
+  decodeMessage,
+  encodeBusEvent,
+  encodeBusHead,
+  encodeBusTransient,
+  encodeMessage,
+} from '../../src/bus/message.ts'
 import { Outbox } from '../../src/bus/outbox.ts'
 import { shardOf } from '../../src/bus/shards.ts'
 import type { StoredEvent } from '../../src/events/index.ts'
@@ -23,8 +29,13 @@ it('arrives as it was sent', () => {
   fc.assert(
     fc.property(fc.array(anyEvent), fc.array(anyEvent), (events, others) => {
       const heads = others.map(({ channel, offset }) => ({ channel, head: offset }))
-      const text = encodeMessage('a node', events.map(encodeBusEvent), heads.map(encodeBusHead))
-      expect(decodeMessage(text)).toEqual({ from: 'a node', events, heads })
+      const transients = others.map(({ offset: _, ...transient }) => transient)
+      const text = encodeMessage('a node', {
+        events: events.map(encodeBusEvent),
+        heads: heads.map(encodeBusHead),
+        transients: transients.map(encodeBusTransient),
+      })
+      expect(decodeMessage(text)).toEqual({ from: 'a node', events, heads, transients })
     }),
   )
 })
@@ -34,6 +45,7 @@ it('takes anything else for nothing', () => {
     fc.string(),
     fc.json(),
     fc.json().map((json) => `{"from":"a","events":[${json}],"heads":[]}`),
+    fc.json().map((json) => `{"from":"a","events":[],"heads":[],"transients":[${json}]}`),
   )
   fc.assert(
     fc.property(texts, (text) => {
@@ -46,7 +58,7 @@ it('takes anything else for nothing', () => {
     '["c",1,"o","t",1]',
     '["c",1.5,"o","t",1,"d"]',
   ]
-  for (const event of bad) expect(decodeMessage(encodeMessage('a', [event], []))).toBe(undefined)
+  for (const event of bad) expect(decodeMessage(encodeMessage('a', { events: [event] }))).toBe(undefined)
 })
 
 it('keeps messages below the size of the broker, and sends the head of what does not fit', () => {
