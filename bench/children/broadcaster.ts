@@ -1,0 +1,186 @@
+// One way to send a message to many sockets: Lockstep, a loop over `ws`, or Socket.IO.
+import { createServer, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import pg from 'pg'
+import { Server as SocketIo } from 'socket.io'
+import { WebSocketServer } from 'ws'
+import { z } from 'zod'
+import {
+  createLockstep,
+  defineChannel,
+  fromPool,
+  newOperationId,
+  silentLogger,
+  type Bus,
+  type BusPort,
+} from '../../src/index.ts'
+import { answerBench, childConfig, cpuUs, listenLocally, nowUs } from '../harness/child-host.ts'
+
+/**
+ * `lockstep`: events of another node, as a bus hands them over. `lockstep-commit`: events of transactions of this node,
+ * one after the other. `ws` and `ws-buffer`: one text or one Buffer, given to each socket in a loop.
+ */
+export type BroadcastVariant = 'lockstep' | 'lockstep-commit' | 'ws' | 'ws-buffer' | 'socket.io'
+
+export interface BroadcasterConfig {
+  readonly variant: BroadcastVariant
+  /** Of variants that have one. */
+  readonly databaseUrl: string
+}
+
+export interface Pump {
+  readonly seconds: number
+  /** Messages in one turn of the loop. */
+  readonly burst: number
+}
+
+export interface Pumped {
+  readonly messages: number
+  readonly beganUs: number
+  readonly cpuUs: number
+}
+
+type SendBurst = (count: number) => void | Promise<void>
+
+export const roomName = 'room:1'
+const payload = { text: 'a message of a chat, about as long as messages of chats are: a hundred bytes or so.', n: 0 }
+const maxQueuedBytes = 64 * 1024
+
+const { variant, databaseUrl } = childConfig<BroadcasterConfig>()
+const server = createServer()
+const connections: Socket[] = []
+server.on('connection', (socket) => connections.push(socket))
+
+let offset = 0
+
+/** The bytes of a push, as Lockstep writes them. */
+function pushText(): string {
+  offset += 1
+  return JSON.stringify({
+    push: {
+      channel: roomName,
+      pub: {
+        data: { type: 'noted', data: payload, operationId: newOperationId(), at: new Date().toISOString() },
+        offset,
+      },
+    },
+  })
+}
+
+function overWs(toMessage: (text: string) => string | Buffer): SendBurst {
+  const webSockets = new WebSocketServer({ server, perMessageDeflate: false })
+  return (count) => {
+    for (let n = 0; n < count; n += 1) {
+      const message = toMessage(pushText())
+      for (const socket of webSockets.clients) socket.send(message, { binary: false })
+    }
+  }
+}
+
+function overSocketIo(): SendBurst {
+  const io = new SocketIo(server, { transports: ['websocket'], perMessageDeflate: false, serveClient: false })
+  io.on('connection', (socket) => void socket.join(roomName))
+  return (count) => {
+    for (let n = 0; n < count; n += 1) {
+      offset += 1
+      const data = { type: 'noted', data: payload, operationId: newOperationId(), at: new Date(), offset }
+      io.to(roomName).emit('noted', data)
+    }
+  }
+}
+
+const room = defineChannel('room:{id}', {
+  events: { noted: z.object({ text: z.string(), n: z.number() }) },
+  canSubscribe: () => true,
+})
+
+async function startLockstep(bus: Bus | false) {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, pipeline: true })
+  const lockstep = createLockstep({
+    database: fromPool(pool),
+    channels: [room],
+    auth: async (token) => ({ user: { id: token } }),
+    logger: silentLogger,
+    bus,
+    // The events given to the bus are in no log, and a comparison would say so.
+    headCheckMs: 2_000_000_000,
+  })
+  await lockstep.start()
+  lockstep.attach(server)
+  return lockstep
+}
+
+/** A bus whose other nodes are this process: what is heard is what is said to it here. */
+async function overLockstep(): Promise<SendBurst> {
+  let port: BusPort | undefined
+  await startLockstep({
+    start: async (given) => void (port = given),
+    publish: () => {},
+    publishTransient: () => {},
+    serve: () => {},
+    unserve: () => {},
+    health: { kind: 'bench', state: 'up' },
+    close: async () => {},
+  })
+  const data = JSON.stringify(payload)
+  return (count) => {
+    for (let n = 0; n < count; n += 1) {
+      offset += 1
+      const event = { channel: roomName, offset, operationId: newOperationId(), type: 'noted', data }
+      port?.events([{ ...event, at: new Date() }])
+    }
+  }
+}
+
+async function overCommits(): Promise<SendBurst> {
+  const lockstep = await startLockstep(false)
+  return async (count) => {
+    await lockstep.transaction({ name: 'send', user: 'ada' }, async (tx) => {
+      for (let n = 0; n < count; n += 1) tx.emit(room({ id: '1' }), 'noted', payload)
+    })
+  }
+}
+
+const variants: Readonly<Record<BroadcastVariant, () => SendBurst | Promise<SendBurst>>> = {
+  lockstep: overLockstep,
+  'lockstep-commit': overCommits,
+  ws: () => overWs((text) => text),
+  'ws-buffer': () => overWs((text) => Buffer.from(text)),
+  'socket.io': overSocketIo,
+}
+
+const send = await variants[variant]()
+const port = await listenLocally(server satisfies Server)
+
+/** All sockets are sent the same, so a few of them tell how far behind the receivers are. */
+async function roomToWrite(): Promise<void> {
+  const step = Math.max(1, Math.floor(connections.length / 20))
+  for (;;) {
+    let queued = 0
+    for (let at = 0; at < connections.length; at += step) {
+      queued = Math.max(queued, connections[at]?.writableLength ?? 0)
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+    if (queued <= maxQueuedBytes) return
+  }
+}
+
+let pumped = { messages: 0, cpuFrom: 0 }
+
+answerBench({
+  port: () => port,
+  pump: async ({ seconds, burst }: Pump) => {
+    const beganUs = nowUs()
+    const until = beganUs + seconds * 1_000_000
+    pumped = { messages: 0, cpuFrom: cpuUs() }
+    while (nowUs() < until) {
+      await send(burst)
+      pumped.messages += burst
+      await roomToWrite()
+    }
+    return { messages: pumped.messages, beganUs }
+  },
+  /** Asked for when all has arrived: what was queued costs its processor time after the pump. */
+  cpuUs: () => cpuUs() - pumped.cpuFrom,
+  forget: () => void (connections.length = 0),
+})
