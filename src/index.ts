@@ -41,6 +41,8 @@ export {
   type Logger,
   type SqlClient,
   type SqlResult,
+  type Mode,
+  type RolloutSetting,
   type UserContext,
 } from './core/index.ts'
 export {
@@ -71,7 +73,12 @@ export type {
   Query,
   QueryContext,
   QueryOptions,
+  EffectiveRollout,
   RollbackOptions,
+  Rollout,
+  RolloutOptions,
+  RolloutProvider,
+  RolloutProviderLogger,
   Transaction,
 } from './transaction/index.ts'
 export type { Committed, Notice, Outcome, Positions, RolledBack, StreamPosition } from './protocol/index.ts'

@@ -18,6 +18,7 @@ import {
   jsonLogger,
   LockstepError,
   newOperationId,
+  silentProbe,
   systemClock,
   type Database,
   type Logger,
@@ -32,6 +33,7 @@ import {
   Operation,
   OrphanWatch,
   Query,
+  Rollout,
   Settler,
   StoredOutcomes,
   toUser,
@@ -55,6 +57,8 @@ export function createLockstep<Db>(options: LockstepOptions<Db>): Lockstep<Db> {
 const dayMs = 24 * 60 * 60 * 1_000
 
 class LockstepInstance<Db> {
+  /** In which mode each operation runs: `enforce`, `observe` or `off`. */
+  readonly rollout: Rollout
   readonly #database: Database<Db>
   readonly #logger: Logger
   readonly #hub: EventHub
@@ -93,9 +97,11 @@ class LockstepInstance<Db> {
         : { leaseMs: options.leaseMs, renewMs: Math.ceil(options.leaseMs / 3) }),
     })
     const bus = options.bus ?? (database.openSession !== undefined && postgresBus(database))
-    this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger })
-    const { announce } = this.#bus
-    const settler = new Settler({ own, schema, clock, logger, announce })
+    const probe = silentProbe
+    this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger, probe })
+    const { announce, announceTransient } = this.#bus
+    const settler = new Settler({ own, schema, clock, logger, probe, announce })
+    this.rollout = new Rollout({ own, schema, clock, logger }, options.rollout)
     this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
     this.#coordinator = new TransactionCoordinator({
       database,
@@ -103,10 +109,12 @@ class LockstepInstance<Db> {
       settler,
       outcomes: this.#outcomes,
       lease: this.#lease,
+      rollout: this.rollout,
       clock,
       logger,
+      probe,
       announce,
-      announceTransient: this.#bus.announceTransient,
+      announceTransient,
     })
     this.#orphans = new OrphanWatch({
       settler,
@@ -142,6 +150,7 @@ class LockstepInstance<Db> {
           ready: () => this.start(),
         }),
         health: () => this.health(),
+        probe,
         logger,
       },
     })
@@ -303,6 +312,7 @@ class LockstepInstance<Db> {
     if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
     await this.#database.migrate()
     await this.#lease.start()
+    await this.rollout.start()
     this.#hub.start()
     await this.#bus.start(this.#lease.epoch)
     await this.#revocations.start()
@@ -318,7 +328,12 @@ class LockstepInstance<Db> {
     await this.#gateway.close({ drainMs: drainMs / 5 })
     this.#revocations.close()
     this.#hub.close()
-    await Promise.all([this.#bus.close(), this.#orphans.close(), this.#retention.close()])
+    await Promise.all([
+      this.#bus.close(),
+      this.#orphans.close(),
+      this.#retention.close(),
+      this.rollout.close(),
+    ])
     if (this.#started !== undefined) {
       await this.#lease.release().catch((error: unknown) => {
         this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')

@@ -1,7 +1,7 @@
 import type { Bus, BusHealth } from './bus/index.ts'
 import type { Channel, ChannelDefinition, Clock, Database, Logger, UserContext } from './core/index.ts'
 import type { GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
-import type { RollbackOptions, Transaction } from './transaction/index.ts'
+import type { RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
 
 /** What `createLockstep` takes. */
 export interface LockstepOptions<Db> {
@@ -38,6 +38,8 @@ export interface LockstepOptions<Db> {
    * come by `headCheckMs`.
    */
   readonly bus?: Bus | false
+  /** In which mode operations run, from the start; `lockstep.rollout.set` changes it at run time. */
+  readonly rollout?: RolloutOptions
 }
 
 /** What `lockstep.transaction` takes. */

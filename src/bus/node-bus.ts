@@ -1,4 +1,4 @@
-import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { messageOf, type Clock, type Logger, type Probe } from '../core/index.ts'
 import type { EventHub, StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth } from './bus.ts'
 
@@ -11,6 +11,7 @@ export interface NodeBusOptions {
   >
   readonly clock: Clock
   readonly logger: Logger
+  readonly probe: Probe
 }
 
 /** Ties the hub of a node to its bus. */
@@ -53,7 +54,10 @@ export class NodeBus {
       scope,
       clock,
       logger,
-      events: (events) => hub.announce(events),
+      events: (events) => {
+        hub.announce(events)
+        this.#report(events)
+      },
       heads: (heads) => hub.announceHeads(heads),
       transients: (events) => events.forEach((event) => hub.announceTransient(event)),
       missed: () => void this.#compare(),
@@ -67,6 +71,15 @@ export class NodeBus {
 
   async close(): Promise<void> {
     await this.#options.bus?.close()
+  }
+
+  #report(events: readonly StoredEvent[]): void {
+    const { probe, clock } = this.#options
+    if (!probe.isOn) return
+    const at = clock.monotonic()
+    for (const { operationId, channel, offset, at: flushed } of events) {
+      probe.reached({ layer: 'bus', operationId, at, channel, offset, flushedAt: flushed.getTime() })
+    }
   }
 
   /** One comparison at a time; whoever asks during one gets another. */

@@ -15,6 +15,7 @@ import { Reauthorizer } from './reauthorizer.ts'
 import { Session } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 import { bindSocket, GatewaySocket } from './socket.ts'
+import { SocketTap } from './socket-tap.ts'
 
 export interface Gateway extends FetchHandler {
   /** Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. */
@@ -66,11 +67,14 @@ class WebSocketGateway implements Gateway {
 
   constructor(options: GatewayOptions) {
     const settings = resolveOptions(options)
+    const { ports } = options
+    const tap = ports.probe?.isOn === true ? new SocketTap(ports.probe, settings.clock) : undefined
     this.#context = {
-      ports: options.ports,
+      ports,
       settings,
       connections: new Connections<Session>(settings),
-      flusher: new Flusher(),
+      flusher: new Flusher(tap && (() => tap.flushed())),
+      tap,
     }
     this.#webSockets = new WebSocketServer(webSocketOptions(settings.limits))
     const { reauthorizeMs, clock } = settings

@@ -44,8 +44,10 @@ export class Outbound {
   }
 
   /** Dropped when the peer is behind already: what counts must not be pushed out by what does not. */
-  pushTransient(frame: string): void {
-    if (this.#waiting() + frame.length <= this.#maxQueued / 4) this.push(frame)
+  pushTransient(frame: string): boolean {
+    if (this.#closed || this.#waiting() + frame.length > this.#maxQueued / 4) return false
+    this.push(frame)
+    return true
   }
 
   /** Does nothing when a flush came before. */
@@ -70,7 +72,13 @@ export class Outbound {
 
 /** One per gateway: sends at the end of the current turn what its peers were given in it. */
 export class Flusher {
+  readonly #onFlushed: (() => void) | undefined
   #dirty: Outbound[] = []
+
+  /** @param onFlushed called after each turn in which something was sent */
+  constructor(onFlushed?: () => void) {
+    this.#onFlushed = onFlushed
+  }
 
   schedule(outbound: Outbound): void {
     this.#dirty.push(outbound)
@@ -87,5 +95,6 @@ export class Flusher {
     const dirty = this.#dirty
     this.#dirty = []
     for (const outbound of dirty) outbound.flush()
+    this.#onFlushed?.()
   }
 }

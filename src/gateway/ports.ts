@@ -1,5 +1,5 @@
 import type { EventSource } from '../events/subscription.ts'
-import type { Logger, UserContext } from '../core/index.ts'
+import type { Logger, Probe, UserContext } from '../core/index.ts'
 
 /** Who a token speaks for, and until when. */
 export interface Identity {
@@ -29,5 +29,7 @@ export interface GatewayPorts {
   rpc(method: string): RpcHandler | undefined
   /** What `GET /lockstep/health` answers. */
   health(): Promise<{ readonly status: 'ok' | 'degraded' | 'stopping' } & Readonly<Record<string, unknown>>>
+  /** Hears what leaves the sockets. */
+  readonly probe?: Probe
   readonly logger: Logger
 }

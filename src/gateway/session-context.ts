@@ -3,6 +3,7 @@ import type { GatewaySettings } from './options.ts'
 import type { Flusher } from './outbound.ts'
 import type { GatewayPorts } from './ports.ts'
 import type { Session } from './session.ts'
+import type { SocketTap } from './socket-tap.ts'
 
 /** What all sessions of a gateway share. */
 export interface SessionContext {
@@ -10,4 +11,6 @@ export interface SessionContext {
   readonly settings: GatewaySettings
   readonly connections: Connections<Session>
   readonly flusher: Flusher
+  /** Absent where nobody measures. */
+  readonly tap: SocketTap | undefined
 }

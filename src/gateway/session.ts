@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { isLockstepError, messageOf, type UserContext } from '../core/index.ts'
+import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
 import { closeCodes, replyCodes } from '../protocol/index.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -70,8 +71,20 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#outbound.push(frame)
   }
 
-  pushTransient(frame: string): void {
-    this.#outbound.pushTransient(frame)
+  pushTransient(frame: string): boolean {
+    return this.#outbound.pushTransient(frame)
+  }
+
+  handed(channel: string, events: readonly EncodedEvent[]): void {
+    const { tap } = this.#context
+    if (tap !== undefined && this.#dispatcher !== undefined)
+      tap.handed(this.#dispatcher.user.id, channel, events)
+  }
+
+  handedTransient(channel: string, push: TransientPush): void {
+    const { tap } = this.#context
+    if (tap !== undefined && this.#dispatcher !== undefined)
+      tap.handedTransient(this.#dispatcher.user.id, channel, push)
   }
 
   /** What was answered is sent first. */

@@ -25,8 +25,11 @@ import {
 export interface SubscriptionHost {
   readonly id: string
   push(frame: string): void
-  /** As `push`, for what may be dropped when the peer is behind. */
-  pushTransient(frame: string): void
+  /** As `push`, for what may be dropped when the peer is behind: then false. */
+  pushTransient(frame: string): boolean
+  /** Frames of these events have been pushed. */
+  handed(channel: string, events: readonly EncodedEvent[]): void
+  handedTransient(channel: string, push: TransientPush): void
   close(code: number, reason: string): void
 }
 
@@ -51,10 +54,12 @@ class Subscription implements Subscriber {
       if (this.state !== 'live') return
       this.#set.host.push(event.push)
     }
+    this.#set.host.handed(this.channel, events)
   }
 
-  deliverTransient({ push }: TransientPush): void {
-    if (this.state === 'live') this.#set.host.pushTransient(push)
+  deliverTransient(push: TransientPush): void {
+    if (this.state !== 'live' || !this.#set.host.pushTransient(push.push)) return
+    this.#set.host.handedTransient(this.channel, push)
   }
 
   reset(): void {

@@ -7,6 +7,8 @@ export { fromPglite, type FromPgliteOptions, type PgliteLike } from './from-pgli
 export { openPglite, type OpenedPglite } from './open-pglite.ts'
 export * from './queries/channels.ts'
 export * from './queries/events.ts'
+export * from './queries/health.ts'
 export * from './queries/nodes.ts'
 export * from './queries/operations.ts'
+export * from './queries/rollouts.ts'
 export { databaseErrorCode, toLockstepError } from './sqlstate.ts'

@@ -223,4 +223,116 @@ begin
 end $$;
 `,
   },
+  {
+    version: 2,
+    name: 'health',
+    sql: `-- What the health monitor keeps.
+
+-- Finds rolled-back operations whose notice is missing. Committed operations, which are nearly all, are not in it.
+create index operations_rolled_back on {schema}.operations (settled_at) where state = 'rolled_back';
+
+-- The key is what makes nodes agree: whoever finds a violation first stores it, and it is counted once.
+create table {schema}.health_violations (
+  -- text: what a socket showed may name an operation that never was.
+  operation_id text not null,
+  kind text not null,
+  node text not null,
+  operation text,
+  layers json not null,
+  at timestamptz not null,
+  found_at timestamptz not null default clock_timestamp(),
+  gap_ms double precision,
+  detail text not null,
+  stack text,
+  primary key (operation_id, kind)
+);
+
+create index health_violations_found on {schema}.health_violations (found_at);
+
+-- What one node measured in some seconds.
+create table {schema}.health_rollups (
+  -- Made by the node, so that a roll-up whose reply was lost is written once.
+  id uuid primary key,
+  node text not null,
+  -- End of the span, by the database's clock.
+  at timestamptz not null,
+  -- Later than \`at\` where the database was away; others read on from it.
+  written_at timestamptz not null default clock_timestamp(),
+  operations integer not null,
+  -- Ids of unhealthy operations, as many as are kept, and how many more there were.
+  breaches text[] not null,
+  breaches_beyond integer not null,
+  unwatched integer not null,
+  not_stored integer not null,
+  gaps json not null,
+  violations json not null,
+  gauges json not null
+);
+
+create index health_rollups_at on {schema}.health_rollups (at);
+create index health_rollups_written on {schema}.health_rollups (written_at);
+
+create table {schema}.health_alerts (
+  name text primary key,
+  state text not null check (state in ('ok', 'firing')),
+  since timestamptz not null default clock_timestamp(),
+  score double precision not null,
+  node text not null
+);
+`,
+  },
+  {
+    version: 3,
+    name: 'rollouts',
+    sql: `-- How each operation is rolled out, where that was changed at run time.
+create table {schema}.rollouts (
+  operation text collate "C" primary key,
+  mode text not null check (mode in ('off', 'observe', 'enforce')),
+  percentage double precision not null check (percentage between 0 and 100),
+  otherwise text not null check (otherwise in ('off', 'observe', 'enforce')),
+  changed_at timestamptz not null default clock_timestamp()
+);
+
+-- Ends an operation as rolled back without telling anybody: for the modes \`off\` and \`observe\`, which behave as an
+-- application without Lockstep. p_notice is what its user should have been told, kept for the health monitor.
+-- Waits for a COMMIT in flight as settle_operation does, and answers the same columns.
+create function {schema}.settle_silently(
+  p_id uuid,
+  p_name text,
+  p_user text,
+  p_node uuid,
+  p_input_hash text,
+  p_notice json,
+  p_lock_timeout text,
+  out settled boolean,
+  out state text,
+  out result json,
+  out notice json,
+  out positions jsonb,
+  out "offset" bigint,
+  out at timestamptz,
+  out user_id text,
+  out input_hash text
+) language plpgsql as $$
+declare
+  v_found boolean;
+begin
+  perform set_config('lock_timeout', p_lock_timeout, true);
+  insert into {schema}.operations as o
+    (id, name, user_id, node, input_hash, state, notice, settled_at)
+  values (p_id, p_name, p_user, p_node, p_input_hash, 'rolled_back', p_notice,
+    date_trunc('milliseconds', clock_timestamp()))
+  on conflict (id) do update
+    set state = 'rolled_back', notice = excluded.notice, settled_at = excluded.settled_at
+    where o.state = 'started'
+  returning true into v_found;
+  settle_silently.settled := coalesce(v_found, false);
+
+  select o.state, o.result, o.notice, o.positions, o.user_id, o.input_hash
+  into settle_silently.state, settle_silently.result, settle_silently.notice, settle_silently.positions,
+       settle_silently.user_id, settle_silently.input_hash
+  from {schema}.operations o where o.id = p_id;
+end $$;
+`,
+  },
 ]

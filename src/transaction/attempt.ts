@@ -17,6 +17,8 @@ export interface AttemptRequest<Db, Result> {
   readonly signal: AbortSignal
   /** Settles to whether this id is new. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
+  /** Where the rollout mode lets events leave at once. */
+  readonly emitNow?: ((event: PendingEvent) => void) | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
@@ -81,7 +83,7 @@ async function workAndCommit<Db, Result>(
   request: AttemptRequest<Db, Result>,
   { open, scope, logger }: Begun<Db>,
 ): Promise<AttemptEnding<Result>> {
-  const layers = (): readonly string[] => (scope.events.length > 0 ? ['database', 'websocket'] : ['database'])
+  const layers = (): readonly string[] => (scope.hasEmitted ? ['database', 'websocket'] : ['database'])
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
     const runHooks = (): Promise<void> => scope.runHooks('rolled_back', logger)
     return { ending: 'rolled_back', error, affectedLayers: layers(), runHooks }

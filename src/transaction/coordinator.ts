@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
 import { isLockstepError, LockstepError, pause, type Database } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
-import type { OperationKey } from '../postgres/index.ts'
+import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import type { IntentWriter } from './intent-writer.ts'
@@ -15,6 +15,7 @@ import {
 } from './failure-settlement.ts'
 import { failureCode } from './notice.ts'
 import { OpenOperation } from './open-operation.ts'
+import type { Rollout } from './rollout.ts'
 import { assertSameOperation } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -35,6 +36,7 @@ export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp'> {
   readonly database: Database<Db>
   readonly intents: IntentWriter
   readonly lease: NodeLease
+  readonly rollout: Pick<Rollout, 'modeOf'>
   /** Takes committed events to their subscribers. */
   readonly announce: (events: readonly StoredEvent[]) => void
   /** Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. */
@@ -133,7 +135,9 @@ export class TransactionCoordinator<Db> {
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
   ): Promise<Ended<unknown>> {
-    const { announce, outcomes } = this.#options
+    const { announce, outcomes, rollout, clock } = this.#options
+    operation.mode = await rollout.modeOf(request.name, request.user)
+    operation.beganAt = clock.monotonic()
     const ending = await this.#attempts(request, operation)
     if (ending.ending === 'known') {
       return this.#failures.orPending(operation, async () => ({
@@ -141,6 +145,7 @@ export class TransactionCoordinator<Db> {
       }))
     }
     if (ending.ending !== 'committed') return this.#failures.settle(request, operation, ending)
+    this.#reportCommitted(operation, ending.flushed.positions)
     announce(toStoredEvents(request.id, ending.events, ending.flushed))
     await ending.runHooks()
     await faultPoint('transaction.before-reply')
@@ -163,6 +168,7 @@ export class TransactionCoordinator<Db> {
     const { database, logger, clock, maxAttempts = 5 } = this.#options
     const signal =
       request.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, request.signal])
+    const emitNow = this.#emitNowOf(operation)
     const intent = await this.#startIntent(request.intent, operation)
     if (database.singleSession) {
       // The one session belongs to the transaction from BEGIN on, so the intent has to come first.
@@ -170,7 +176,11 @@ export class TransactionCoordinator<Db> {
       if (early !== undefined) return early
     }
     for (let number = 1; ; number++) {
-      const ending = await attempt(database, { ...request, key, signal, intent: intent?.landed }, logger)
+      const ending = await attempt(
+        database,
+        { ...request, key, signal, intent: intent?.landed, emitNow },
+        logger,
+      )
       if (
         ending.ending !== 'rolled_back' ||
         !isWorthAnother(ending.error, number) ||
@@ -190,6 +200,34 @@ export class TransactionCoordinator<Db> {
     // Awaited before the flush; until then a failure is nobody's.
     landed.catch(() => {})
     return { landed }
+  }
+
+  /** Only `enforce` keeps events until the COMMIT. */
+  #emitNowOf({ key, mode }: OpenOperation<Ended<unknown>>): ((event: PendingEvent) => void) | undefined {
+    if (mode === 'enforce') return undefined
+    const { announceTransient, clock } = this.#options
+    return (event) => {
+      const sent = { ...event, operationId: key.id, at: new Date(clock.now()) }
+      const stack = mode === 'observe' ? new Error('emitted before the commit').stack : undefined
+      announceTransient(stack === undefined ? sent : { ...sent, stack })
+    }
+  }
+
+  #reportCommitted(operation: OpenOperation<Ended<unknown>>, positions: FlushRow['positions']): void {
+    const { probe, clock } = this.#options
+    if (!probe.isOn) return
+    const { key, mode, beganAt } = operation
+    probe.ended({
+      operationId: key.id,
+      operation: key.name,
+      userId: key.userId,
+      mode,
+      outcome: 'committed',
+      beganAt,
+      endedAt: clock.monotonic(),
+      positions,
+      isTold: false,
+    })
   }
 
   async #drained(timeoutMs: number): Promise<void> {

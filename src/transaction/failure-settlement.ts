@@ -6,6 +6,7 @@ import {
   userChannel,
   type Clock,
   type Logger,
+  type Probe,
   type UserContext,
 } from '../core/index.ts'
 import type { TransientEvent } from '../events/index.ts'
@@ -37,6 +38,7 @@ export interface FailureOptions {
   readonly outcomes: StoredOutcomes
   readonly clock: Clock
   readonly logger: Logger
+  readonly probe: Probe
   /** Shows what is in no log, such as a notice that could not be made durable yet. */
   readonly announceTransient: (event: TransientEvent) => void
   /** How long a caller waits for an outcome that is not known yet, before it is told so. Default 5,000. */
@@ -62,6 +64,7 @@ export class FailureSettlement {
     failed: Failed,
   ): Promise<Ended<unknown>> {
     const { error, affectedLayers } = failed
+    const failedAt = this.#options.clock.monotonic()
     const code = failureCode(error)
     this.#options.logger.error(
       {
@@ -81,6 +84,7 @@ export class FailureSettlement {
         ? await this.#settleRolledBack(request, operation, notice, error)
         : await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
     await faultPoint('transaction.after-notice')
+    this.#report(operation, settled, failedAt)
     if (failed.ending === 'rolled_back') await failed.runHooks()
     return this.#toEnded(request, settled, notice, error)
   }
@@ -97,6 +101,7 @@ export class FailureSettlement {
       affectedLayers: ['database'],
     })
     const settled = await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
+    this.#report(operation, settled, this.#options.clock.monotonic())
     const ended = this.#toEnded(request, settled, notice, error)
     this.#options.logger.error({ operationId: request.id, error }, 'an operation broke on its way')
     return ended
@@ -127,18 +132,20 @@ export class FailureSettlement {
     const { settler, announceTransient, clock } = this.#options
     const { key } = operation
     try {
-      return await settler.settle(key, notice)
+      return await settler.settle(key, notice, operation.mode)
     } catch (settleError) {
       if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
       if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
       const transient: Notice = { ...notice, transient: true }
-      announceTransient({
-        channel: userChannel(key.userId),
-        type: coordinationEvents.transactionRolledBack,
-        operationId: key.id,
-        data: JSON.stringify(transient),
-        at: new Date(clock.now()),
-      })
+      if (operation.mode === 'enforce') {
+        announceTransient({
+          channel: userChannel(key.userId),
+          type: coordinationEvents.transactionRolledBack,
+          operationId: key.id,
+          data: JSON.stringify(transient),
+          at: new Date(clock.now()),
+        })
+      }
       operation.answer({
         outcome: { outcome: 'rolled_back', operationId: key.id, notice: transient },
         error,
@@ -149,7 +156,26 @@ export class FailureSettlement {
 
   #settleUntilKnown(operation: OpenOperation<Ended<unknown>>, notice: Notice): Promise<SettledOperation> {
     const { settler, giveUp } = this.#options
-    return settler.settleUntilKnown(operation.key, notice, giveUp)
+    return settler.settleUntilKnown(operation.key, notice, { signal: giveUp, mode: operation.mode })
+  }
+
+  #report(operation: OpenOperation<Ended<unknown>>, settled: SettledOperation, failedAt: number): void {
+    const { probe } = this.#options
+    if (!probe.isOn) return
+    const { key, mode, beganAt } = operation
+    const committed = settled.state === 'committed'
+    probe.ended({
+      operationId: key.id,
+      operation: key.name,
+      userId: key.userId,
+      mode,
+      outcome: settled.state,
+      beganAt,
+      // The reply to COMMIT was lost: it came some time after the beginning, and others may have shown it since.
+      endedAt: committed ? beganAt : failedAt,
+      positions: committed ? settled.positions : {},
+      isTold: mode === 'enforce',
+    })
   }
 
   #toEnded(request: RequestFacts, settled: SettledOperation, notice: Notice, error: unknown): Ended<unknown> {

@@ -19,6 +19,13 @@ export {
 } from './operation.ts'
 export { OrphanWatch } from './orphan-watch.ts'
 export { Query, type QueryContext, type QueryOptions } from './query.ts'
+export {
+  Rollout,
+  type EffectiveRollout,
+  type RolloutOptions,
+  type RolloutProvider,
+  type RolloutProviderLogger,
+} from './rollout.ts'
 export { Settler } from './settlement.ts'
 export { StoredOutcomes } from './stored-outcomes.ts'
 export type { Transaction } from './transaction.ts'

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { faultPoint } from '../core/fault-point.ts'
-import { messageOf, type Clock, type Logger, type Queryable } from '../core/index.ts'
-import { forgetNodes, registerNode, releaseLease, renewLease } from '../postgres/index.ts'
+import {
+  ClockAlignment,
+  messageOf,
+  type Clock,
+  type DatabaseClock,
+  type Logger,
+  type Queryable,
+} from '../core/index.ts'
+import { forgetNodes, registerNode, releaseLease, renewLease, type LeaseRow } from '../postgres/index.ts'
 
 export interface NodeLeaseOptions {
   readonly own: Queryable
@@ -16,10 +23,6 @@ export interface NodeLeaseOptions {
 
 export type LeaseState = 'starting' | 'held' | 'unsure' | 'lost' | 'released'
 
-interface LeaseRow {
-  readonly epoch: string
-}
-
 /**
  * This process's claim to be alive. While it holds, no other node settles its operations. It is `lost` when the
  * database says that it ran out: the node takes no work until it has a new one, under a new id. It is `unsure`
@@ -29,6 +32,7 @@ interface LeaseRow {
  */
 export class NodeLease {
   readonly #options: NodeLeaseOptions
+  readonly #alignment = new ClockAlignment()
   readonly #leaseMs: number
   readonly #renewMs: number
   #node: string = randomUUID()
@@ -52,6 +56,11 @@ export class NodeLease {
   /** The history that offsets belong to, as of the last renewal. */
   get epoch(): string {
     return this.#epoch
+  }
+
+  /** As good as the round trips of the renewals. */
+  get databaseClock(): DatabaseClock {
+    return this.#alignment
   }
 
   get state(): LeaseState {
@@ -101,6 +110,7 @@ export class NodeLease {
       }
       this.#renewedAt = askedAt
       this.#epoch = rows[0].epoch
+      this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
     } catch (error) {
       logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
     }
@@ -114,6 +124,7 @@ export class NodeLease {
     this.#node = node
     this.#renewedAt = askedAt
     this.#epoch = rows[0]?.epoch ?? ''
+    if (rows[0] !== undefined) this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
     if (this.#state !== 'released') this.#state = 'held'
   }
 }

@@ -1,8 +1,13 @@
+import type { Mode } from '../core/index.ts'
 import type { OperationKey } from '../postgres/index.ts'
 
 /** An operation this process works on. It may be answered before it has ended: its first answer counts. */
 export class OpenOperation<Answer> {
   readonly key: OperationKey
+  /** Known once it begins. */
+  mode: Mode = 'enforce'
+  /** In monotonic milliseconds. */
+  beganAt = 0
   /** This process has made the id known, so no other copy of the call can have come first. */
   isFirst = false
   /** The first answer, for the caller and for every copy of the same call. */

@@ -8,12 +8,15 @@ import {
   userChannel,
   type Clock,
   type Logger,
+  type Mode,
+  type Probe,
   type Queryable,
 } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import {
   readOrphans,
   settleOperation,
+  settleSilently,
   toOperationRow,
   type OperationKey,
   type SettleRow,
@@ -33,6 +36,7 @@ export interface SettlerOptions {
   readonly schema: string
   readonly clock: Clock
   readonly logger: Logger
+  readonly probe: Probe
   /** Takes the notice event to its subscribers. */
   readonly announce: (events: readonly StoredEvent[]) => void
   /** Longest wait for a COMMIT in flight before the question is asked again. Default 1,000. */
@@ -58,10 +62,14 @@ export class Settler {
    * One attempt. Waits for a COMMIT in flight at most `lockTimeoutMs`.
    * @throws LS_STATEMENT_TIMEOUT when it is still in flight, and retryable database errors
    */
-  async settle(key: OperationKey, notice: Notice): Promise<SettledOperation> {
+  async settle(key: OperationKey, notice: Notice, mode: Mode = 'enforce'): Promise<SettledOperation> {
     const { own, schema, lockTimeoutMs = 1_000 } = this.#options
     await faultPoint('settlement.before-settle')
-    const { rows } = await own.query<SettleRow>(settleOperation(schema, key, notice, lockTimeoutMs))
+    const statement =
+      mode === 'enforce'
+        ? settleOperation(schema, key, notice, lockTimeoutMs)
+        : settleSilently(schema, key, mode === 'observe' ? notice : undefined, lockTimeoutMs)
+    const { rows } = await own.query<SettleRow>(statement)
     await faultPoint('settlement.after-settle')
     const row = rows[0]
     if (row === undefined) throw new LockstepError('LS_CONNECTION_LOST')
@@ -75,11 +83,15 @@ export class Settler {
   }
 
   /** Asks until the answer is there; ends early only by the signal, with its reason. */
-  async settleUntilKnown(key: OperationKey, notice: Notice, signal: AbortSignal): Promise<SettledOperation> {
+  async settleUntilKnown(
+    key: OperationKey,
+    notice: Notice,
+    { signal, mode }: { readonly signal: AbortSignal; readonly mode: Mode },
+  ): Promise<SettledOperation> {
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
       signal.throwIfAborted()
       try {
-        return await this.settle(key, notice)
+        return await this.settle(key, notice, mode)
       } catch (error) {
         if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) throw error
         this.#options.logger.warn(
@@ -106,12 +118,31 @@ export class Settler {
           { operationId: key.id, operation: key.name, node: key.node, state: settled.state },
           'an operation of a dead node was settled',
         )
+        this.#report(key, settled)
       } catch (error) {
         // Its COMMIT may still be in flight in a backend that lives on: the next round finds it again.
         logger.warn({ operationId: key.id, error: messageOf(error) }, 'an orphan was not settled this time')
       }
     }
     return rows.length
+  }
+
+  /** Of one that had committed nobody knows when: it is not measured. */
+  #report(key: OperationKey, settled: SettledOperation): void {
+    const { probe, clock } = this.#options
+    if (!probe.isOn || settled.state === 'committed') return
+    const now = clock.monotonic()
+    probe.ended({
+      operationId: key.id,
+      operation: key.name,
+      userId: key.userId,
+      mode: 'enforce',
+      outcome: 'rolled_back',
+      beganAt: now,
+      endedAt: now,
+      positions: {},
+      isTold: true,
+    })
   }
 
   #announceNotice(key: OperationKey, notice: Notice, row: SettleRow): void {

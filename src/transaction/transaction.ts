@@ -44,37 +44,50 @@ export interface Transaction<Db> {
 
 type Hook = () => void | Promise<void>
 
+/** What a scope is told of its operation. */
+export interface ScopeIdentity {
+  readonly operationId: string
+  readonly user: UserContext
+  readonly signal: AbortSignal
+  /** Where the rollout mode lets events leave at once. */
+  readonly emitNow?: ((event: PendingEvent) => void) | undefined
+}
+
 /** The buffer behind a `Transaction`: what goes out, and what runs, depends on how it ends. */
 export class TransactionScope<Db> implements Transaction<Db> {
   readonly db: Db
   readonly operationId: string
   readonly user: UserContext
   readonly signal: AbortSignal
+  readonly emitNow: ((event: PendingEvent) => void) | undefined
   readonly #savepoint: () => Promise<SavepointScope<Db>>
   readonly #events: PendingEvent[] = []
   readonly #afterCommit: Hook[] = []
   readonly #afterRollback: Hook[] = []
+  #hasEmitted = false
   #closed = false
 
   constructor(
-    identity: { readonly operationId: string; readonly user: UserContext; readonly signal: AbortSignal },
+    identity: ScopeIdentity,
     open: { readonly db: Db; readonly savepoint: () => Promise<SavepointScope<Db>> },
   ) {
     this.operationId = identity.operationId
     this.user = identity.user
     this.signal = identity.signal
+    this.emitNow = identity.emitNow
     this.db = open.db
     this.#savepoint = open.savepoint
   }
 
-  static of<Db>(
-    identity: { readonly operationId: string; readonly user: UserContext; readonly signal: AbortSignal },
-    open: OpenTransaction<Db>,
-  ): TransactionScope<Db> {
+  static of<Db>(identity: ScopeIdentity, open: OpenTransaction<Db>): TransactionScope<Db> {
     return new TransactionScope(identity, { db: open.db, savepoint: () => open.savepoint() })
   }
 
-  /** In the order they were emitted. */
+  get hasEmitted(): boolean {
+    return this.#hasEmitted
+  }
+
+  /** Those that wait for the COMMIT, in the order they were emitted. */
   get events(): readonly PendingEvent[] {
     return this.#events
   }
@@ -90,7 +103,10 @@ export class TransactionScope<Db> implements Transaction<Db> {
   ): void {
     this.#assertOpen()
     const value = validateEvent(channel, type, data)
-    this.#events.push({ channel: channel.name, type, data: toJson(value, type) })
+    const event: PendingEvent = { channel: channel.name, type, data: toJson(value, type) }
+    this.#hasEmitted = true
+    if (this.emitNow === undefined) this.#events.push(event)
+    else this.emitNow(event)
   }
 
   async transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T> {
@@ -104,6 +120,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
       const result = await work(inner)
       inner.close()
       await savepoint.release()
+      this.#hasEmitted ||= inner.hasEmitted
       this.#events.push(...inner.#events)
       this.#afterCommit.push(...inner.#afterCommit)
       this.#afterRollback.push(...inner.#afterRollback)

@@ -1,6 +1,6 @@
 // One node of the buses' conformance suite: a hub on a bus, without sockets.
 import { NodeBus, type Bus } from '../../src/bus/index.ts'
-import { systemClock } from '../../src/core/index.ts'
+import { silentProbe, systemClock } from '../../src/core/index.ts'
 import {
   EventHub,
   EventLog,
@@ -50,6 +50,7 @@ export class Node {
       bus,
       clock: systemClock,
       logger,
+      probe: silentProbe,
       hub: {
         announce: (events) => {
           this.heard.push(...events)

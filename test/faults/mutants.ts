@@ -7,8 +7,11 @@ const migrations = 'src/postgres/migrations.generated.ts'
 const operations = 'src/postgres/queries/operations.ts'
 const feed = 'src/events/channel-feed.ts'
 
-const attemptCall =
-  'const ending = await attempt(database, { ...request, key, signal, intent: intent?.landed }, logger)'
+const attemptCall = `const ending = await attempt(
+        database,
+        { ...request, key, signal, intent: intent?.landed, emitNow },
+        logger,
+      )`
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
 const appendNotice =
   'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'

@@ -1,12 +1,20 @@
 import type { Statement } from '../../core/index.ts'
 
+export interface LeaseRow {
+  readonly epoch: string
+  /** The database's clock, in milliseconds since the epoch. */
+  readonly now_ms: number
+}
+
+const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms'
+
 /** Renews a node's lease, by the database's clock; no row back means that it had run out. */
 export function renewLease(schema: string, node: string, leaseMs: number): Statement {
   return {
     text: `update ${schema}.nodes
            set lease_until = clock_timestamp() + make_interval(secs => $2::float8)
            where node = $1 and lease_until >= clock_timestamp()
-           returning (select epoch from ${schema}.meta) as epoch`,
+           returning (select epoch from ${schema}.meta) as epoch, ${nowMs}`,
     values: [node, leaseMs / 1000],
   }
 }
@@ -16,7 +24,7 @@ export function registerNode(schema: string, node: string, leaseMs: number): Sta
   return {
     text: `insert into ${schema}.nodes (node, lease_until)
            values ($1, clock_timestamp() + make_interval(secs => $2::float8))
-           returning (select epoch from ${schema}.meta) as epoch`,
+           returning (select epoch from ${schema}.meta) as epoch, ${nowMs}`,
     values: [node, leaseMs / 1000],
   }
 }

@@ -112,6 +112,28 @@ export function settleOperation(
   }
 }
 
+/** Rolls back the outcome as `settleOperation` does, and tells nobody. `notice` is what should have been told. */
+export function settleSilently(
+  schema: string,
+  key: OperationKey,
+  notice: Notice | undefined,
+  lockTimeoutMs: number,
+): Statement {
+  return {
+    text: `select settled, state, result::text as result, notice, positions, "offset", at, user_id, input_hash
+           from ${schema}.settle_silently($1, $2, $3, $4, $5, $6::text::json, $7)`,
+    values: [
+      key.id,
+      key.name,
+      key.userId,
+      key.node,
+      key.inputHash,
+      notice === undefined ? null : JSON.stringify(notice),
+      `${lockTimeoutMs}ms`,
+    ],
+  }
+}
+
 /** Writes intents; answers the ids that were new. */
 export function startOperations(schema: string, keys: readonly OperationKey[]): Statement {
   return {

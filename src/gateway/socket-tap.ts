@@ -1,0 +1,75 @@
+import { userChannel, type Clock, type Layer, type Probe } from '../core/index.ts'
+import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
+import { coordinationEvents } from '../protocol/index.ts'
+
+const userPrefix = userChannel('')
+
+/**
+ * Notes what leaves the sockets, and when, for whoever measures it: once for each event and node, not once for each
+ * connection. It looks at what was sent, and knows nothing of why.
+ */
+export class SocketTap {
+  readonly #probe: Probe
+  readonly #clock: Clock
+  /** Handed to sockets in this turn of the loop. */
+  #batches: (readonly EncodedEvent[])[] = []
+  #transients: TransientPush[] = []
+  /** All connections of a channel get the same batch one after the other. */
+  #lastBatch: readonly EncodedEvent[] | undefined
+  #lastTransient: TransientPush | undefined
+  readonly #seen = new WeakSet<EncodedEvent>()
+
+  constructor(probe: Probe, clock: Clock) {
+    this.#probe = probe
+    this.#clock = clock
+  }
+
+  /** A connection of the user was handed events that follow each other, under a channel it had asked for. */
+  handed(userId: string, channel: string, events: readonly EncodedEvent[]): void {
+    const first = events[0]
+    if (first === undefined) return
+    if (first.channel !== channel || isForeign(channel, userId)) this.#expose(userId, first)
+    if (events === this.#lastBatch) return
+    this.#lastBatch = events
+    if (this.#seen.has(first)) return
+    for (const event of events) this.#seen.add(event)
+    this.#batches.push(events)
+  }
+
+  handedTransient(userId: string, channel: string, push: TransientPush): void {
+    if (push.channel !== channel || isForeign(channel, userId)) this.#expose(userId, push)
+    if (push === this.#lastTransient) return
+    this.#lastTransient = push
+    this.#transients.push(push)
+  }
+
+  /** What was handed over in this turn is with the kernel, or waits for a peer that does not read. */
+  flushed(): void {
+    if (this.#batches.length === 0 && this.#transients.length === 0) return
+    const at = this.#clock.monotonic()
+    const [batches, transients] = [this.#batches, this.#transients]
+    this.#batches = []
+    this.#transients = []
+    for (const { operationId, channel, type, stack } of transients) {
+      const layer = layerOf(type)
+      this.#probe.reached({ layer, operationId, at, channel, ...(stack === undefined ? {} : { stack }) })
+    }
+    for (const events of batches) {
+      for (const { operationId, channel, type, offset, flushedAt } of events) {
+        this.#probe.reached({ layer: layerOf(type), operationId, at, channel, offset, flushedAt })
+      }
+    }
+  }
+
+  #expose(userId: string, { operationId, channel }: EncodedEvent | TransientPush): void {
+    this.#probe.exposed({ operationId, channel, userId, at: this.#clock.monotonic() })
+  }
+}
+
+function isForeign(channel: string, userId: string): boolean {
+  return channel.startsWith(userPrefix) && channel !== userPrefix + userId
+}
+
+function layerOf(type: string): Layer {
+  return type === coordinationEvents.transactionRolledBack ? 'notice' : 'websocket'
+}
