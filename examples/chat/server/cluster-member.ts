@@ -17,7 +17,8 @@ export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember {
   )
   if (!isMember) return { routes, listening: () => {} }
   const tell = (message: MemberMessage): void => void process.send?.(message)
-  // Without the parent nobody would restart it, or end it.
+  // Without the parent nobody would restart it, or end it; it may be gone already.
+  if (!process.connected) process.exit(1)
   process.once('disconnect', () => process.exit(1))
   routes.post('/demo/kill-node', (context) => {
     // A page of another site cannot send this type without being asked first.

@@ -13,6 +13,7 @@ export interface ClusterNodeOptions {
 }
 
 const restartAfterMs = 4_000
+const healthWithinMs = 500
 const stopWithinMs = 10_000
 
 /** One place in the cluster: a process, and its successor when it ends. */
@@ -39,6 +40,20 @@ export class ClusterNode {
     return this.#port
   }
 
+  /** How many clients it serves, as it says itself; 0 when it does not say. */
+  async clients(): Promise<number> {
+    if (this.#port === undefined) return 0
+    try {
+      const signal = AbortSignal.timeout(healthWithinMs)
+      const response = await fetch(`http://127.0.0.1:${this.#port}/lockstep/health`, { signal })
+      const { connections } = (await response.json()) as { readonly connections?: number }
+      return connections ?? 0
+    } catch {
+      // It is ending, or too busy to say.
+      return 0
+    }
+  }
+
   /** SIGKILL: nothing is flushed, told or given back. */
   kill(): void {
     this.#port = undefined
@@ -59,7 +74,8 @@ export class ClusterNode {
 
   #start(): void {
     const { entry, env, log, onKillWanted } = this.#options
-    const child = fork(entry, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    // Ctrl-C in the terminal goes to the whole group; a node must see one signal only, since a second one ends it at once.
+    const child = fork(entry, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true })
     this.#child = child
     child.on('message', (message: MemberMessage) => {
       if ('killSomeNode' in message) return onKillWanted()

@@ -6,25 +6,20 @@ export interface Target {
 }
 
 /** One address for several nodes: each connection goes to the next node in turn. It knows bytes, and no HTTP. */
-export class ClusterProxy<Node extends Target> {
+export class ClusterProxy {
   readonly server: Server
-  readonly #nodes: readonly Node[]
-  readonly #open = new Map<Socket, Node>()
+  readonly #nodes: readonly Target[]
+  readonly #open = new Set<Socket>()
   #turn = 0
 
-  constructor(nodes: readonly Node[]) {
+  constructor(nodes: readonly Target[]) {
     this.#nodes = nodes
     this.server = createServer((client) => this.#forward(client))
   }
 
-  /** Connections that a node has now. */
-  connectionsOf(node: Node): number {
-    return [...this.#open.values()].filter((other) => other === node).length
-  }
-
   close(): void {
     this.server.close()
-    for (const client of this.#open.keys()) client.destroy()
+    for (const client of this.#open) client.destroy()
   }
 
   #forward(client: Socket): void {
@@ -33,7 +28,7 @@ export class ClusterProxy<Node extends Target> {
     client.on('error', () => client.destroy())
     if (node?.port === undefined) return void client.destroy()
     const upstream = connect(node.port, '127.0.0.1')
-    this.#open.set(client, node)
+    this.#open.add(client)
     client.once('close', () => {
       this.#open.delete(client)
       upstream.destroy()

@@ -37,24 +37,28 @@ async function start(entry: string): Promise<() => Promise<void>> {
   }
   const nodes: ClusterNode[] = Array.from({ length: nodeCount }, (_, index) => {
     const name = `node ${index + 1}`
-    return new ClusterNode({ name, entry, env, log, onKillWanted: () => kill(busiest()) })
+    return new ClusterNode({ name, entry, env, log, onKillWanted: () => void killBusiest() })
   })
   const proxy = new ClusterProxy(nodes)
   const serving = (): ClusterNode[] => nodes.filter(({ port }) => port !== undefined)
-  const busiest = (): ClusterNode | undefined =>
-    serving().toSorted((a, b) => proxy.connectionsOf(b) - proxy.connectionsOf(a))[0]
-  const kill = (node: ClusterNode | undefined): void => {
-    if (node === undefined) return
-    log(`killing ${node.name}, with ${proxy.connectionsOf(node)} connections`)
-    node.kill()
+  // Whoever kills a node wants to see what that does to somebody.
+  const killBusiest = async (): Promise<void> => {
+    const counted = await Promise.all(
+      serving().map(async (node) => ({ node, clients: await node.clients() })),
+    )
+    const [busiest] = counted.toSorted((a, b) => b.clients - a.clients)
+    if (busiest === undefined) return
+    log(`killing ${busiest.node.name}, with ${busiest.clients} clients`)
+    busiest.node.kill()
+  }
+  // By itself only while another serves: with nobody left there is nothing to see.
+  const killOneOfSeveral = (): void => {
+    if (serving().length > 1) void killBusiest()
   }
   await Promise.all(nodes.map(({ ready }) => ready))
   proxy.server.listen(config.port, config.host)
   await once(proxy.server, 'listening')
-  const timer =
-    killEveryMs === undefined
-      ? undefined
-      : setInterval(() => kill(serving()[Math.floor(Math.random() * serving().length)]), killEveryMs)
+  const timer = killEveryMs === undefined ? undefined : setInterval(killOneOfSeveral, killEveryMs)
   log(`${nodeCount} nodes, data: ${postgres.description}`)
   log(`open http://localhost:${(proxy.server.address() as AddressInfo).port}`)
   return async () => {
