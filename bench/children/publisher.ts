@@ -1,0 +1,243 @@
+// One node of a server that commits rows and tells its sockets: Lockstep, or what one would write without it.
+import { createServer } from 'node:http'
+import { createAdapter } from '@socket.io/postgres-adapter'
+import { connect as connectNats } from 'nats'
+import pg from 'pg'
+import { createClient } from 'redis'
+import { Server as SocketIo } from 'socket.io'
+import { WebSocketServer, type WebSocket } from 'ws'
+import { z } from 'zod'
+import {
+  createLockstep,
+  defineChannel,
+  fromPool,
+  natsBus,
+  redisBus,
+  silentLogger,
+  type Bus,
+  type Database,
+} from '../../src/index.ts'
+import { answerBench, childConfig, listenLocally, nowUs } from '../harness/child-host.ts'
+import { openLoop, type OpenLoad } from '../harness/load.ts'
+
+export type PublisherVariant = 'lockstep' | 'socket.io' | 'poller' | 'relay' | 'centrifugo-outbox' | 'centrifugo-stream'
+
+export interface PublisherConfig {
+  readonly variant: PublisherVariant
+  readonly databaseUrl: string
+  /** Of Lockstep; default the one over Postgres. */
+  readonly bus?: 'redis' | 'nats'
+  readonly brokerPort?: number
+}
+
+export interface PublishLoad extends OpenLoad {
+  readonly channels: number
+}
+
+/** Number of the message, when it should have been sent, and when its COMMIT was acknowledged. */
+export type Published = readonly [n: number, intendedUs: number, committedUs: number]
+
+const pollMs = 100
+const insertMessage = 'insert into messages (channel, body) values ($1, $2)'
+const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
+const body = 'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
+
+const config = childConfig<PublisherConfig>()
+const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 16, pipeline: true, idleTimeoutMillis: 0 })
+const server = createServer()
+
+/** Resolves to the moment the COMMIT was acknowledged. */
+type Publish = (channel: string, n: number) => Promise<number>
+
+/** The row, and what else belongs to the transaction, in the flight of COMMIT. */
+async function commit(
+  channel: string,
+  rest: (client: pg.PoolClient) => Promise<unknown>[],
+): Promise<number> {
+  const client = await pool.connect()
+  try {
+    await client.query('begin')
+    await client.query(insertMessage, [channel, body])
+    await Promise.all([...rest(client), client.query('commit')])
+    return nowUs()
+  } finally {
+    client.release()
+  }
+}
+
+async function brokerBus(): Promise<Bus | undefined> {
+  const { bus, brokerPort } = config
+  if (bus === undefined) return undefined
+  if (bus === 'nats') return natsBus(await connectNats({ servers: `127.0.0.1:${brokerPort}` }))
+  const publisher = createClient({ url: `redis://127.0.0.1:${brokerPort}` })
+  const subscriber = publisher.duplicate()
+  await Promise.all([publisher.connect(), subscriber.connect()])
+  return redisBus({ publisher, subscriber })
+}
+
+async function lockstepPublisher(): Promise<Publish> {
+  const committed = new Map<string, number>()
+  const bus = await brokerBus()
+  const room = defineChannel('room:{id}', {
+    events: { noted: z.object({ n: z.number(), body: z.string() }) },
+    canSubscribe: () => true,
+  })
+  const lockstep = createLockstep({
+    database: timingCommits(fromPool(pool), committed),
+    channels: [room],
+    auth: async (token) => ({ user: { id: token } }),
+    logger: silentLogger,
+    ...(bus === undefined ? {} : { bus }),
+  })
+  await lockstep.start()
+  lockstep.attach(server)
+  return async (channel, n) => {
+    let operationId = ''
+    await lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
+      operationId = tx.operationId
+      await tx.db.query(insertMessage, [channel, body])
+      tx.emit(room({ id: channel }), 'noted', { n, body })
+    })
+    const committedUs = committed.get(operationId) ?? Number.NaN
+    committed.delete(operationId)
+    return committedUs
+  }
+}
+
+/** Notes when the driver said that a COMMIT had been acknowledged; changes nothing else. */
+function timingCommits<Db>(database: Database<Db>, committed: Map<string, number>): Database<Db> {
+  return {
+    ...database,
+    begin: async (options) => {
+      const open = await database.begin(options)
+      return new Proxy(open, {
+        get: (target, key) => {
+          const value: unknown = Reflect.get(target, key, target)
+          if (typeof value !== 'function') return value
+          if (key !== 'commit') return value.bind(target) as unknown
+          return async (flush: never) => {
+            const ending = await target.commit(flush)
+            committed.set(options.operationId, nowUs())
+            return ending
+          }
+        },
+      })
+    },
+  }
+}
+
+async function socketIoPublisher(): Promise<Publish> {
+  const adapterPool = new pg.Pool({ connectionString: config.databaseUrl, max: 4 })
+  await adapterPool.query(
+    `create table if not exists socket_io_attachments (id bigserial unique, created_at timestamptz default now(), payload bytea)`,
+  )
+  const io = new SocketIo(server, { transports: ['websocket'], perMessageDeflate: false, serveClient: false })
+  io.adapter(createAdapter(adapterPool))
+  io.on('connection', (socket) => {
+    socket.on('join', (channel: string, done: () => void) => {
+      void socket.join(channel)
+      done()
+    })
+  })
+  return async (channel, n) => {
+    const committedUs = await commit(channel, () => [])
+    io.to(channel).emit('noted', { type: 'noted', data: { n, body } })
+    return committedUs
+  }
+}
+
+/** A server over `ws`: a client says which channel it wants, and is answered. */
+function plainSockets(): (channel: string, text: string) => void {
+  const members = new Map<string, Set<WebSocket>>()
+  const webSockets = new WebSocketServer({ server, perMessageDeflate: false })
+  webSockets.on('connection', (socket) => {
+    socket.once('message', (data: Buffer) => {
+      const channel = data.toString()
+      const others = members.get(channel) ?? new Set()
+      members.set(channel, others.add(socket))
+      socket.send('joined')
+    })
+  })
+  return (channel, text) => {
+    for (const socket of members.get(channel) ?? []) socket.send(text)
+  }
+}
+
+const eventText = (n: number): string => JSON.stringify({ type: 'noted', data: { n, body } })
+const outboxRow = (client: pg.PoolClient, channel: string, n: number): Promise<unknown> =>
+  client.query(insertOutbox, [channel, 'noted', eventText(n)])
+
+/** A row of an outbox in the transaction, and a reader that looks for new ones every so often. */
+async function pollerPublisher(): Promise<Publish> {
+  const send = plainSockets()
+  let last = '0'
+  const poll = async (): Promise<void> => {
+    const { rows } = await pool.query<{ id: string; channel: string; data: object }>(
+      'select id, channel, data from outbox where id > $1 order by id',
+      [last],
+    )
+    last = rows.at(-1)?.id ?? last
+    for (const { channel, data } of rows) send(channel, JSON.stringify(data))
+  }
+  setInterval(() => void poll(), pollMs)
+  return (channel, n) => commit(channel, (client) => [outboxRow(client, channel, n)])
+}
+
+/** A row of an outbox and a NOTIFY that carries the event, in the transaction; a listener that passes it on. */
+async function relayPublisher(): Promise<Publish> {
+  const send = plainSockets()
+  const listener = new pg.Client({ connectionString: config.databaseUrl })
+  await listener.connect()
+  listener.on('notification', ({ payload = '' }) => {
+    const end = payload.indexOf(' ')
+    send(payload.slice(0, end), payload.slice(end + 1))
+  })
+  await listener.query('listen outbox')
+  return (channel, n) =>
+    commit(channel, (client) => [
+      outboxRow(client, channel, n),
+      client.query(`select pg_notify('outbox', $1)`, [`${channel} ${eventText(n)}`]),
+    ])
+}
+
+/** The row that Centrifugo's consumer of an outbox reads. Its table and trigger are made by the lane. */
+const centrifugoOutbox = (): Publish => (channel, n) =>
+  commit(channel, (client) => [
+    client.query(`insert into centrifugo_outbox (method, payload, partition) values ('publish', $1, 0)`, [
+      JSON.stringify({ channel: `room:${channel}`, data: JSON.parse(eventText(n)) as object }),
+    ]),
+  ])
+
+/** The function of Centrifugo's stream broker over Postgres. */
+const centrifugoStream = (): Publish => (channel, n) =>
+  commit(channel, (client) => [
+    client.query('select cf_stream_publish(p_channel := $1, p_data := $2::jsonb)', [
+      `room:${channel}`,
+      eventText(n),
+    ]),
+  ])
+
+const variants: Readonly<Record<PublisherVariant, () => Publish | Promise<Publish>>> = {
+  lockstep: lockstepPublisher,
+  'socket.io': socketIoPublisher,
+  poller: pollerPublisher,
+  relay: relayPublisher,
+  'centrifugo-outbox': centrifugoOutbox,
+  'centrifugo-stream': centrifugoStream,
+}
+
+const publish = await variants[config.variant]()
+const port = await listenLocally(server)
+let next = 0
+
+answerBench({
+  port: () => port,
+  publish: async ({ channels, ...load }: PublishLoad): Promise<Published[]> => {
+    const published: Published[] = []
+    await openLoop(load, async (place, intendedUs) => {
+      const n = (next += 1)
+      published.push([n, intendedUs, await publish(`c${place % channels}`, n)])
+    })
+    return published
+  },
+})
