@@ -74,8 +74,7 @@ export class ClusterNode {
 
   #start(): void {
     const { entry, env, log, onKillWanted } = this.#options
-    // Ctrl-C in the terminal goes to the whole group; a node must see one signal only, since a second one ends it at once.
-    const child = fork(entry, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true })
+    const child = fork(entry, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     this.#child = child
     child.on('message', (message: MemberMessage) => {
       if ('killSomeNode' in message) return onKillWanted()
