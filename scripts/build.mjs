@@ -1,4 +1,4 @@
-// Builds the library (src → dist, without fault points) and the chat demo (server and web page).
+// Builds the library (src → dist, without fault points), its dashboard, and the chat demo (server and web page).
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { demoFolder, demoServer, libraryFolder } from './build-output.mjs'
@@ -14,6 +14,14 @@ for (const folder of [libraryFolder, demoFolder]) rmSync(join(root, folder), { r
 const tsc = toolPath('typescript', 'tsc')
 await step('library', [tsc, '-p', 'tsconfig.build.json'])
 stripFaultPoints(join(root, libraryFolder))
+await step('dashboard', [
+  toolPath('vite'),
+  'build',
+  '--config',
+  'dashboard/vite.config.ts',
+  '--logLevel',
+  'warn',
+])
 await step('demo server', [tsc, '-p', 'examples/chat/server/tsconfig.json'])
 await step('demo page', [
   toolPath('vite'),

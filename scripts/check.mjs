@@ -9,6 +9,7 @@ const steps = [
   { name: 'build', args: ['scripts/build.mjs'] },
   { name: 'types', args: [toolPath('typescript', 'tsc'), '-p', 'tsconfig.json'] },
   { name: 'types of the page', args: [toolPath('typescript', 'tsc'), '-p', 'examples/chat/web'] },
+  { name: 'types of the dashboard', args: [toolPath('typescript', 'tsc'), '-p', 'dashboard'] },
   { name: 'lint', args: [toolPath('oxlint'), '--type-aware', '--deny-warnings'] },
   {
     name: 'rooms',

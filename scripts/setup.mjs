@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { demoServer, libraryEntry } from './build-output.mjs'
+import { dashboardPage, demoServer, libraryEntry } from './build-output.mjs'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -19,6 +19,7 @@ const buildInputs = [
   'scripts/build-output.mjs',
   'scripts/strip-fault-points.mjs',
   'src',
+  'dashboard',
   'tools',
   'examples/chat',
 ]
@@ -50,7 +51,8 @@ export function ensureBuilt() {
   writeStamp(buildStamp, wanted)
 }
 
-const missingOutputs = () => [libraryEntry, demoServer].filter((file) => !existsSync(join(root, file)))
+const missingOutputs = () =>
+  [libraryEntry, dashboardPage, demoServer].filter((file) => !existsSync(join(root, file)))
 
 function requireNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)

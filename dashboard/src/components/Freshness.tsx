@@ -1,0 +1,60 @@
+import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import * as format from '../format.ts'
+import { useClock } from '../state/hooks.ts'
+import type { PollState } from '../state/poller.ts'
+import { AlertIcon, ClockIcon } from './icons.tsx'
+
+interface FreshnessProps {
+  readonly state: PollState
+  readonly data: DashboardData
+  readonly onRetry: () => void
+}
+
+/** Says when what is shown is not what is. */
+export function Freshness({ state, data, onRetry }: FreshnessProps) {
+  const now = useClock()
+  const ageMs = Math.max(0, now - (state.receivedAt ?? now))
+  const { failure } = state
+  if (failure !== undefined) {
+    return (
+      <div className="banner" data-tone="bad">
+        <AlertIcon />
+        <p>
+          <strong>These figures are {seconds(ageMs)} old.</strong> {failure.what} {failure.advice}{' '}
+          <Countdown now={now} state={state} />
+        </p>
+        <button type="button" className="button button-small" onClick={onRetry}>
+          Try now
+        </button>
+      </div>
+    )
+  }
+  if (state.isPaused) {
+    return (
+      <div className="banner" data-tone="wait">
+        <ClockIcon />
+        <p>
+          <strong>Paused.</strong> These figures are {seconds(ageMs)} old.
+        </p>
+      </div>
+    )
+  }
+  if (data.isFresh) return null
+  return (
+    <div className="banner" data-tone="wait">
+      <AlertIcon />
+      <p>
+        <strong>The database is away.</strong> What is shown is what this node has in memory; nothing commits
+        until the database is back.
+      </p>
+    </div>
+  )
+}
+
+export function Countdown({ now, state }: { readonly now: number; readonly state: PollState }) {
+  if (state.isPaused || state.nextTryAt === undefined) return null
+  const leftMs = state.nextTryAt - now
+  return <span className="tabular">{leftMs > 500 ? `Next try in ${seconds(leftMs)}.` : 'Trying again.'}</span>
+}
+
+const seconds = (ms: number): string => (ms < 90_000 ? `${Math.round(ms / 1_000)} s` : format.duration(ms))

@@ -1,0 +1,42 @@
+import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import { malformed, refused, unreachable, type Failure } from './failure.ts'
+
+const timeoutMs = 10_000
+
+export type Answer =
+  { readonly ok: true; readonly data: DashboardData } | { readonly ok: false; readonly failure: Failure }
+
+export const dataUrl = `${import.meta.env.BASE_URL}data`
+
+/** @returns undefined when `signal` was aborted */
+export async function fetchData(minutes: number, signal: AbortSignal): Promise<Answer | undefined> {
+  let body: unknown
+  try {
+    const response = await fetch(`${dataUrl}?minutes=${minutes}`, {
+      headers: { Accept: 'application/json' },
+      cache: 'no-store',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    })
+    if (signal.aborted) return undefined
+    if (!response.ok) return { ok: false, failure: refused(response.status) }
+    body = await response.json()
+  } catch (error) {
+    if (signal.aborted) return undefined
+    return { ok: false, failure: error instanceof SyntaxError ? malformed : unreachable(error) }
+  }
+  if (signal.aborted) return undefined
+  return isData(body) ? { ok: true, data: body } : { ok: false, failure: malformed }
+}
+
+// What is shown is given by the same release of the server; this tells it from another program's answer.
+function isData(body: unknown): body is DashboardData {
+  if (typeof body !== 'object' || body === null) return false
+  const parts = body as Record<string, unknown>
+  const lists = ['modes', 'history', 'operations', 'nodes', 'channels']
+  const groups = ['score', 'gaps', 'thresholds', 'violations', 'rollbacks']
+  return (
+    typeof parts['at'] === 'string' &&
+    lists.every((name) => Array.isArray(parts[name])) &&
+    groups.every((name) => typeof parts[name] === 'object' && parts[name] !== null)
+  )
+}
