@@ -36,7 +36,7 @@ export function modeOfUser(setting: Required<RolloutSetting>, operation: string,
   return shareOf(operation, userId) < percentage ? mode : otherwise
 }
 
-/** A number from 0 to 100, evenly spread over users, and over operations for one user (FNV-1a, 32 bits). */
+/** A number from 0 to 100, evenly spread over users: FNV-1a, mixed by the finalizer of MurmurHash3. */
 function shareOf(operation: string, userId: string): number {
   let hash = 0x811c9dc5
   for (const text of [operation, '\0', userId]) {
@@ -44,6 +44,7 @@ function shareOf(operation: string, userId: string): number {
       hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
     }
   }
-  // The lowest bits of FNV are weak: fold, then scale.
-  return (((hash ^ (hash >>> 15)) >>> 0) / 2 ** 32) * 100
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32) * 100
 }
