@@ -98,6 +98,23 @@ describe('on two nodes over one database, with official clients', () => {
 })
 
 describe('what is just being asked for', () => {
+  test('a resume that is being read from the log while its channel is revoked gets nothing', async () => {
+    const gate = signal()
+    const at = await startWorld()
+    const client = await RawClient.connect(at, 'ann')
+    at.events.append('room:1', 'old')
+    at.events.gates.set('room:1', gate.promise)
+    client.send({ id: 2, subscribe: { channel: 'room:1', recover: true, offset: 0, epoch: 'e1' } })
+    await client.settled()
+    at.gateway.revoke({ user: 'ann', channel: 'room:1' })
+    gate.fire()
+    expect(await client.next()).toMatchObject({ id: 2, error: { code: 103 } })
+    at.events.append('room:1', 'new')
+    await client.settled()
+    expect(JSON.stringify(client.messages)).not.toMatch(/"old"|"new"/)
+    await at.stop()
+  })
+
   test('a token that is being checked while its user is revoked does not open a connection', async () => {
     const [asked, gate] = [signal(), signal()]
     const check = createTokenAuthenticator({ secret: gatewaySecret })
