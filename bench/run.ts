@@ -48,7 +48,7 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
     quick,
     large: values.large,
     rounds: Number(values.rounds ?? (quick ? 3 : 7)),
-    seconds: Number(values.seconds ?? (quick ? 0.6 : 2)),
+    seconds: Number(values.seconds ?? (quick ? 0.5 : 2)),
     sockets: Number(values.sockets),
     postgres: () => (postgres ??= startBenchPostgres()),
     say: (line) => console.log(line),

@@ -43,7 +43,10 @@ export interface Pumped {
 type SendBurst = (count: number) => void | Promise<void>
 
 export const roomName = 'room:1'
-const payload = { text: 'a message of a chat, about as long as messages of chats are: a hundred bytes or so.', n: 0 }
+const payload = {
+  text: 'a message of a chat, about as long as messages of chats are: a hundred bytes or so.',
+  n: 0,
+}
 const maxQueuedBytes = 64 * 1024
 
 const { variant, databaseUrl } = childConfig<BroadcasterConfig>()

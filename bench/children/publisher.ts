@@ -20,7 +20,8 @@ import {
 import { answerBench, childConfig, listenLocally, nowUs } from '../harness/child-host.ts'
 import { openLoop, type OpenLoad } from '../harness/load.ts'
 
-export type PublisherVariant = 'lockstep' | 'socket.io' | 'poller' | 'relay' | 'centrifugo-outbox' | 'centrifugo-stream'
+export type PublisherVariant =
+  'lockstep' | 'socket.io' | 'poller' | 'relay' | 'centrifugo-outbox' | 'centrifugo-stream'
 
 export interface PublisherConfig {
   readonly variant: PublisherVariant
@@ -40,20 +41,23 @@ export type Published = readonly [n: number, intendedUs: number, committedUs: nu
 const pollMs = 100
 const insertMessage = 'insert into messages (channel, body) values ($1, $2)'
 const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
-const body = 'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
+const body =
+  'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
 
 const config = childConfig<PublisherConfig>()
-const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 16, pipeline: true, idleTimeoutMillis: 0 })
+const pool = new pg.Pool({
+  connectionString: config.databaseUrl,
+  max: 16,
+  pipeline: true,
+  idleTimeoutMillis: 0,
+})
 const server = createServer()
 
 /** Resolves to the moment the COMMIT was acknowledged. */
 type Publish = (channel: string, n: number) => Promise<number>
 
 /** The row, and what else belongs to the transaction, in the flight of COMMIT. */
-async function commit(
-  channel: string,
-  rest: (client: pg.PoolClient) => Promise<unknown>[],
-): Promise<number> {
+async function commit(channel: string, rest: (client: pg.PoolClient) => Promise<unknown>[]): Promise<number> {
   const client = await pool.connect()
   try {
     await client.query('begin')

@@ -1,4 +1,5 @@
 // One way to write a row and say so. All of them send three flights to Postgres: BEGIN, the row, and the rest with COMMIT.
+import { createServer } from 'node:http'
 import pg from 'pg'
 import { z } from 'zod'
 import {
@@ -10,7 +11,7 @@ import {
   type LockstepOptions,
   type PgDatabase,
 } from '../../src/index.ts'
-import { answerBench, childConfig, nowUs } from '../harness/child-host.ts'
+import { answerBench, childConfig, listenLocally, nowUs } from '../harness/child-host.ts'
 import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
 
@@ -22,7 +23,7 @@ export interface TransactorConfig {
   readonly connections: number
   /** `false`: no bus. */
   readonly bus?: false
-  /** Passed on to `createLockstep`. */
+  /** Passed on to `createLockstep`, whatever it holds. */
   readonly monitor?: object
 }
 
@@ -32,7 +33,8 @@ export interface TransactionLoad extends ClosedLoad {
 
 const insertMessage = 'insert into messages (channel, body) values ($1, $2) returning id'
 const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
-const body = 'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
+const body =
+  'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
 
 const config = childConfig<TransactorConfig>()
 const pool = new pg.Pool({
@@ -42,6 +44,8 @@ const pool = new pg.Pool({
   // A variant that waits for its turn keeps its connections.
   idleTimeoutMillis: 0,
 })
+
+const server = createServer()
 
 type Send = (channel: string) => Promise<unknown>
 
@@ -84,14 +88,15 @@ async function coordinated(): Promise<Send> {
     database: fromPool(pool),
     channels: [room],
     logger: silentLogger,
+    auth: async (token) => ({ user: { id: token } }),
     ...(config.bus === undefined ? {} : { bus: config.bus }),
   }
-  // The option is passed on as it is: this lane measures it before and after a change of its shape.
   const lockstep: Lockstep<PgDatabase> = createLockstep({
     ...options,
     ...(config.monitor === undefined ? {} : { monitor: config.monitor }),
   })
   await lockstep.start()
+  lockstep.attach(server)
   return (channel) =>
     lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
       const { rows } = await tx.db.query<{ id: string }>(insertMessage, [channel, body])
@@ -113,7 +118,11 @@ if (config.variant === 'notify') {
 
 const channelOf = (n: number, channels: number): string => `c${channels === 1 ? 0 : (n * 7_919) % channels}`
 
+const port = await listenLocally(server)
+
 answerBench({
+  /** Of Lockstep's sockets. */
+  port: () => port,
   closed: ({ channels, ...load }: TransactionLoad) => closedLoop(load, (n) => send(channelOf(n, channels))),
   open: async ({ channels, ...load }: OpenLoad & { readonly channels: number }) => {
     const latencies = new Latencies()

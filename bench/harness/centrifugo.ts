@@ -33,7 +33,8 @@ export async function startCentrifugo(databaseUrl: string, mode: CentrifugoMode)
   await writeFile(file, JSON.stringify(configOf(`${databaseUrl}?sslmode=disable`, mode, port)))
   const child = spawn(centrifugoBinary() ?? '', ['--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (output += text.toString()))
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (text: Buffer) => (output += text.toString()))
   const onExit = (): void => void child.kill('SIGKILL')
   process.once('exit', onExit)
   const close = async (): Promise<void> => {

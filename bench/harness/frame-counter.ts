@@ -62,6 +62,7 @@ export function maskedText(text: string): Buffer {
   const payload = Buffer.from(text)
   const { length } = payload
   if (length >= 65_536) throw new Error('too long for a client of the bench')
-  const head = length < 126 ? Buffer.from([0x81, 0x80 | length]) : Buffer.from([0x81, 0xfe, length >> 8, length & 0xff])
+  const head =
+    length < 126 ? Buffer.from([0x81, 0x80 | length]) : Buffer.from([0x81, 0xfe, length >> 8, length & 0xff])
   return Buffer.concat([head, Buffer.alloc(4), payload])
 }

@@ -7,8 +7,7 @@ import { drawBars } from './plot.ts'
 import { readResults, type LaneResult } from './results.ts'
 
 const page = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
-const image = (name: string): string =>
-  fileURLToPath(new URL(`../../docs/images/${name}`, import.meta.url))
+const image = (name: string): string => fileURLToPath(new URL(`../../docs/images/${name}`, import.meta.url))
 
 /** Writes the page and the plots. */
 export async function report(): Promise<void> {
@@ -20,10 +19,7 @@ export async function report(): Promise<void> {
 }
 
 /** The page with everything between its markers made anew. */
-export async function renderPage(
-  text: string,
-  results: ReadonlyMap<string, LaneResult>,
-): Promise<string> {
+export async function renderPage(text: string, results: ReadonlyMap<string, LaneResult>): Promise<string> {
   const filled = text.replaceAll(
     /(<!-- bench:([a-z]+) -->\n)[^]*?(<!-- \/bench:\2 -->)/g,
     (_, begin: string, lane: string, end: string) => `${begin}\n${section(results.get(lane))}\n${end}`,

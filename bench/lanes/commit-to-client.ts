@@ -4,6 +4,7 @@ import type { ClientKind, Received, SubscribeRequest } from '../children/subscri
 import { startNats, startRedis, type Broker } from '../../test/support/brokers.ts'
 import { centrifugoOutboxSchema, startCentrifugo, type Centrifugo } from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
+import { query } from '../harness/database.ts'
 import { Latencies, type Percentiles } from '../harness/histogram.ts'
 import { rounded, shown, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
 import { centrifugoBinary } from '../harness/machine.ts'
@@ -36,7 +37,8 @@ const rates = { light: 50, medium: 300 } as const
 
 export const commitToClient: Lane = {
   name: 'commit',
-  about: 'from COMMIT acknowledged to the callback of a subscriber, one and three nodes, each bus, against peers',
+  about:
+    'from COMMIT acknowledged to the callback of a subscriber, one and three nodes, each bus, against peers',
   minutes: 8,
   async run(context) {
     if (context.quick) return quickFindings(context)
@@ -57,7 +59,10 @@ export const commitToClient: Lane = {
       const three = await measure(context, { candidates: [...busses, ...peers], nodes: 3, brokers })
       return {
         figures: { ...ownFigures(one), ...against('', one), ...against('three_nodes_', three) },
-        tables: [...tablesOf(one, 'One node'), ...tablesOf(three, 'Three nodes, subscribers not on the writer’s')],
+        tables: [
+          ...tablesOf(one, 'One node'),
+          ...tablesOf(three, 'Three nodes, subscribers not on the writer’s'),
+        ],
         plots: [plotOf('one', 'One node', one), plotOf('three', 'Three nodes', three)],
         missing,
       }
@@ -123,7 +128,7 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
       const pooled = new Map(
         candidates.map(({ name }) => [name, { committed: new Latencies(), intended: new Latencies() }]),
       )
-      const seconds = context.quick ? 1.2 : Math.max(context.seconds, 3)
+      const seconds = context.quick ? 1 : Math.max(context.seconds, 3)
       await interleave([...running.keys()], context.rounds, async (name) => {
         const one = running.get(name) as Running
         const { committed, intended } = pooled.get(name) as { committed: Latencies; intended: Latencies }
@@ -167,7 +172,8 @@ async function start(
     databaseUrl,
     ...(bus === undefined || brokerPort === undefined ? {} : { bus, brokerPort }),
   }
-  const gateways = candidate.client === 'centrifugo' ? await centrifugoNodes(databaseUrl, candidate, nodes) : []
+  const gateways =
+    candidate.client === 'centrifugo' ? await centrifugoNodes(databaseUrl, candidate, nodes) : []
   started.push(...gateways)
   const children: Child[] = []
   for (let node = 0; node < (gateways.length > 0 ? 1 : nodes); node += 1) {
@@ -188,7 +194,6 @@ async function centrifugoNodes(
   nodes: number,
 ): Promise<Centrifugo[]> {
   const mode = variant === 'centrifugo-outbox' ? 'outbox' : 'stream'
-  const { query } = await import('../harness/database.ts')
   if (mode === 'outbox') await query(databaseUrl, (client) => client.query(centrifugoOutboxSchema))
   const found: Centrifugo[] = []
   for (let node = 0; node < nodes; node += 1) found.push(await startCentrifugo(databaseUrl, mode))
@@ -244,7 +249,9 @@ function against(prefix: string, rows: readonly Row[]): Record<string, number> {
   const socketIo = best(({ variant }) => variant === 'socket.io')
   return {
     [`commit_to_client_${prefix}p99_vs_best_durable_peer`]: rounded(durable / ours),
-    ...(Number.isFinite(socketIo) ? { [`commit_to_client_${prefix}p99_vs_socketio`]: rounded(socketIo / ours) } : {}),
+    ...(Number.isFinite(socketIo)
+      ? { [`commit_to_client_${prefix}p99_vs_socketio`]: rounded(socketIo / ours) }
+      : {}),
   }
 }
 

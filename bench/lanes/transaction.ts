@@ -40,7 +40,7 @@ export const transaction: Lane = {
       }
       const hot = await measure(
         { context, postgres, children },
-        ['lockstep', 'counter', 'outbox'],
+        quick ? ['lockstep', 'counter'] : ['lockstep', 'counter', 'outbox'],
         compared,
         1,
       )
@@ -143,7 +143,9 @@ const columns = [
   'CPU of Postgres, µs each',
 ]
 
-function rowsOf(rounds: Rounds<TransactionVariant, Turn> | Partial<Rounds<TransactionVariant, Turn>>): Cell[][] {
+function rowsOf(
+  rounds: Rounds<TransactionVariant, Turn> | Partial<Rounds<TransactionVariant, Turn>>,
+): Cell[][] {
   const { lockstep = [] } = rounds
   return (Object.entries(rounds) as [TransactionVariant, readonly Turn[]][]).map(([variant, turns]) => [
     names[variant],

@@ -1,7 +1,8 @@
 // What an idle connection costs at least: the `ws` package, one listener of each kind, and an answer to what it is sent.
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
-import { answerParent } from './child.ts'
+import { answerBench, listenLocally } from '../harness/child-host.ts'
+import { memoryOf } from '../harness/memory.ts'
 
 const server = createServer()
 const webSockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: 64 * 1024 })
@@ -9,4 +10,5 @@ webSockets.on('connection', (socket) => {
   socket.on('message', (data: Buffer) => socket.send(data.toString()))
   socket.on('error', () => {})
 })
-answerParent(server, {})
+const port = await listenLocally(server)
+answerBench({ port: () => port, memory: () => memoryOf(server) })

@@ -3,8 +3,9 @@ import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, silentLogger, type Database } from '../src/index.ts'
-import { answerParent } from './child.ts'
+import { createLockstep, defineChannel, fromPool, silentLogger, type Database } from '../../src/index.ts'
+import { answerBench, childConfig, listenLocally } from '../harness/child-host.ts'
+import { memoryOf } from '../harness/memory.ts'
 
 export interface ServerConfig {
   readonly databaseUrl: string
@@ -20,7 +21,7 @@ export interface Reads {
   readonly heads: number
 }
 
-const config = JSON.parse(process.env['BENCH_SERVER'] ?? '') as ServerConfig
+const config = childConfig<ServerConfig>()
 const room = defineChannel('room:{id}', {
   events: { noted: z.object({ n: z.number() }) },
   canSubscribe: () => true,
@@ -52,7 +53,10 @@ const server = createServer(lockstep.nodeHandler())
 lockstep.attach(server)
 const sockets = new Set<Socket>()
 
-answerParent(server, {
+const port = await listenLocally(server)
+answerBench({
+  port: () => port,
+  memory: () => memoryOf(server),
   /** From here on sockets are remembered, so that they can be cut. It would count as memory before. */
   remember: () => void server.on('connection', (socket) => sockets.add(socket)),
   cut: () => {

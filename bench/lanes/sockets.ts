@@ -1,81 +1,104 @@
-import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
-import { signToken } from '../src/index.ts'
-import { startOwnPostgres } from '../test/support/postgres.ts'
-import type { Memory } from './child.ts'
-import type { Reads, ServerConfig } from './lockstep-server.ts'
-
-export interface SocketOptions {
-  readonly sockets: number
-  readonly rounds: number
-}
+import { signToken } from '../../src/index.ts'
+import type { Reads, ServerConfig } from '../children/idle-lockstep.ts'
+import { Child, endAll } from '../harness/child.ts'
+import { rounded, type Lane, type LaneContext } from '../harness/lane.ts'
+import type { Memory } from '../harness/memory.ts'
+import { interleave, medianOf, ratioOf } from '../harness/rounds.ts'
 
 const secret = 'a secret of the bench, at least 32 bytes long'
 const rooms = 50
 const eventsPerRoom = 20
 const atOnce = 100
+/** Memory hardly differs from run to run. */
+const maxRounds = 2
 
 /** Memory of idle sockets against bare `ws`, then a storm of reconnects. */
-export async function benchSockets({ sockets, rounds }: SocketOptions): Promise<object> {
-  const postgres = await startOwnPostgres({ durable: false })
-  const config: ServerConfig = { databaseUrl: postgres.server.url, secret, rooms, eventsPerRoom }
-  try {
+export const sockets: Lane = {
+  name: 'sockets',
+  about: 'memory of an idle connection against bare ws, and a storm of reconnects',
+  minutes: 2,
+  async run(context) {
+    const { sockets: count, rounds, say } = context
     const tokens = await Promise.all(
-      Array.from({ length: sockets }, (_, n) => signToken(secret, `user${n}`, 3_600)),
+      Array.from({ length: count }, (_, n) => signToken(secret, `user${n}`, 3_600)),
     )
     const hello = (n: number): string => JSON.stringify({ id: 1, connect: { token: tokens[n] } })
-    const found = { bare: [] as Memory[], lockstep: [] as Memory[] }
     let idleCpuMs = 0
-    for (let round = 0; round < rounds; round += 1) {
-      const bare = await start('bare-server.ts', config)
-      found.bare.push(await perSocket(bare, sockets, hello))
-      bare.server.kill('SIGKILL')
-      const own = await start('lockstep-server.ts', config)
-      found.lockstep.push(await perSocket(own, sockets, hello))
-      idleCpuMs = (await ask(own.server, 'idleCpuMs')) as number
-      own.server.kill('SIGKILL')
-      console.log(
-        `round ${round + 1}: bare ${shown(found.bare.at(-1))}, lockstep ${shown(found.lockstep.at(-1))}; idle node ${idleCpuMs.toFixed(1)} ms of CPU a second`,
+    const found = await interleave(['lockstep', 'bare'], Math.min(rounds, maxRounds), async (variant) => {
+      const started = await start(context, variant)
+      const memory = await perSocket(started, count, hello)
+      if (variant === 'lockstep') idleCpuMs = await started.server.ask<number>('idleCpuMs')
+      await endAll([started.server])
+      say(
+        `idle sockets, ${variant}: heap ${Math.round(memory.heapBytes)}, RSS ${Math.round(memory.rssBytes)} bytes each`,
       )
-    }
-    const [bare, lockstep] = [medianOf(found.bare), medianOf(found.lockstep)]
+      return memory
+    })
+    const returned = await storm(await start(context, 'lockstep'), count, tokens)
+    say(`storm: ${JSON.stringify(returned)}`)
+    const bytes = (memories: readonly Memory[], of: keyof Memory): number =>
+      Math.round(medianOf(memories, (memory) => memory[of]))
+    const ratio = (of: keyof Memory): number =>
+      rounded(ratioOf(found.lockstep, found.bare, (memory) => memory[of]).median)
     return {
-      bench: 'sockets',
-      sockets,
-      bareHeapBytes: Math.round(bare.heapBytes),
-      bareRssBytes: Math.round(bare.rssBytes),
-      heapBytes: Math.round(lockstep.heapBytes),
-      rssBytes: Math.round(lockstep.rssBytes),
-      heapRatio: rounded(lockstep.heapBytes / bare.heapBytes),
-      rssRatio: rounded(lockstep.rssBytes / bare.rssBytes),
-      idleCpuMsPerSecond: rounded(idleCpuMs),
-      storm: await storm(await start('lockstep-server.ts', config), sockets, tokens),
+      figures: {
+        idle_heap_vs_ws: ratio('heapBytes'),
+        idle_rss_vs_ws: ratio('rssBytes'),
+        storm_reads_of_one_channel: returned.mostOfOneChannel,
+        storm_recovered: returned.recovered,
+      },
+      tables: [
+        {
+          title: `Memory of one idle connection, of ${count.toLocaleString('en')}`,
+          columns: ['server', 'heap, bytes', 'resident, bytes'],
+          rows: [
+            ['Lockstep', bytes(found.lockstep, 'heapBytes'), bytes(found.lockstep, 'rssBytes')],
+            ['bare `ws`', bytes(found.bare, 'heapBytes'), bytes(found.bare, 'rssBytes')],
+            ['Lockstep is', `${ratio('heapBytes')} ×`, `${ratio('rssBytes')} ×`],
+          ],
+        },
+        {
+          title: 'All come back at once',
+          note: `Each has missed ${eventsPerRoom} events in one of ${rooms} channels, and none in its own. An idle node used ${rounded(idleCpuMs)} ms of processor time a second.`,
+          columns: [
+            'came back',
+            'recovered',
+            'seconds',
+            'channels',
+            'reads of the log',
+            'most for one channel',
+            'reads of heads',
+          ],
+          rows: [
+            [
+              count,
+              returned.recovered,
+              returned.seconds,
+              returned.channels,
+              returned.log,
+              returned.mostOfOneChannel,
+              returned.heads,
+            ],
+          ],
+        },
+      ],
     }
-  } finally {
-    await postgres.close()
-  }
+  },
 }
 
 interface Started {
-  readonly server: ChildProcess
+  readonly server: Child
   readonly url: string
 }
 
-async function start(file: string, config: ServerConfig): Promise<Started> {
-  const server = fork(fileURLToPath(new URL(file, import.meta.url)), {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
-    env: { ...process.env, BENCH_SERVER: JSON.stringify(config) },
-  })
-  const [{ answer }] = (await once(server, 'message')) as [{ answer: number }]
-  return { server, url: `ws://127.0.0.1:${answer}/lockstep/ws` }
-}
-
-async function ask(server: ChildProcess, question: string): Promise<unknown> {
-  server.send(question)
-  const [{ answer }] = (await once(server, 'message')) as [{ answer: unknown }]
-  return answer
+async function start(context: LaneContext, variant: 'lockstep' | 'bare'): Promise<Started> {
+  const postgres = await context.postgres()
+  const databaseUrl = variant === 'lockstep' ? await postgres.createDatabase() : ''
+  const config: ServerConfig = { databaseUrl, secret, rooms, eventsPerRoom }
+  const server = await Child.start(variant === 'lockstep' ? 'idle-lockstep.ts' : 'idle-ws.ts', config)
+  return { server, url: `ws://127.0.0.1:${await server.ask<number>('port')}/lockstep/ws` }
 }
 
 async function perSocket(
@@ -85,9 +108,9 @@ async function perSocket(
 ): Promise<Memory> {
   // What is made once, code above all, belongs to no socket.
   await closeAll(await openAll(url, Math.min(count, 500), hello))
-  const before = (await ask(server, 'memory')) as Memory
+  const before = await server.ask<Memory>('memory')
   const sockets = await openAll(url, count, hello)
-  const after = (await ask(server, 'memory')) as Memory
+  const after = await server.ask<Memory>('memory')
   for (const socket of sockets) socket.terminate()
   return {
     heapBytes: (after.heapBytes - before.heapBytes) / count,
@@ -122,13 +145,19 @@ async function closeAll(sockets: readonly WebSocket[]): Promise<void> {
   await Promise.all(closed)
 }
 
+interface Storm extends Reads {
+  readonly recovered: number
+  readonly seconds: number
+  readonly channels: number
+}
+
 interface Position {
   readonly epoch: string
   readonly offset?: number
 }
 
-async function storm({ server, url }: Started, count: number, tokens: readonly string[]): Promise<object> {
-  await ask(server, 'remember')
+async function storm({ server, url }: Started, count: number, tokens: readonly string[]): Promise<Storm> {
+  await server.ask('remember')
   const lines = (n: number, from?: Position): string => {
     const recover = from === undefined ? {} : { recover: true, offset: from.offset ?? 0, epoch: from.epoch }
     const subs =
@@ -148,20 +177,19 @@ async function storm({ server, url }: Started, count: number, tokens: readonly s
     }
   }
   const gone = before.map((socket) => once(socket, 'close'))
-  await ask(server, 'cut')
+  await server.ask('cut')
   await Promise.all(gone)
-  await ask(server, 'emit')
+  await server.ask('emit')
   const began = performance.now()
   const back = await Promise.all(positions.map((position, n) => join(url, lines(n, position))))
   const seconds = (performance.now() - began) / 1_000
-  const reads = (await ask(server, 'reads')) as Reads
+  const reads = await server.ask<Reads>('reads')
   const recovered = back.filter(
     ({ result }) => result.recovered === true && result.publications?.length === eventsPerRoom,
   )
   for (const { socket } of back) socket.terminate()
-  server.kill('SIGKILL')
+  await endAll([server])
   return {
-    reconnects: count,
     recovered: recovered.length,
     seconds: rounded(seconds),
     channels: rooms + count,
@@ -193,16 +221,3 @@ async function join(url: string, message: string): Promise<{ socket: WebSocket; 
   socket.removeAllListeners('close')
   return { socket, result }
 }
-
-function medianOf(found: readonly Memory[]): Memory {
-  const median = (of: (memory: Memory) => number): number => {
-    const sorted = found.map(of).toSorted((a, b) => a - b)
-    const middle = (sorted.length - 1) / 2
-    return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle)] ?? 0)) / 2
-  }
-  return { heapBytes: median(({ heapBytes }) => heapBytes), rssBytes: median(({ rssBytes }) => rssBytes) }
-}
-
-const rounded = (value: number): number => Math.round(value * 100) / 100
-const shown = (memory: Memory | undefined): string =>
-  `heap ${Math.round(memory?.heapBytes ?? 0)}, RSS ${Math.round(memory?.rssBytes ?? 0)} bytes a socket`
