@@ -88,6 +88,18 @@ export class Arena {
     return id
   }
 
+  /** The nodes do not hear of each other while `work` runs; what they have open to the database otherwise stays. */
+  async withoutBus(work: () => Promise<void>): Promise<void> {
+    const { postgresLeg, busLeg } = this.cluster
+    const cut = busLeg.links()
+    if (cut.length === 0) throw new Error('there is no bus that could be cut')
+    postgresLeg.refusing = true
+    for (const link of cut) link.reset('both')
+    await Promise.all(cut.map((link) => link.closed))
+    await work()
+    postgresLeg.refusing = false
+  }
+
   /** Waits for a fact that nobody announces. */
   async until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
     const began = performance.now()

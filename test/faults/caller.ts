@@ -1,5 +1,4 @@
 // A user's application on the real client: it calls operations, and notes every callback that tells it of one.
-import { WebSocket } from 'ws'
 import {
   createClient,
   LockstepClientError,
@@ -9,9 +8,11 @@ import {
 } from '../../src/client/index.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { History, Told } from './history.ts'
+import { MarkWatch } from './mark-watch.ts'
+import { channelOf, ownerOf } from './places.ts'
 
 export interface Plan {
-  /** One for each event. */
+  /** One for each event: a room, or a hall of a tenant. */
   readonly rooms: readonly string[]
   readonly fail?: 'throw' | 'constraint' | 'deferred'
   readonly holdMs?: number
@@ -29,6 +30,7 @@ export class Caller {
   readonly user: string
   readonly #options: CallerOptions
   readonly #storage = memoryStorage()
+  readonly #watch: MarkWatch
   #client: Client
   #waiting = 0
   #page = 0
@@ -36,6 +38,7 @@ export class Caller {
   constructor(options: CallerOptions) {
     this.user = options.user
     this.#options = options
+    this.#watch = new MarkWatch(options.history, options.name, [ownerOf(options.user)])
     this.#client = this.#open()
   }
 
@@ -55,7 +58,7 @@ export class Caller {
   /** Resolves when the call has settled, or its page has gone. */
   async call(id: string, plan: Plan): Promise<void> {
     const { history, name, user } = this.#options
-    const channels = plan.rooms.map((room) => `room:${room}`)
+    const channels = plan.rooms.map(channelOf)
     history.add({ kind: 'invoke', id, client: name, user, channels })
     this.#waiting += 1
     try {
@@ -77,6 +80,7 @@ export class Caller {
 
   close(): void {
     this.#client.close()
+    this.#watch.close()
   }
 
   #open(): Client {
@@ -86,7 +90,7 @@ export class Caller {
       user,
       getToken: () => Promise.resolve(token),
       storage: this.#storage,
-      websocket: WebSocket,
+      websocket: this.#watch.websocket,
       minReconnectDelayMs: 50,
       maxReconnectDelayMs: 1_000,
       timeoutMs: 5_000,

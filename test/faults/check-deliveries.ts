@@ -6,6 +6,9 @@ import type { Oracle, OracleEvent } from './oracle.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
+/** What was delivered, to one subscriber or to many. */
+type Content = Line<'deliver' | 'payload'>
+
 /** One subscriber on one channel. */
 interface Stream {
   /** The last event it has, or was told to reload up to. */
@@ -17,7 +20,7 @@ interface Stream {
 
 export function checkDeliveries(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
   const events = new Map(oracle.events.map((event) => [key(event.channel, event.offset), event]))
-  const payloads = new Map<string, Line<'deliver'>>()
+  const payloads = new Map<string, Content>()
   const streams = new Map<string, Stream>()
   const found: Violation[] = []
   for (const line of history) {
@@ -26,7 +29,12 @@ export function checkDeliveries(history: readonly HistoryLine[], oracle: Oracle)
     } else if (line.kind === 'deliver') {
       found.push(...phantom(line, events.get(key(line.channel, line.offset)), oracle))
       found.push(...samePayload(line, payloads))
-      found.push(...inOrder(line, streams))
+      found.push(...inOrder(line, line.offset, streams))
+    } else if (line.kind === 'payload') {
+      found.push(...phantom(line, events.get(key(line.channel, line.offset)), oracle))
+      found.push(...samePayload(line, payloads))
+    } else if (line.kind === 'run') {
+      for (let offset = line.from; offset <= line.to; offset++) found.push(...inOrder(line, offset, streams))
     } else if (line.kind === 'read' && !line.found && oracle.effects.has(line.id)) {
       found.push(aheadOfState(line, history))
     }
@@ -64,11 +72,7 @@ function place(line: Line<'join' | 'reset'>, streams: Map<string, Stream>): read
   return lost ? [violation] : []
 }
 
-function phantom(
-  line: Line<'deliver'>,
-  event: OracleEvent | undefined,
-  oracle: Oracle,
-): readonly Violation[] {
+function phantom(line: Content, event: OracleEvent | undefined, oracle: Oracle): readonly Violation[] {
   if (event === undefined) {
     const witness = [line, oracle.operations.get(line.id) ?? 'no such operation']
     return [{ rule: 'I1', what: 'an event was delivered that is not in the log', witness }]
@@ -78,7 +82,7 @@ function phantom(
   return [{ rule: 'I1', what: 'an event was delivered that differs from the log', witness: [line, event] }]
 }
 
-function samePayload(line: Line<'deliver'>, payloads: Map<string, Line<'deliver'>>): readonly Violation[] {
+function samePayload(line: Content, payloads: Map<string, Content>): readonly Violation[] {
   const name = key(line.channel, line.offset)
   const first = payloads.get(name)
   if (first === undefined) {
@@ -89,26 +93,30 @@ function samePayload(line: Line<'deliver'>, payloads: Map<string, Line<'deliver'
   return [{ rule: 'I3', what: 'one offset was delivered with two payloads', witness: [first, line] }]
 }
 
-function inOrder(line: Line<'deliver'>, streams: Map<string, Stream>): readonly Violation[] {
+function inOrder(
+  line: Line<'deliver' | 'run'>,
+  offset: number,
+  streams: Map<string, Stream>,
+): readonly Violation[] {
   const name = key(line.subscriber, 0) + line.channel
   const stream = streams.get(name)
   if (stream === undefined) {
     // Delivered before the subscriber heard that it had joined: it begins here.
-    streams.set(name, { position: line.offset, seen: new Set([line.offset]), last: line })
+    streams.set(name, { position: offset, seen: new Set([offset]), last: line })
     return []
   }
   const { position, last, seen } = stream
   const witness = [last, line]
-  const repeated = seen.has(line.offset)
-  seen.add(line.offset)
+  const repeated = seen.has(offset)
+  seen.add(offset)
   stream.last = line
-  stream.position = Math.max(position, line.offset)
-  if (repeated) return [{ rule: 'I3', what: `offset ${line.offset} was delivered twice`, witness }]
-  if (line.offset <= position) {
-    return [{ rule: 'I4', what: `offset ${line.offset} was delivered after ${position}`, witness }]
+  stream.position = Math.max(position, offset)
+  if (repeated) return [{ rule: 'I3', what: `offset ${offset} was delivered twice`, witness }]
+  if (offset <= position) {
+    return [{ rule: 'I4', what: `offset ${offset} was delivered after ${position}`, witness }]
   }
-  if (line.offset > position + 1) {
-    const missed = `${position + 1}${line.offset > position + 2 ? ` to ${line.offset - 1}` : ''}`
+  if (offset > position + 1) {
+    const missed = `${position + 1}${offset > position + 2 ? ` to ${offset - 1}` : ''}`
     return [{ rule: 'I2', what: `offset ${missed} was never delivered`, witness }]
   }
   return []

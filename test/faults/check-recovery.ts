@@ -25,20 +25,27 @@ export function checkRecovery(history: readonly HistoryLine[], oracle: Oracle): 
   return [...found, ...behind(history, oracle)]
 }
 
+type PlacingLine = Extract<HistoryLine, { kind: 'join' | 'reset' | 'deliver' | 'run' }>
+
+const isPlacing = (line: HistoryLine): line is PlacingLine =>
+  line.kind === 'join' || line.kind === 'reset' || line.kind === 'deliver' || line.kind === 'run'
+
 /** Subscribers whose last position is not the head of their channel. */
 function behind(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
-  const last = new Map<string, Extract<HistoryLine, { kind: 'join' | 'reset' | 'deliver' }>>()
+  const last = new Map<string, { readonly offset: number; readonly line: PlacingLine }>()
   for (const line of history) {
-    if (line.kind !== 'join' && line.kind !== 'reset' && line.kind !== 'deliver') continue
+    if (!isPlacing(line)) continue
     const name = `${line.subscriber} ${line.channel}`
+    const offset = line.kind === 'run' ? line.to : line.offset
     const before = last.get(name)
-    if (line.kind === 'reset' || before === undefined || line.offset >= before.offset) last.set(name, line)
+    if (line.kind === 'reset' || before === undefined || offset >= before.offset)
+      last.set(name, { offset, line })
   }
   const found: Violation[] = []
-  for (const line of last.values()) {
+  for (const { offset, line } of last.values()) {
     const head = oracle.heads.get(line.channel) ?? 0
-    if (line.offset >= head) continue
-    const what = `${line.subscriber} stands at ${line.offset} of ${line.channel}, whose head is ${head}`
+    if (offset >= head) continue
+    const what = `${line.subscriber} stands at ${offset} of ${line.channel}, whose head is ${head}`
     found.push({ rule: 'I11', what, witness: [line] })
   }
   return found

@@ -11,6 +11,17 @@ export interface Weight {
   readonly postgresCrashes: number
   /** COMMIT replies that were lost, of those that had committed and of those that had not. */
   readonly lostCommits: number
+  /** Default: as many as operations. */
+  readonly deliveries?: number
+  /** Subscribers to wide channels. */
+  readonly subscribers?: number
+  readonly brokerKills?: number
+  /** Connections of the bus that carried nothing any more, in either direction, and stayed open. */
+  readonly blackHoles?: number
+  /** One-way stalls of connections of the bus, in each of the two directions. */
+  readonly stalls?: number
+  /** What the nodes must have heard from the bus: a run in which it says nothing shows nothing of it. */
+  readonly busBytes?: number
   /** Of each of these faults, at least one. */
   readonly faults?: readonly string[]
 }
@@ -22,6 +33,10 @@ export interface Counts {
   readonly lostAndCommitted: number
   readonly lostAndRolledBack: number
   readonly deliveries: number
+  /** Clients whose every byte was searched for marks of others, and the marks found there. */
+  readonly searched: number
+  readonly marks: number
+  readonly busBytes: number
   /** Told while the database was away, by a node that died before it could write the outcome. */
   readonly toldAndNeverWritten: number
   /** Ends that were told, by what was told. */
@@ -34,6 +49,8 @@ export interface Counts {
 export const commitFaultName = (kind: string): string => `commit/${kind}`
 export const killName = 'kill'
 export const postgresCrashName = 'postgres-crash'
+export const brokerKillName = 'broker-kill'
+export const busFaultName = (kind: 'black-hole' | 'stall-up' | 'stall-down'): string => `bus/${kind}`
 
 export function countRun(history: readonly HistoryLine[], oracle: Oracle): Counts {
   const faults: Record<string, number> = {}
@@ -42,9 +59,18 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
   const losing = new Set(commitFaultKinds.filter((kind) => kind !== 'delayed').map(commitFaultName))
   let operations = 0
   let deliveries = 0
+  let searched = 0
+  let marks = 0
+  let busBytes = 0
   let toldAndNeverWritten = 0
   for (const line of history) {
     if (line.kind === 'deliver') deliveries += 1
+    if (line.kind === 'run') deliveries += line.to - line.from + 1
+    if (line.kind === 'bus') busBytes += line.bytesHeard
+    if (line.kind === 'searched') {
+      searched += 1
+      marks += line.marks
+    }
     if (line.kind === 'invoke' && line.copy !== true) operations += 1
     if (line.kind === 'outcome') told[line.told] = (told[line.told] ?? 0) + 1
     if (line.kind === 'fail' && line.told === 'refused' && line.copy !== true) {
@@ -68,6 +94,9 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
     lostAndCommitted: lost.committed,
     lostAndRolledBack: lost.rolled_back,
     deliveries,
+    searched,
+    marks,
+    busBytes,
     toldAndNeverWritten,
     told,
     faults,
@@ -86,7 +115,19 @@ export function checkWeight(
     ['Postgres crashes', counts.postgresCrashes, weight.postgresCrashes],
     ['lost replies of COMMITs that took effect', counts.lostAndCommitted, weight.lostCommits],
     ['lost replies of COMMITs that did not', counts.lostAndRolledBack, weight.lostCommits],
-    ['deliveries', counts.deliveries, weight.operations],
+    ['deliveries', counts.deliveries, weight.deliveries ?? weight.operations],
+    ['clients whose bytes were searched', counts.searched, weight.subscribers ?? 0],
+    // Each delivery to one of these subscribers carries one.
+    ['marks in what was received', counts.marks, weight.deliveries ?? 0],
+    ['broker kills', counts.faults[brokerKillName] ?? 0, weight.brokerKills ?? 0],
+    ['black holes of the bus', counts.faults[busFaultName('black-hole')] ?? 0, weight.blackHoles ?? 0],
+    [
+      'stalls of the bus towards the nodes',
+      counts.faults[busFaultName('stall-down')] ?? 0,
+      weight.stalls ?? 0,
+    ],
+    ['stalls of the bus from the nodes', counts.faults[busFaultName('stall-up')] ?? 0, weight.stalls ?? 0],
+    ['bytes heard from the bus', counts.busBytes, weight.busBytes ?? 0],
     ...(weight.faults ?? []).map(
       (name) => [`faults of the kind ${name}`, counts.faults[name] ?? 0, 1] as const,
     ),

@@ -1,5 +1,6 @@
 // Holds what the driver saw against what the database holds in the end. Pure: history and oracle in, violations out.
 import { checkDeliveries } from './check-deliveries.ts'
+import { checkIsolation } from './check-isolation.ts'
 import { checkLog } from './check-log.ts'
 import { checkOutcomes } from './check-outcomes.ts'
 import { checkRecovery } from './check-recovery.ts'
@@ -15,6 +16,7 @@ export const rules = {
   I5: 'not ahead of state: a read after an event sees at least that state',
   I6: 'every outcome told, once, truly',
   I7: 'idempotency: k sends of one id have one effect, and equal replies',
+  I8: 'isolation: nobody received a byte marked as belonging to another tenant, user or place',
   I9: 'fencing: nothing of a rolled back operation stands in the database',
   I11: 'recovery: soon after the last fault everyone is at the head and no operation is open',
   I12: 'containment: no process ended that was not ended on purpose',
@@ -45,6 +47,7 @@ export function check({ history, oracle, weight }: CheckInput): readonly Violati
     ...checkDeliveries(history, oracle),
     ...checkLog(history, oracle),
     ...checkOutcomes(history, oracle),
+    ...checkIsolation(history),
     ...checkRecovery(history, oracle),
     ...(weight === undefined ? [] : checkWeight(history, oracle, weight)),
   ]

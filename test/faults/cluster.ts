@@ -2,13 +2,14 @@
 import { closeSync, openSync } from 'node:fs'
 import pg from 'pg'
 import { databaseUrl } from '../../tools/embedded-postgres/index.ts'
+import { createBusLeg, type BusKind, type BusLeg } from './bus-leg.ts'
 import { unexpectedExit } from './check-recovery.ts'
 import { interceptCommits, type ChooseCommitFault } from './commit-faults.ts'
 import type { History } from './history.ts'
 import type { NodeConfig } from './node.ts'
 import { NodeProcess } from './node-process.ts'
 import { businessTables } from './oracle.ts'
-import { createFaultProxy, type FaultProxy } from './proxy.ts'
+import { createFaultProxy, type FaultProxy, type Interceptor, type Link } from './proxy.ts'
 import { killName } from './check-weight.ts'
 
 export const secret = 'a secret of the fault lanes, which is long enough'
@@ -22,6 +23,8 @@ export interface ClusterOptions {
   /** Made by `createCluster`. */
   readonly database: string
   readonly config?: Partial<NodeConfig>
+  /** What carries the bus. Default: as `config` says. */
+  readonly bus?: BusKind
   readonly chooseCommitFault?: ChooseCommitFault
   /** Where the nodes write their logs, for people. */
   readonly logFile?: string
@@ -41,6 +44,7 @@ export interface Cluster {
   readonly postgresLeg: FaultProxy
   /** From the clients; each connection goes to one of the living nodes. */
   readonly clientLeg: FaultProxy
+  readonly busLeg: BusLeg
   /** For clients. */
   readonly url: string
   /** Past the proxy. */
@@ -59,9 +63,20 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   await createDatabase(options.serverUrl, options.database, directUrl)
   const log = options.logFile === undefined ? undefined : openSync(options.logFile, 'a')
   const postgresPort = Number(new URL(options.serverUrl).port)
+  const listening = new WatchedLinks()
   const postgresLeg = await createFaultProxy({
     target: () => postgresPort,
-    intercept: (link) => interceptCommits(link, chooseCommitFault),
+    intercept: (link) =>
+      listening.watch(
+        link,
+        interceptCommits(link, chooseCommitFault, () => listening.add(link)),
+      ),
+  })
+  const busLeg = await createBusLeg(options.bus, {
+    listening: () => [...postgresLeg.links].filter((link) => listening.has(link)),
+    get bytesHeard() {
+      return listening.bytesHeard
+    },
   })
   const proxiedUrl = new URL(directUrl)
   proxiedUrl.port = String(postgresLeg.port)
@@ -75,6 +90,9 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
       config: {
         databaseUrl: proxiedUrl.href,
         secret,
+        ...(options.bus === undefined ? {} : { bus: busLeg.configFor(slot.index) }),
+        // Its bus does not leave the process, so all of its nodes are in one.
+        ...(options.bus === 'memory' ? { nodes } : {}),
         ...options.config,
       },
       ...(log === undefined ? {} : { log }),
@@ -95,7 +113,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     }
     if (!closing && options.restart !== false && slot.node === node) slot.node = spawnNode(slot)
   }
-  const slots: Slot[] = Array.from({ length: nodes }, (_, index) => {
+  const slots: Slot[] = Array.from({ length: options.bus === 'memory' ? 1 : nodes }, (_, index) => {
     const slot = { index } as Slot
     slot.node = spawnNode(slot)
     return slot
@@ -104,8 +122,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
 
   const clientLeg = await createFaultProxy({
     target: () => {
-      const ports = (preferred === undefined ? slots : [preferred]).map(({ node }) => node.port)
-      const serving = ports.filter((port) => port !== undefined)
+      const serving = (preferred === undefined ? slots : [preferred]).flatMap(({ node }) => node.ports)
       return serving[turn++ % serving.length]
     },
   })
@@ -114,6 +131,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     slots,
     postgresLeg,
     clientLeg,
+    busLeg,
     url: `ws://127.0.0.1:${clientLeg.port}/lockstep/ws`,
     directUrl,
     prefer: (slot) => {
@@ -123,6 +141,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
       await node.kill()
     },
     async heal() {
+      await busLeg.heal()
       for (const leg of [postgresLeg, clientLeg]) {
         leg.refusing = false
         for (const link of leg.links) link.heal()
@@ -137,9 +156,34 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     async close() {
       closing = true
       await Promise.all(slots.map(({ node }) => node.kill()))
-      await Promise.all([clientLeg.close(), postgresLeg.close()])
+      await Promise.all([clientLeg.close(), postgresLeg.close(), busLeg.close()])
       if (log !== undefined) closeSync(log)
     },
+  }
+}
+
+/** Connections by which nodes listen, and what came over them. */
+class WatchedLinks {
+  readonly #links = new WeakSet<Link>()
+  bytesHeard = 0
+
+  add(link: Link): void {
+    this.#links.add(link)
+  }
+
+  has(link: Link): boolean {
+    return this.#links.has(link)
+  }
+
+  watch(link: Link, inner: Interceptor): Interceptor {
+    return {
+      up: (bytes) => inner.up(bytes),
+      down: (bytes) => {
+        if (this.has(link)) this.bytesHeard += bytes.length
+        inner.down(bytes)
+      },
+      clientGone: () => inner.clientGone?.() === true,
+    }
   }
 }
 

@@ -41,13 +41,19 @@ export type ChooseCommitFault = (operationId: string) => CommitFault | undefined
 /** How long an answer to COMMIT is waited for after the client has gone. */
 const answerTimeoutMs = 15_000
 
-export function interceptCommits(link: Link, choose: ChooseCommitFault): Interceptor {
-  return new CommitInterceptor(link, choose)
+/** @param onListen the connection listens to notifications: the bus over the database has it */
+export function interceptCommits(
+  link: Link,
+  choose: ChooseCommitFault,
+  onListen: () => void = () => {},
+): Interceptor {
+  return new CommitInterceptor(link, choose, onListen)
 }
 
 class CommitInterceptor implements Interceptor {
   readonly #link: Link
   readonly #choose: ChooseCommitFault
+  readonly #onListen: () => void
   readonly #fromClient = new MessageReader('client')
   readonly #fromServer = new MessageReader('server')
   #flushParsed = false
@@ -60,9 +66,10 @@ class CommitInterceptor implements Interceptor {
   /** The rest of this connection belongs to the fault. */
   #taken = false
 
-  constructor(link: Link, choose: ChooseCommitFault) {
+  constructor(link: Link, choose: ChooseCommitFault, onListen: () => void) {
     this.#link = link
     this.#choose = choose
+    this.#onListen = onListen
   }
 
   up(bytes: Buffer): void {
@@ -93,6 +100,7 @@ class CommitInterceptor implements Interceptor {
   /** Whether the message was kept; `onward` may have been added to or emptied. */
   #takes(message: Message, onward: Buffer[]): boolean {
     const { type, body } = message
+    if (type === 'Q' && textOfQuery(body).startsWith('listen ')) this.#onListen()
     if (type === 'P') {
       this.#flushParsed = textOfParse(body).includes('.flush_operation(')
     } else if (type === 'B' && this.#flushParsed) {

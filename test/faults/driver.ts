@@ -8,9 +8,13 @@ import { startOwnPostgres } from '../support/postgres.ts'
 import { Caller, type Plan } from './caller.ts'
 import { check, type Violation } from './checker.ts'
 import { countRun, type Counts, type Weight } from './check-weight.ts'
-import { createCluster, secret, type Cluster } from './cluster.ts'
+import type { BusKind } from './bus-leg.ts'
+import { createCluster, secret, type Cluster, type ClusterOptions } from './cluster.ts'
+import { CompactHistory } from './compact-history.ts'
+import { openCrowd } from './crowd.ts'
 import { createHistory, type History } from './history.ts'
 import { readOracle } from './oracle.ts'
+import { halls, rooms } from './places.ts'
 import { seeded, type Random } from './random.ts'
 import { awaitRecovery } from './recovery.ts'
 import { directApplication, requiredFaults, runSchedule, scheduleCommitFaults } from './schedule.ts'
@@ -21,6 +25,9 @@ export interface RunOptions {
   readonly seconds: number
   readonly seed: number
   readonly weight: Weight
+  readonly bus: BusKind
+  /** Subscribers to wide channels, beside those of the few users who call. Default 0. */
+  readonly subscribers: number
   readonly historyPath: string
   readonly logPath: string
 }
@@ -33,7 +40,6 @@ export interface RunResult {
 
 const nodes = 3
 const users = 12
-const rooms = Array.from({ length: 8 }, (_, index) => String(index))
 /** Of the time given: start, recovery and the verdict. */
 const overheadMs = 25_000
 const maxOpenPerCaller = 24
@@ -56,7 +62,7 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
       history,
       serverUrl: postgres.url,
       database: 'faults',
-      config: { headCheckMs: 250, log: true },
+      ...nodeOptions(options),
       chooseCommitFault: scheduleCommitFaults(timing),
       logFile: options.logPath,
     })
@@ -69,16 +75,26 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     direct.on('error', () => {})
     cleanups.push(() => direct.end())
     const people = await openPeople({ cluster, history, direct, random: random.fork('reads') })
+    const gathered = new CompactHistory(history)
+    const crowd = await openCrowd({ cluster, history: gathered, size: options.subscribers })
+    const deliveries = (): number => gathered.deliveries
     const schedule = runSchedule({ ...timing, cluster, postgres, direct })
     // Awaited below; a schedule that breaks must not end the driver before it has cleaned up.
     schedule.catch(() => {})
-    const calls = await load({ people, history, random: random.fork('load'), weight, loadMs })
+    const calls = await load({ people, history, random: random.fork('load'), weight, loadMs, deliveries })
     faults.abort()
     await schedule
     await cluster.heal()
     history.add({ kind: 'healed' })
-    const recoveredAfterMs = await awaitRecovery({ history, direct, ...people })
-    for (const person of [...people.callers, ...people.subscribers]) person.close()
+    const recoveredAfterMs = await awaitRecovery({
+      history,
+      direct,
+      callers: people.callers,
+      subscribers: [...people.subscribers, ...crowd],
+    })
+    for (const person of [...people.callers, ...people.subscribers, ...crowd]) person.close()
+    gathered.flush()
+    history.add({ kind: 'bus', bytesHeard: cluster.busLeg.bytesHeard })
     await Promise.all(calls)
     const oracle = await readOracle(cluster.directUrl)
     const violations = check({ history: history.lines, oracle, weight })
@@ -88,6 +104,12 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     for (const cleanup of cleanups.toReversed()) await cleanup()
     await history.close()
   }
+}
+
+/** With a crowd the bus is what is looked at, so the nodes lean on it as much as they do by default. */
+function nodeOptions({ bus, subscribers }: RunOptions): Pick<ClusterOptions, 'config' | 'bus'> {
+  if (subscribers > 0) return { bus, config: { log: true } }
+  return { ...(bus === 'postgres' ? {} : { bus }), config: { headCheckMs: 250, log: true } }
 }
 
 interface People {
@@ -137,11 +159,14 @@ interface LoadOptions {
   readonly random: Random
   readonly weight: Weight
   readonly loadMs: number
+  /** To the crowd, so far. */
+  readonly deliveries: () => number
 }
 
 /**
  * Calls at a steady rate; what an outage held up is caught up with. Resolves at the end of the time, or, on a machine
- * too busy for the rate, when enough has been called, at most half of the time later.
+ * too busy for the rate, when enough has been called and delivered, at most half of the time later,
+ * or with a crowd as much time again.
  */
 async function load({
   people,
@@ -149,14 +174,17 @@ async function load({
   random,
   weight,
   loadMs,
+  deliveries,
 }: LoadOptions): Promise<readonly Promise<void>[]> {
   const began = performance.now()
   const everyMs = loadMs / (weight.operations * 1.3)
+  const isWide = weight.deliveries !== undefined
   const calls: Promise<void>[] = []
   let reloads = 0
   for (let made = 0; ;) {
     const now = performance.now() - began
-    const isEnough = made >= weight.operations || now >= loadMs * 1.5
+    const isDone = made >= weight.operations && deliveries() >= (weight.deliveries ?? 0)
+    const isEnough = isDone || now >= loadMs * (isWide ? 2 : 1.5)
     if (now >= loadMs && isEnough) return calls
     if (now > (reloads + 1) * 1_500) {
       reloads += 1
@@ -172,17 +200,17 @@ async function load({
     }
     made += 1
     const index = random.pick(free)
-    calls.push(callOnce(people.callers[index], people.subscribers[index], random))
+    calls.push(callOnce(people.callers[index], people.subscribers[index], { random, isWide }))
   }
 }
 
 async function callOnce(
   caller: Caller | undefined,
   device: Subscriber | undefined,
-  random: Random,
+  { random, isWide }: { readonly random: Random; readonly isWide: boolean },
 ): Promise<void> {
   const id = newOperationId()
-  const plan = planOperation(random)
+  const plan = planOperation(random, isWide)
   const copies = random.next()
   const call = caller?.call(id, plan)
   if (copies < 0.05) await device?.copy(id, plan)
@@ -190,8 +218,11 @@ async function callOnce(
   if (copies > 0.97) await device?.copy(id, plan)
 }
 
-function planOperation(random: Random): Plan {
-  const chosen = Array.from({ length: random.between(1, 3) }, () => random.pick(rooms))
+/** @param isWide most of its events go to many listeners each */
+function planOperation(random: Random, isWide: boolean): Plan {
+  const pick = (places: readonly string[], least: number, most: number): readonly string[] =>
+    Array.from({ length: random.between(least, most) }, () => random.pick(places))
+  const chosen = isWide ? [random.pick(rooms), ...pick(halls, 3, 6)] : pick(rooms, 1, 3)
   const fails = random.next()
   return {
     rooms: chosen,

@@ -63,6 +63,32 @@ export type HistoryEntry =
       /** JSON text of its data. */
       readonly data: string
     }
+  /** An event as it was delivered first; the runs of its channel stand for deliveries of just this. */
+  | {
+      readonly kind: 'payload'
+      readonly channel: string
+      readonly offset: number
+      readonly type: string
+      readonly id: string
+      /** JSON text of its data. */
+      readonly data: string
+    }
+  /** Deliveries of all offsets from `from` to `to`, in this order. Written when the run is over. */
+  | {
+      readonly kind: 'run'
+      readonly subscriber: string
+      readonly channel: string
+      readonly from: number
+      readonly to: number
+    }
+  /** Somebody whose bytes are searched for marks, and the owners of those that may be there. */
+  | { readonly kind: 'member'; readonly name: string; readonly entitled: readonly string[] }
+  /** The first mark of this owner in what somebody received. */
+  | { readonly kind: 'mark'; readonly name: string; readonly owner: string }
+  /** All marks that were seen in what somebody received, each time they came. */
+  | { readonly kind: 'searched'; readonly name: string; readonly marks: number }
+  /** Bytes that the nodes heard from the bus, where a proxy stands on its way. */
+  | { readonly kind: 'bus'; readonly bytesHeard: number }
   /** A read that began after the subscriber had received the event: whether it saw the operation's row. */
   | { readonly kind: 'read'; readonly id: string; readonly subscriber: string; readonly found: boolean }
   | { readonly kind: 'fault'; readonly fault: string; readonly id?: string; readonly detail?: string }

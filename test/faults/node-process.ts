@@ -21,10 +21,10 @@ export class NodeProcess {
   #armed: Arm | undefined
   #onArmed: (() => void) | undefined
   #ended: string | undefined
-  /** Port of its HTTP server. Rejects when the process ends before it listens. */
-  readonly ready: Promise<number>
+  /** Resolves when it serves. Rejects when the process ends before it does. */
+  readonly ready: Promise<void>
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
-  #port: number | undefined
+  #ports: readonly number[] = []
   #exiting = false
   #gone = false
   #paused = false
@@ -53,8 +53,8 @@ export class NodeProcess {
         const line = JSON.parse(text) as NodeLine
         if ('ready' in line) {
           clearTimeout(timer)
-          this.#port = line.ready
-          resolve(line.ready)
+          this.#ports = line.ready
+          resolve()
         } else if ('armed' in line) {
           this.#onArmed?.()
         } else {
@@ -74,14 +74,14 @@ export class NodeProcess {
     return this.#child.pid ?? 0
   }
 
-  /** The port while it serves. */
-  get port(): number | undefined {
-    return this.#exiting || this.#paused ? undefined : this.#port
+  /** Ports of its HTTP servers while it serves: one, or one for each node where several live in the process. */
+  get ports(): readonly number[] {
+    return this.#exiting || this.#paused ? [] : this.#ports
   }
 
-  /** The port, also of one that is stopped. */
-  get lastPort(): number | undefined {
-    return this.#exiting ? undefined : this.#port
+  /** The first of them. */
+  get port(): number | undefined {
+    return this.ports[0]
   }
 
   /** What ended it on purpose: a signal, or the fault point where it killed itself. */

@@ -9,6 +9,8 @@ import pg from 'pg'
 import { z } from 'zod'
 import { faultPoints, setFaultHook, type FaultPoint } from '../../src/core/fault-point.ts'
 import { createLockstep, defineChannel, fromPool, jsonLogger, silentLogger } from '../../src/index.ts'
+import { createNodeBus, type NodeBusConfig } from './node-bus.ts'
+import { internalOwner, markOf, ownerOf } from './places.ts'
 
 export type FaultAction = 'kill' | 'throw' | 'stop'
 
@@ -17,8 +19,10 @@ export interface NodeConfig {
   readonly secret: string
   readonly leaseMs?: number
   readonly headCheckMs?: number
-  /** False: what other nodes commit is heard of by the comparison of heads alone. */
-  readonly bus?: false
+  /** Default: over the database. False: what other nodes commit is heard of by the comparison of heads alone. */
+  readonly bus?: false | NodeBusConfig | undefined
+  /** Nodes that live in this process, each with its own connections and address. Default 1. */
+  readonly nodes?: number
   readonly log?: boolean
 }
 
@@ -30,7 +34,7 @@ export interface Arm {
 }
 
 export type NodeLine =
-  | { readonly ready: number }
+  | { readonly ready: readonly number[] }
   | { readonly armed: FaultPoint }
   /** Written before the action happens. */
   | { readonly reached: FaultPoint }
@@ -54,61 +58,73 @@ setFaultHook((name) => {
   if (entry.action === 'throw') throw new Error(`fault point ${name}`)
 })
 
-const room = defineChannel('room:{id}', {
-  events: { done: z.object({ operation: z.string(), seq: z.number(), user: z.string() }) },
-  canSubscribe: () => true,
+const done = z.object({ operation: z.string(), seq: z.number(), user: z.string(), mark: z.string() })
+const room = defineChannel('room:{id}', { events: { done }, canSubscribe: () => true })
+const hall = defineChannel('tenant:{tenant}:hall:{id}', { events: { done }, canSubscribe: () => true })
+
+const input = z.object({
+  /** One for each event, in this order. */
+  rooms: z.array(z.string()),
+  fail: z.enum(['throw', 'constraint', 'deferred']).optional(),
+  /** Time between the insert and the end, in the middle of the transaction. */
+  holdMs: z.number().optional(),
 })
 
-const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 10, pipeline: true })
-const lockstep = createLockstep({
-  database: fromPool(pool, { acquireTimeoutMs: 2_000 }),
-  channels: [room],
-  auth: { secret: config.secret },
-  logger: config.log === true ? jsonLogger : silentLogger,
-  ...(config.leaseMs === undefined ? {} : { leaseMs: config.leaseMs }),
-  ...(config.headCheckMs === undefined ? {} : { headCheckMs: config.headCheckMs }),
-  ...(config.bus === undefined ? {} : { bus: config.bus }),
-})
-
-lockstep.operation('work', {
-  input: z.object({
-    /** One for each event, in this order. */
-    rooms: z.array(z.string()),
-    fail: z.enum(['throw', 'constraint', 'deferred']).optional(),
-    /** Time between the insert and the end, in the middle of the transaction. */
-    holdMs: z.number().optional(),
-  }),
-  rollback: { userMessage: 'Your work was not saved.', recoveryActions: ['retry'] },
-  async run({ input, user, tx, signal }) {
-    const operation = tx.operationId
-    await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
-    input.rooms.forEach((id, seq) => tx.emit(room({ id }), 'done', { operation, seq, user: user.id }))
-    if (input.holdMs !== undefined) await pause(input.holdMs, undefined, { signal })
-    if (input.fail === 'constraint') await tx.db.query('insert into effects (operation_id) values (null)')
-    if (input.fail === 'deferred') {
-      await tx.db.query('insert into later_unique (operation_id) values ($1), ($1)', [operation])
+async function startNode() {
+  const database = fromPool(new pg.Pool({ connectionString: config.databaseUrl, max: 10, pipeline: true }), {
+    acquireTimeoutMs: 2_000,
+  })
+  const { bus, leaseMs, headCheckMs } = config
+  const lockstep = createLockstep({
+    database,
+    channels: [room, hall],
+    auth: { secret: config.secret },
+    logger: config.log === true ? jsonLogger : silentLogger,
+    ...(leaseMs === undefined ? {} : { leaseMs }),
+    ...(headCheckMs === undefined ? {} : { headCheckMs }),
+    ...(bus === undefined ? {} : { bus: bus === false ? bus : await createNodeBus(bus, database) }),
+  })
+  lockstep.operation('work', {
+    input,
+    rollback: { userMessage: 'Your work was not saved.', recoveryActions: ['retry'] },
+    async run({ input: { rooms, holdMs, fail }, user, tx, signal }) {
+      const operation = tx.operationId
+      await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
+      rooms.forEach((place, seq) => {
+        const [tenant = '', id] = place.split('/')
+        const data = { operation, seq, user: user.id, mark: markOf(place) }
+        tx.emit(id === undefined ? room({ id: place }) : hall({ tenant, id }), 'done', data)
+      })
+      if (holdMs !== undefined) await pause(holdMs, undefined, { signal })
+      if (fail === 'constraint') await tx.db.query('insert into effects (operation_id) values (null)')
+      if (fail === 'deferred') {
+        await tx.db.query('insert into later_unique (operation_id) values ($1), ($1)', [operation])
+      }
+      if (fail === 'throw') throw new Error(`the work failed: ${markOf(internalOwner)}`)
+      return { operation, events: rooms.length, mark: markOf(ownerOf(user.id)) }
+    },
+  })
+  // The database may be down just now; a server that waits for it is what a deployment would restart anyway.
+  for (;;) {
+    try {
+      await lockstep.start()
+      break
+    } catch {
+      await pause(50)
     }
-    if (input.fail === 'throw') throw new Error('the work failed')
-    return { operation, events: input.rooms.length }
-  },
-})
-
-// The database may be down just now; a server that waits for it is what a deployment would restart anyway.
-for (;;) {
-  try {
-    await lockstep.start()
-    break
-  } catch {
-    await pause(50)
   }
+  const server = createServer((_request, response) => response.end())
+  lockstep.attach(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { lockstep, port: (server.address() as AddressInfo).port }
 }
-const server = createServer((_request, response) => response.end())
-lockstep.attach(server)
-server.listen(0, '127.0.0.1', () => say({ ready: (server.address() as AddressInfo).port }))
 
 createInterface({ input: process.stdin }).on('line', (line) => arm(JSON.parse(line) as Arm))
 // The end of whoever started it is the end of this process, too.
 process.stdin.on('end', () => process.exit(3))
+
+const nodes = await Promise.all(Array.from({ length: config.nodes ?? 1 }, startNode))
+say({ ready: nodes.map(({ port }) => port) })
 process.once('SIGTERM', () => {
-  void lockstep.close({ drainMs: 500 }).then(() => process.exit(0))
+  void Promise.all(nodes.map(({ lockstep }) => lockstep.close({ drainMs: 500 }))).then(() => process.exit(0))
 })

@@ -12,7 +12,7 @@ export interface RecoveryOptions {
   /** Past the proxy. */
   readonly direct: pg.Pool
   readonly callers: readonly Caller[]
-  readonly subscribers: readonly Subscriber[]
+  readonly subscribers: readonly Pick<Subscriber, 'name' | 'positions'>[]
   readonly limitMs?: number
 }
 

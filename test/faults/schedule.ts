@@ -1,14 +1,15 @@
 // When which fault happens in a run. All choices come from the seed; the moments follow the clock.
-import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
 import { faultPoints } from '../../src/core/fault-point.ts'
+import { breakBusLink, killBroker } from './bus-faults.ts'
 import { commitFaultName, postgresCrashName, type Weight } from './check-weight.ts'
 import type { Cluster, Slot } from './cluster.ts'
 import type { ChooseCommitFault, CommitFaultKind } from './commit-faults.ts'
 import type { History } from './history.ts'
 import type { FaultProxy } from './proxy.ts'
 import type { Random } from './random.ts'
+import { wait } from './wait.ts'
 
 export interface ScheduleOptions {
   readonly cluster: Cluster
@@ -28,6 +29,8 @@ export const directApplication = 'direct'
 
 /** More than is asked for, since some faults find nothing to break. */
 const margin = 1.35
+/** Between two halts, ends or storms. */
+const leastPauseMs = 9_000
 /** Longer than a lease lives. */
 const stopMs = 3_600
 
@@ -41,23 +44,47 @@ export const requiredFaults = [
   ...(['reply-lost', 'dropped', 'slow-commit', 'slow-rollback', 'late-flight'] as const).map(commitFaultName),
 ]
 
+/** Its name, how often it acts, and what it does. */
+type Actor = readonly [string, number, (random: Random) => Promise<void> | void]
+
 /** Runs all faults until the signal aborts. */
 export async function runSchedule(options: ScheduleOptions): Promise<void> {
   const { weight, loadMs, random } = options
   const busy = new Set<Slot>()
-  const actors: readonly (readonly [string, number, (random: Random) => Promise<void> | void])[] = [
+  // Where all nodes live in one process, it has to live for most of the time.
+  const share = Math.min(1, options.cluster.slots.length / 3)
+  // These stop the whole load for a while: a short run has fewer of them, or it would do nothing else.
+  const rarely = (count: number): number => Math.max(leastPauseMs, loadMs / count)
+  const actors: readonly Actor[] = [
     ['kills', loadMs / (weight.kills * margin), (own) => killOne(options, busy, own)],
     ['postgres', loadMs / (weight.postgresCrashes * margin), (own) => crashPostgres(options, own)],
-    ['stops', loadMs / 8, (own) => stopOne(options, busy, own)],
-    ['terminations', loadMs / 9, (own) => terminateOne(options, busy, own)],
+    ['stops', rarely(8) / share, (own) => stopOne(options, busy, own)],
+    ['terminations', rarely(9) / share, (own) => terminateOne(options, busy, own)],
     ['backends', 2_000, () => terminateBackend(options)],
-    ['storms', loadMs / 10, () => storm(options)],
+    ['storms', rarely(10), () => storm(options)],
     ['client leg', 2_500, (own) => breakLink(options, options.cluster.clientLeg, 'client', own)],
+    ...busActors(options),
     ['postgres leg', 4_000, (own) => breakLink(options, options.cluster.postgresLeg, 'postgres', own)],
   ]
   await Promise.all(
     actors.map(([name, everyMs, act]) => repeat(options.signal, everyMs, random.fork(name), act)),
   )
+}
+
+function busActors(options: ScheduleOptions): readonly Actor[] {
+  const { weight, loadMs, cluster } = options
+  const every = (count: number): number => loadMs / (count * margin)
+  const { brokerKills = 0, blackHoles = 0, stalls = 0 } = weight
+  const actors: Actor[] = []
+  if (cluster.busLeg.broker !== undefined && brokerKills > 0)
+    actors.push(['brokers', every(brokerKills), (own) => killBroker(options, own)])
+  if (blackHoles > 0)
+    actors.push(['black holes', every(blackHoles), (own) => breakBusLink(options, 'black-hole', own)])
+  if (stalls > 0) {
+    actors.push(['stalls up', every(stalls), (own) => breakBusLink(options, 'stall-up', own)])
+    actors.push(['stalls down', every(stalls), (own) => breakBusLink(options, 'stall-down', own)])
+  }
+  return actors
 }
 
 async function repeat(
@@ -73,9 +100,6 @@ async function repeat(
     if (!signal.aborted) await act(random)
   }
 }
-
-const wait = (ms: number, signal: AbortSignal): Promise<void> =>
-  pause(ms, undefined, { signal }).catch(() => {})
 
 function serving({ cluster }: ScheduleOptions, busy: ReadonlySet<Slot>): readonly Slot[] {
   return cluster.slots.filter((slot) => slot.node.port !== undefined && !busy.has(slot))

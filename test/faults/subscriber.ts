@@ -1,10 +1,11 @@
 // A listener on the unmodified `centrifuge` package: it notes what reaches it, and sends copies of operations by hand.
 import { Centrifuge, type PublicationContext } from 'centrifuge'
-import { WebSocket } from 'ws'
 import type { FinalOutcome } from '../../src/client/index.ts'
 import type { OutcomeAnswer } from '../../src/protocol/index.ts'
 import { noteReply, type Plan } from './caller.ts'
 import type { History } from './history.ts'
+import { MarkWatch } from './mark-watch.ts'
+import { channelOf, ownerOf } from './places.ts'
 
 export interface SubscriberOptions {
   readonly name: string
@@ -13,6 +14,8 @@ export interface SubscriberOptions {
   readonly url: string
   readonly token: string
   readonly history: History
+  /** Default: one for its rooms and its user. */
+  readonly watch?: MarkWatch
   /** Called after an event was noted. */
   readonly onEvent?: (event: { readonly id: string; readonly channel: string }) => void
 }
@@ -28,14 +31,17 @@ export class Subscriber {
   readonly name: string
   readonly #options: SubscriberOptions
   readonly #client: Centrifuge
+  readonly #watch: MarkWatch
   readonly #positions = new Map<string, number>()
 
   constructor(options: SubscriberOptions) {
     this.name = options.name
     this.#options = options
+    const { history, name, user, rooms } = options
+    this.#watch = options.watch ?? new MarkWatch(history, name, [...rooms, ownerOf(user)])
     this.#client = new Centrifuge(options.url, {
       token: options.token,
-      websocket: WebSocket,
+      websocket: this.#watch.websocket,
       minReconnectDelay: 50,
       maxReconnectDelay: 1_000,
       timeout: 5_000,
@@ -45,8 +51,7 @@ export class Subscriber {
     this.#client.on('error', () => {})
     this.#client.on('subscribed', (context) => this.#joined(context as Joined))
     this.#client.on('publication', (context) => this.#received(context.channel, context))
-    for (const room of options.rooms) {
-      const channel = `room:${room}`
+    for (const channel of rooms.map(channelOf)) {
       const subscription = this.#client.newSubscription(channel, {
         minResubscribeDelay: 50,
         maxResubscribeDelay: 1_000,
@@ -74,7 +79,7 @@ export class Subscriber {
   async copy(id: string, plan: Plan): Promise<void> {
     const { history, name, user } = this.#options
     const send = { id, client: name, copy: true }
-    const channels = plan.rooms.map((room) => `room:${room}`)
+    const channels = plan.rooms.map(channelOf)
     history.add({ kind: 'invoke', ...send, user, channels })
     try {
       const { data } = await this.#client.rpc('work', { id, input: plan, repeat: true })
@@ -102,6 +107,7 @@ export class Subscriber {
 
   close(): void {
     this.#client.disconnect()
+    this.#watch.close()
   }
 
   #joined({ channel, wasRecovering, recovered, streamPosition }: Joined): void {

@@ -16,7 +16,7 @@ export interface Broker {
   /** SIGSTOP and SIGCONT: connections stay open, and nothing comes. */
   stall(): void
   resume(): void
-  /** Again on the same port, empty. */
+  /** Again on the same port, empty. Nothing happens while it lives. */
   start(): Promise<void>
   close(): Promise<void>
 }
@@ -68,8 +68,9 @@ async function startBroker(
   const port = await pickFreePort()
   const folder = await mkdtemp(join(tmpdir(), `lockstep-test-${program}-`))
   let child: ChildProcess | undefined
+  const isAlive = (): boolean => child?.exitCode === null && child.signalCode === null
   const kill = async (): Promise<void> => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === undefined || !isAlive()) return
     child.kill('SIGKILL')
     await once(child, 'exit')
   }
@@ -82,6 +83,7 @@ async function startBroker(
     stall: () => void child?.kill('SIGSTOP'),
     resume: () => void child?.kill('SIGCONT'),
     async start() {
+      if (isAlive()) return
       child = spawn(path, argumentsFor(port, folder), { stdio: 'ignore', cwd: folder })
       await accepting(port, child)
     },

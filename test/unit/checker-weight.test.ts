@@ -64,10 +64,36 @@ describe('the weight of a run', () => {
     ['1 lost replies of COMMITs that took effect', { lostCommits: 2 }],
     ['1 lost replies of COMMITs that did not', { lostCommits: 2 }],
     ['2 deliveries', { operations: 3 }],
+    ['2 deliveries', { deliveries: 3 }],
+    ['0 clients whose bytes were searched', { subscribers: 1 }],
+    ['0 marks in what was received', { deliveries: 1 }],
+    ['0 broker kills', { brokerKills: 1 }],
+    ['0 black holes of the bus', { blackHoles: 1 }],
+    ['0 stalls of the bus towards the nodes', { stalls: 1 }],
+    ['0 stalls of the bus from the nodes', { stalls: 1 }],
+    ['0 bytes heard from the bus', { busBytes: 1 }],
     ['0 faults of the kind sigterm', { faults: ['sigterm'] }],
   ])('is too little with %s', (what, more) => {
     const found = missing(heavy, { ...weight, ...more })
     expect(found.some((text) => text.startsWith(`I13: ${what}`))).toBe(true)
+  })
+
+  it('counts what a crowd received, and what was done to its bus', () => {
+    const run: HistoryEntry = { kind: 'run', subscriber: 'crowd', channel: 'room:a', from: 1, to: 98 }
+    const faults = ['broker-kill', 'bus/black-hole', 'bus/stall-up', 'bus/stall-down'].map(
+      (fault): HistoryEntry => ({ kind: 'fault', fault }),
+    )
+    const searched: HistoryEntry = { kind: 'searched', name: 'crowd', marks: 100 }
+    const wide = [...heavy, run, ...faults, searched, { kind: 'bus', bytesHeard: 1_000 } as const]
+    const least = {
+      deliveries: 100,
+      subscribers: 1,
+      brokerKills: 1,
+      blackHoles: 1,
+      stalls: 1,
+      busBytes: 1_000,
+    }
+    expect(missing(wide, { ...weight, ...least })).toEqual([])
   })
 
   it('counts a lost COMMIT by how it truly ended, whatever was meant', () => {

@@ -37,6 +37,15 @@ const deliver = (event: OracleEvent, more: object = {}): HistoryEntry => {
   return { kind: 'deliver', subscriber: 'ada', ...event, ...more }
 }
 
+const payload = ({ channel, offset, type, id, data }: OracleEvent): HistoryEntry => {
+  return { kind: 'payload', channel, offset, type, id, data }
+}
+const run = (from: number, to: number): HistoryEntry => {
+  return { kind: 'run', subscriber: 'crowd', channel: room, from, to }
+}
+const mark = (name: string, owner: string): HistoryEntry => ({ kind: 'mark', name, owner })
+const other: OracleEvent = { ...eventOf('two', 2), data: '{"seq":9}' }
+
 /** `one` and `two` committed with an event each, `bad` was rolled back. */
 const healthy: readonly HistoryEntry[] = [
   join(0),
@@ -55,6 +64,14 @@ const healthy: readonly HistoryEntry[] = [
   deliver(eventOf('two', 2)),
   { kind: 'fault', fault: 'kill' },
   { kind: 'recovered', afterMs: 10, missing: [] },
+]
+
+/** The same, and one of many listeners, whose deliveries are written as runs. */
+const crowd: readonly HistoryEntry[] = [
+  ...healthy,
+  { kind: 'join', subscriber: 'crowd', channel: room, offset: 0 },
+  payload(eventOf('one', 1)),
+  payload(eventOf('two', 2)),
 ]
 
 interface World {
@@ -129,6 +146,11 @@ describe('a history that is in order', () => {
       'an id that was closed unheard',
       [...healthy, invoke('lost'), outcome('lost', 'never_received')],
       { operations: [...world.operations, operation('lost', 'rolled_back', true)] },
+    ],
+    [
+      'a crowd, each with the marks of its own',
+      [...crowd, run(1, 2), { kind: 'member', name: 'crowd', entitled: ['acme/0'] }, mark('crowd', 'acme/0')],
+      {},
     ],
     [
       'a rollback told while the database was away, by a node that died then',
@@ -232,6 +254,17 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
     'different replies',
     [...healthy, invoke('one', { copy: true }), ok('one', { copy: true, reply: 'else' })],
   ],
+  [
+    'I8',
+    'a mark of another tenant',
+    [...healthy, { kind: 'member', name: 'ada', entitled: ['acme/0'] }, mark('ada', 'globex/0')],
+  ],
+  ['I8', 'a mark in what somebody unknown received', [...healthy, mark('eve', 'acme/0')]],
+  ['I1', 'an event for many that is not in the log', [...healthy, payload(eventOf('ghost', 3))]],
+  ['I2', 'a run that begins too late', [...crowd, run(2, 2)]],
+  ['I3', 'two runs that overlap', [...crowd, run(1, 2), run(2, 2)]],
+  ['I3', 'one that received something else than all others', [...crowd, run(1, 2), deliver(other)]],
+  ['I11', 'a run that ends too early', [...crowd, run(1, 1)]],
   ['I9', 'a row of what was rolled back', healthy, { effects: { one: 1, two: 1, bad: 1 } }],
   ['I9', 'an event of what was rolled back', healthy, { events: [...world.events, eventOf('bad', 3)] }],
   [

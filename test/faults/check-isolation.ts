@@ -1,0 +1,17 @@
+// I8: no mark of another tenant, of another user or of a place that somebody is not in was in any byte they received.
+import type { Violation } from './checker.ts'
+import type { HistoryLine } from './history.ts'
+
+export function checkIsolation(history: readonly HistoryLine[]): readonly Violation[] {
+  const members = new Map<string, Extract<HistoryLine, { kind: 'member' }>>()
+  const found: Violation[] = []
+  for (const line of history) {
+    if (line.kind === 'member') members.set(line.name, line)
+    if (line.kind !== 'mark') continue
+    const member = members.get(line.name)
+    if (member?.entitled.includes(line.owner) === true) continue
+    const what = `${line.name} received what belongs to ${line.owner}`
+    found.push({ rule: 'I8', what, witness: [member ?? 'nobody of that name', line] })
+  }
+  return found
+}

@@ -1,0 +1,41 @@
+// Many subscribers of few wide channels, of two tenants that must never meet.
+import { signToken } from '../../src/index.ts'
+import { secret, type Cluster } from './cluster.ts'
+import type { History } from './history.ts'
+import { LightSubscriber } from './light-subscriber.ts'
+import { MarkWatch } from './mark-watch.ts'
+import { hallOf, hallsPerTenant, ownerOf, tenants } from './places.ts'
+import { Subscriber } from './subscriber.ts'
+
+/** One of so many is on the unmodified `centrifuge` package. */
+const officialOneOf = 8
+
+export interface CrowdOptions {
+  readonly cluster: Cluster
+  readonly history: History
+  readonly size: number
+}
+
+export async function openCrowd({
+  cluster,
+  history,
+  size,
+}: CrowdOptions): Promise<readonly (Subscriber | LightSubscriber)[]> {
+  const crowd: (Subscriber | LightSubscriber)[] = []
+  for (let index = 0; index < size; index++) {
+    const tenant = tenants[index % tenants.length] ?? ''
+    const user = `${tenant}${index}`
+    const place = Math.floor(index / tenants.length)
+    // All but one of its tenant's, so that there is one in the tenant that it must not hear, either.
+    const rooms = Array.from({ length: hallsPerTenant }, (_, id) => id)
+      .filter((id) => (id + place) % hallsPerTenant !== 0)
+      .map((id) => hallOf(tenant, id))
+    const name = `crowd${index} of ${tenant}`
+    const watch = new MarkWatch(history, name, [...rooms, ownerOf(user)])
+    const token = await signToken(secret, user, 3_600, { tenant })
+    const common = { name, user, rooms, url: cluster.url, token, history, watch }
+    crowd.push(place % officialOneOf === 0 ? new Subscriber(common) : new LightSubscriber(common))
+  }
+  await Promise.all(crowd.map((subscriber) => subscriber.ready()))
+  return crowd
+}
