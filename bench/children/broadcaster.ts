@@ -49,7 +49,7 @@ const payload = {
 }
 const maxQueuedBytes = 64 * 1024
 
-const { variant, databaseUrl } = childConfig<BroadcasterConfig>()
+const { variant, databaseUrl } = childConfig() as BroadcasterConfig
 const server = createServer()
 const connections: Socket[] = []
 server.on('connection', (socket) => connections.push(socket))

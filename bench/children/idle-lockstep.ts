@@ -21,7 +21,7 @@ export interface Reads {
   readonly heads: number
 }
 
-const config = childConfig<ServerConfig>()
+const config = childConfig() as ServerConfig
 const room = defineChannel('room:{id}', {
   events: { noted: z.object({ n: z.number() }) },
   canSubscribe: () => true,

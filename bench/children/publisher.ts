@@ -44,7 +44,7 @@ const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $
 const body =
   'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
 
-const config = childConfig<PublisherConfig>()
+const config = childConfig() as PublisherConfig
 const pool = new pg.Pool({
   connectionString: config.databaseUrl,
   max: 16,

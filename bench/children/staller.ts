@@ -18,7 +18,7 @@ type Query = (text: string, values: unknown[]) => Promise<unknown>
 /** Emits to the channels in this order in one transaction, which then stays open for so long. */
 type Send = (channels: readonly string[], holdSeconds?: number) => Promise<unknown>
 
-const { variant, databaseUrl } = childConfig<StallerConfig>()
+const { variant, databaseUrl } = childConfig() as StallerConfig
 const pool = new pg.Pool({ connectionString: databaseUrl, max: 24, pipeline: true })
 const data = { text: 'a message' }
 

@@ -45,7 +45,9 @@ export class Child {
     const child = new Child(
       fork(fileURLToPath(new URL(`../children/${file}`, import.meta.url)), {
         execArgv: [
-          ...['--expose-gc', '--import', 'tsx'],
+          '--expose-gc',
+          '--import',
+          'tsx',
           ...(profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]),
         ],
         env: { ...process.env, BENCH_CHILD: JSON.stringify(config) },
@@ -83,6 +85,6 @@ export class Child {
   }
 }
 
-export async function endAll(children: readonly (Child | undefined)[]): Promise<void> {
-  await Promise.all(children.map((child) => child?.end()))
+export async function endAll(children: readonly Child[]): Promise<void> {
+  await Promise.all(children.map((child) => child.end()))
 }

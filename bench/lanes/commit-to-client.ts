@@ -149,7 +149,7 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
     return rows
   } finally {
     await endAll([clients])
-    for (const { close } of started.toReversed()) await close()
+    for (const one of started.toReversed()) await one.close()
   }
 }
 

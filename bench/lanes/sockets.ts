@@ -109,9 +109,9 @@ async function perSocket(
   // What is made once, code above all, belongs to no socket.
   await closeAll(await openAll(url, Math.min(count, 500), hello))
   const before = await server.ask<Memory>('memory')
-  const sockets = await openAll(url, count, hello)
+  const opened = await openAll(url, count, hello)
   const after = await server.ask<Memory>('memory')
-  for (const socket of sockets) socket.terminate()
+  for (const socket of opened) socket.terminate()
   return {
     heapBytes: (after.heapBytes - before.heapBytes) / count,
     rssBytes: (after.rssBytes - before.rssBytes) / count,
@@ -119,12 +119,12 @@ async function perSocket(
 }
 
 async function openAll(url: string, count: number, hello: (n: number) => string): Promise<WebSocket[]> {
-  const sockets: WebSocket[] = []
+  const opened: WebSocket[] = []
   for (let from = 0; from < count; from += atOnce) {
     const batch = Array.from({ length: Math.min(atOnce, count - from) }, (_, n) => open(url, hello(from + n)))
-    sockets.push(...(await Promise.all(batch)))
+    opened.push(...(await Promise.all(batch)))
   }
-  return sockets
+  return opened
 }
 
 /** Resolves when the first message has been answered. */
@@ -139,9 +139,9 @@ async function open(url: string, message: string): Promise<WebSocket> {
   return socket
 }
 
-async function closeAll(sockets: readonly WebSocket[]): Promise<void> {
-  const closed = sockets.map((socket) => once(socket, 'close'))
-  for (const socket of sockets) socket.close()
+async function closeAll(opened: readonly WebSocket[]): Promise<void> {
+  const closed = opened.map((socket) => once(socket, 'close'))
+  for (const socket of opened) socket.close()
   await Promise.all(closed)
 }
 
