@@ -14,13 +14,19 @@ import {
 } from './gateway/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
+  assertOperationId,
   assertUserId,
   jsonLogger,
   LockstepError,
   newOperationId,
   silentProbe,
   systemClock,
+  validateEvent,
+  type Channel,
+  type Clock,
   type Database,
+  type EventDataOf,
+  type EventSchemas,
   type Logger,
   type Schema,
 } from './core/index.ts'
@@ -36,6 +42,7 @@ import {
   Rollout,
   Settler,
   StoredOutcomes,
+  toEventJson,
   toUser,
   TransactionCoordinator,
   type OperationOptions,
@@ -61,6 +68,7 @@ class LockstepInstance<Db> {
   readonly rollout: Rollout
   readonly #database: Database<Db>
   readonly #logger: Logger
+  readonly #clock: Clock
   readonly #hub: EventHub
   readonly #bus: NodeBus
   readonly #lease: NodeLease
@@ -81,6 +89,7 @@ class LockstepInstance<Db> {
     const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
     this.#database = database
     this.#logger = logger
+    this.#clock = clock
     this.#hub = new EventHub({
       log: new EventLog(own, schema),
       clock,
@@ -253,6 +262,28 @@ class LockstepInstance<Db> {
       for (const event of events) tx.emit(event.channel, event.type, event.data)
       for (const update of agentStateUpdates) await update(tx)
       return result
+    })
+  }
+
+  /**
+   * Shows an event at once to those who listen now: outside of any transaction, without an offset, kept nowhere. For
+   * code that is not to be coordinated yet; it counts as what the operation named has done.
+   * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_OPERATION_ID_INVALID
+   */
+  sendNow<Events extends EventSchemas, Type extends keyof Events & string>(
+    operationId: string,
+    channel: Channel<Events>,
+    type: Type,
+    data: EventDataOf<Events, Type>,
+  ): void {
+    assertOperationId(operationId)
+    const text = toEventJson(validateEvent(channel, type, data), type)
+    this.#bus.announceTransient({
+      channel: channel.name,
+      type,
+      operationId,
+      data: text,
+      at: new Date(this.#clock.now()),
     })
   }
 

@@ -5,6 +5,7 @@ import {
   type CommitEnding,
   type Database,
   type Logger,
+  type Mode,
   type OpenTransaction,
   type UserContext,
 } from '../core/index.ts'
@@ -17,7 +18,8 @@ export interface AttemptRequest<Db, Result> {
   readonly signal: AbortSignal
   /** Settles to whether this id is new. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
-  /** Where the rollout mode lets events leave at once. */
+  readonly mode: Mode
+  /** Where the mode lets events leave at once. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }

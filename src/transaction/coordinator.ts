@@ -178,7 +178,7 @@ export class TransactionCoordinator<Db> {
     for (let number = 1; ; number++) {
       const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, emitNow },
+        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, emitNow },
         logger,
       )
       if (

@@ -28,4 +28,4 @@ export {
 } from './rollout.ts'
 export { Settler } from './settlement.ts'
 export { StoredOutcomes } from './stored-outcomes.ts'
-export type { Transaction } from './transaction.ts'
+export { toEventJson, type Transaction } from './transaction.ts'

@@ -7,6 +7,7 @@ import {
   type EventDataOf,
   type EventSchemas,
   type Logger,
+  type Mode,
   type OpenTransaction,
   type SavepointScope,
   type UserContext,
@@ -21,8 +22,11 @@ export interface Transaction<Db> {
   readonly user: UserContext
   /** Aborts when the operation is cancelled. */
   readonly signal: AbortSignal
+  /** How the operation is rolled out for this user. */
+  readonly mode: Mode
   /**
-   * Buffers an event; it leaves after the COMMIT, or never.
+   * Buffers an event; it leaves after the COMMIT, or never. In the modes `off` and `observe` it leaves at once, has no
+   * place in the log, and is not taken back.
    * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_TRANSACTION_CLOSED
    */
   emit<Events extends EventSchemas, Type extends keyof Events & string>(
@@ -49,7 +53,8 @@ export interface ScopeIdentity {
   readonly operationId: string
   readonly user: UserContext
   readonly signal: AbortSignal
-  /** Where the rollout mode lets events leave at once. */
+  readonly mode: Mode
+  /** Where the mode lets events leave at once. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
 }
 
@@ -59,6 +64,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
   readonly operationId: string
   readonly user: UserContext
   readonly signal: AbortSignal
+  readonly mode: Mode
   readonly emitNow: ((event: PendingEvent) => void) | undefined
   readonly #savepoint: () => Promise<SavepointScope<Db>>
   readonly #events: PendingEvent[] = []
@@ -74,6 +80,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
     this.operationId = identity.operationId
     this.user = identity.user
     this.signal = identity.signal
+    this.mode = identity.mode
     this.emitNow = identity.emitNow
     this.db = open.db
     this.#savepoint = open.savepoint
@@ -103,7 +110,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
   ): void {
     this.#assertOpen()
     const value = validateEvent(channel, type, data)
-    const event: PendingEvent = { channel: channel.name, type, data: toJson(value, type) }
+    const event: PendingEvent = { channel: channel.name, type, data: toEventJson(value, type) }
     this.#hasEmitted = true
     if (this.emitNow === undefined) this.#events.push(event)
     else this.emitNow(event)
@@ -165,7 +172,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
   }
 }
 
-function toJson(value: unknown, type: string): string {
+/** JSON text of an event's data. @throws LS_EVENT_TOO_LARGE */
+export function toEventJson(value: unknown, type: string): string {
   // Without a value at all, JSON has no text either.
   const data = JSON.stringify(value) ?? 'null'
   if (Buffer.byteLength(data) > limits.maxEventBytes) {

@@ -9,7 +9,7 @@ const feed = 'src/events/channel-feed.ts'
 
 const attemptCall = `const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, emitNow },
+        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, emitNow },
         logger,
       )`
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`

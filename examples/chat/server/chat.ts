@@ -14,7 +14,7 @@ import {
   Message,
   SendMessageInput,
 } from './shapes.ts'
-import { tryToBreak } from './trials.ts'
+import { isEarly, tryToBreak } from './trials.ts'
 
 /** The messages of one conversation. */
 export const conversation = defineChannel('conversation:{id}', {
@@ -42,8 +42,11 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
         author: user.id,
         body,
       })
+      const channel = conversation({ id: conversationId })
+      if (tx.mode === 'enforce' || isEarly(body)) tx.emit(channel, 'message.created', message)
+      // As most applications without Lockstep do it: sent after the commit, and lost if the process dies just then.
+      else tx.afterCommit(() => lockstep.sendNow(tx.operationId, channel, 'message.created', message))
       await tryToBreak(body, signal)
-      tx.emit(conversation({ id: conversationId }), 'message.created', message)
       return message
     },
   })

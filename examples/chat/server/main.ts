@@ -8,6 +8,7 @@ import { ConfigError, readConfig, shortestSecret } from './config.ts'
 import { openDatabase } from './database.ts'
 import { createHttpServer } from './http.ts'
 import { loginRoutes } from './login.ts'
+import { rolloutRoutes } from './rollout-routes.ts'
 import { createTables } from './schema.ts'
 import { staticFiles } from './static-files.ts'
 
@@ -45,7 +46,7 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
   const cluster = joinCluster(process.env)
-  const routes = [loginRoutes(sign), cluster.routes, staticFiles(webRoot)]
+  const routes = [loginRoutes(sign), rolloutRoutes(lockstep.rollout), cluster.routes, staticFiles(webRoot)]
   const server = createHttpServer(lockstep, routes)
   lockstep.attach(server)
   await listen(server, config.host, config.port)

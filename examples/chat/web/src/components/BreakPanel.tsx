@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'react'
 import { useSession } from '../state/use-session.ts'
 import { useExperiments, type Experiment } from './experiments.tsx'
 import { CloseIcon } from './icons.tsx'
+import { ModeSwitch } from './ModeSwitch.tsx'
 import { Timeline } from './Timeline.tsx'
 
 interface BreakPanelProps {
@@ -58,6 +59,7 @@ export function BreakPanel({ conversationId, overlay, onClose }: BreakPanelProps
             )
           })}
         </ul>
+        <ModeSwitch />
         <Timeline />
       </aside>
     </>

@@ -1,6 +1,6 @@
 import { useEffect, useState, type ComponentType } from 'react'
 import type { ChatSession } from '../state/chat-session.ts'
-import { AlertIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
+import { AlertIcon, EarlyIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
 
 /** One button of the panel. */
 export interface Experiment {
@@ -26,6 +26,13 @@ const always: readonly Experiment[] = [
     Icon: HoldIcon,
     run: (session, conversationId) =>
       session.sending.send(conversationId, '/hold 3000 This one takes its time'),
+  },
+  {
+    id: 'early',
+    title: 'Send before the commit',
+    hint: 'Emits, then works for 500 ms, then commits. It shows up early only where Lockstep does not enforce.',
+    Icon: EarlyIcon,
+    run: (session, conversationId) => session.sending.send(conversationId, '/early This one is in a hurry'),
   },
   {
     id: 'drop',

@@ -57,6 +57,7 @@ export const HoldIcon = icon(
     <path d="M10 6.4V10l2.4 1.6" />
   </>,
 )
+export const EarlyIcon = icon(<path d="M11 3.5 5.5 11H10l-1 5.5L14.5 9H10z" />)
 export const PlugIcon = icon(
   <path d="M7.5 3.5v3.2M12.5 3.5v3.2M5.2 6.7h9.6v2.6a4.8 4.8 0 0 1-9.6 0zM10 14.1v2.4" />,
 )
