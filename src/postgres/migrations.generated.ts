@@ -229,7 +229,7 @@ end $$;
     sql: `-- What the health monitor keeps.
 
 -- Finds rolled-back operations whose notice is missing. Committed operations, which are nearly all, are not in it.
-create index operations_rolled_back on {schema}.operations (settled_at) where state = 'rolled_back';
+create index operations_rolled_back on {schema}.operations (settled_at, id) where state = 'rolled_back';
 
 -- The key is what makes nodes agree: whoever finds a violation first stores it, and it is counted once.
 create table {schema}.health_violations (

@@ -1,0 +1,251 @@
+import type { Gaps, HistoryPoint, Score, ViolationCounts } from './dashboard-data.ts'
+import { GapHistogram, type EncodedGaps } from './gap-histogram.ts'
+import { gapKinds, violationKinds, type GapKind, type Thresholds, type ViolationKind } from './kinds.ts'
+import { overallOf, toScore } from './score.ts'
+import type { RollUp, RollUpGauges, Tally } from './tally.ts'
+
+const minuteMs = 60_000
+/** Distinct unhealthy operations that are told apart by id, over all nodes; more are only counted. */
+const mostIds = 50_000
+const mostNodes = 256
+const mostPoints = 360
+
+interface NodeCounts {
+  operations: number
+  unhealthy: number
+}
+
+class Minute {
+  operations = 0
+  /** Unhealthy operations that were seen in this minute last. */
+  unhealthy = 0
+  unwatched = 0
+  notStored = 0
+  readonly ids: string[] = []
+  readonly gaps = new Map<GapKind, EncodedGaps>()
+  readonly violations = new Map<ViolationKind, number>()
+  readonly nodes = new Map<string, NodeCounts>()
+  /** Unhealthy operations named in this minute, whether or not they come up again later. */
+  named = 0
+}
+
+export interface NodeStanding {
+  readonly operations: number
+  readonly score: number | null
+  readonly gauges: RollUpGauges
+}
+
+/**
+ * The roll-ups of all nodes, merged by minute. A window of N minutes begins with the full minute N minutes ago, so
+ * that every node, and the SQL of docs/reference/health.md, cut it at the same place.
+ */
+export class History {
+  readonly #horizonMinutes: number
+  readonly #minutes = new Map<number, Minute>()
+  /** The minute an unhealthy operation was seen in last: it counts once, however many nodes and minutes name it. */
+  readonly #lastMinute = new Map<string, number>()
+  readonly #gauges = new Map<string, { readonly atMs: number; readonly gauges: RollUpGauges }>()
+
+  constructor(horizonMinutes: number) {
+    this.#horizonMinutes = horizonMinutes
+  }
+
+  add(rollUp: RollUp): void {
+    const index = Math.floor(rollUp.atMs / minuteMs)
+    if (!Number.isSafeInteger(index)) return
+    const minute = this.#minute(index)
+    minute.operations += rollUp.operations
+    minute.unwatched += rollUp.unwatched
+    minute.notStored += rollUp.notStored
+    minute.unhealthy += rollUp.breachesBeyond
+    minute.named += rollUp.breachesBeyond
+    for (const id of rollUp.breaches) this.#addBreach(id, index, minute)
+    for (const [kind, gaps] of entriesOf(rollUp.gaps))
+      minute.gaps.set(kind, merged(minute.gaps.get(kind), gaps))
+    for (const [kind, count] of entriesOf(rollUp.violations)) increase(minute.violations, kind, count)
+    this.#addNode(minute, rollUp)
+  }
+
+  trim(nowMs: number): void {
+    const first = firstMinute(nowMs, this.#horizonMinutes)
+    for (const [index, minute] of this.#minutes) {
+      if (index >= first) continue
+      for (const id of minute.ids) if (this.#lastMinute.get(id) === index) this.#lastMinute.delete(id)
+      this.#minutes.delete(index)
+    }
+    for (const [node, { atMs }] of this.#gauges) if (atMs < first * minuteMs) this.#gauges.delete(node)
+  }
+
+  /** `live` is what this node has measured since its last roll-up. */
+  score(windowMinutes: number, nowMs: number, live: Tally): Score {
+    const first = firstMinute(nowMs, windowMinutes)
+    let operations = live.operations
+    let unhealthy = live.breachesBeyond
+    for (const id of live.breaches) if ((this.#lastMinute.get(id) ?? -1) < first) unhealthy += 1
+    const minutes = this.#since(first)
+    for (const minute of minutes) {
+      operations += minute.operations
+      unhealthy += minute.unhealthy
+    }
+    const gaps = (kind: GapKind) => {
+      const { count = 0, early = 0, over = 0 } = live.gaps.get(kind) ?? {}
+      const sum = { count, early, over }
+      for (const { gaps: measured } of minutes) {
+        const figures = measured.get(kind)
+        sum.count += figures?.count ?? 0
+        sum.early += figures?.early ?? 0
+        sum.over += figures?.over ?? 0
+      }
+      return sum
+    }
+    return toScore({ operations, unhealthy, windowMinutes, gaps })
+  }
+
+  gaps(windowMinutes: number, nowMs: number, live: Tally, thresholds: Thresholds): Gaps {
+    const minutes = this.#since(firstMinute(nowMs, windowMinutes))
+    return Object.fromEntries(
+      gapKinds.map((kind) => {
+        const all = new GapHistogram()
+        for (const minute of minutes) addTo(all, minute.gaps.get(kind))
+        addTo(all, live.gaps.get(kind)?.encode())
+        return [kind, all.figures(thresholds[kind])]
+      }),
+    ) as Gaps
+  }
+
+  violations(windowMinutes: number, nowMs: number, live: Tally): ViolationCounts {
+    const minutes = this.#since(firstMinute(nowMs, windowMinutes))
+    return Object.fromEntries(
+      violationKinds.map((kind) => [
+        kind,
+        minutes.reduce(
+          (sum, minute) => sum + (minute.violations.get(kind) ?? 0),
+          live.violations.get(kind) ?? 0,
+        ),
+      ]),
+    ) as ViolationCounts
+  }
+
+  /** What was found and not stored, and what was let go of unexamined. */
+  losses(
+    windowMinutes: number,
+    nowMs: number,
+    live: Tally,
+  ): { readonly unwatched: number; readonly notStored: number } {
+    const losses = { unwatched: live.unwatched, notStored: live.notStored }
+    for (const minute of this.#since(firstMinute(nowMs, windowMinutes))) {
+      losses.unwatched += minute.unwatched
+      losses.notStored += minute.notStored
+    }
+    return losses
+  }
+
+  /** Oldest first, at most 360 points; spans are whole minutes. */
+  points(windowMinutes: number, nowMs: number, thresholds: Thresholds): HistoryPoint[] {
+    const first = firstMinute(nowMs, windowMinutes)
+    const span = Math.max(1, Math.ceil((windowMinutes + 1) / mostPoints))
+    const points: HistoryPoint[] = []
+    for (let from = first; from <= Math.floor(nowMs / minuteMs); from += span) {
+      const minutes = [...this.#minutes].filter(([index]) => index >= from && index < from + span)
+      points.push(
+        toPoint(
+          from,
+          minutes.map(([, minute]) => minute),
+          thresholds,
+        ),
+      )
+    }
+    return points
+  }
+
+  node(node: string, windowMinutes: number, nowMs: number): NodeStanding | undefined {
+    const gauges = this.#gauges.get(node)?.gauges
+    if (gauges === undefined) return undefined
+    let operations = 0
+    let unhealthy = 0
+    for (const minute of this.#since(firstMinute(nowMs, windowMinutes))) {
+      operations += minute.nodes.get(node)?.operations ?? 0
+      unhealthy += minute.nodes.get(node)?.unhealthy ?? 0
+    }
+    const isEmpty = operations === 0 && unhealthy === 0
+    return { operations, score: isEmpty ? null : overallOf(operations, unhealthy), gauges }
+  }
+
+  #minute(index: number): Minute {
+    let minute = this.#minutes.get(index)
+    if (minute === undefined) this.#minutes.set(index, (minute = new Minute()))
+    return minute
+  }
+
+  #since(first: number): Minute[] {
+    return [...this.#minutes].filter(([index]) => index >= first).map(([, minute]) => minute)
+  }
+
+  #addBreach(id: string, index: number, minute: Minute): void {
+    const last = this.#lastMinute.get(id)
+    if (last === index) return
+    minute.named += 1
+    if (last !== undefined && last > index) return
+    const before = last === undefined ? undefined : this.#minutes.get(last)
+    if (before !== undefined) before.unhealthy -= 1
+    minute.unhealthy += 1
+    if (last === undefined && this.#lastMinute.size >= mostIds) return
+    this.#lastMinute.set(id, index)
+    minute.ids.push(id)
+  }
+
+  #addNode(minute: Minute, { node, atMs, gauges, operations, breaches, breachesBeyond }: RollUp): void {
+    const counts = minute.nodes.get(node) ?? { operations: 0, unhealthy: 0 }
+    counts.operations += operations
+    counts.unhealthy += breaches.length + breachesBeyond
+    if (minute.nodes.size < mostNodes) minute.nodes.set(node, counts)
+    const known = this.#gauges.get(node)
+    if (known === undefined ? this.#gauges.size < mostNodes : known.atMs < atMs) {
+      this.#gauges.set(node, { atMs, gauges })
+    }
+  }
+}
+
+/** Start of a window, as the number of its first minute since the epoch. */
+export function firstMinute(nowMs: number, windowMinutes: number): number {
+  return Math.floor(nowMs / minuteMs) - windowMinutes
+}
+
+function toPoint(from: number, minutes: readonly Minute[], thresholds: Thresholds): HistoryPoint {
+  const operations = minutes.reduce((sum, minute) => sum + minute.operations, 0)
+  const unhealthy = minutes.reduce((sum, minute) => sum + minute.named, 0)
+  const gaps: Partial<Record<GapKind, NonNullable<HistoryPoint['gaps'][GapKind]>>> = {}
+  for (const kind of gapKinds) {
+    const all = new GapHistogram()
+    for (const minute of minutes) addTo(all, minute.gaps.get(kind))
+    const { count, p50, p99, max } = all.figures(thresholds[kind])
+    if (count > 0) gaps[kind] = { count, p50, p99, max }
+  }
+  return {
+    at: new Date(from * minuteMs).toISOString(),
+    score: operations === 0 && unhealthy === 0 ? null : overallOf(operations, unhealthy),
+    operations,
+    unhealthy,
+    gaps,
+  }
+}
+
+function merged(known: EncodedGaps | undefined, more: EncodedGaps): EncodedGaps {
+  if (known === undefined) return more
+  const all = new GapHistogram()
+  all.add(known)
+  all.add(more)
+  return all.encode()
+}
+
+function addTo(all: GapHistogram, gaps: EncodedGaps | undefined): void {
+  if (gaps !== undefined && gaps.count > 0) all.add(gaps)
+}
+
+function increase<Key>(counts: Map<Key, number>, key: Key, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by)
+}
+
+function entriesOf<Key extends string, Value>(record: Readonly<Partial<Record<Key, Value>>>): [Key, Value][] {
+  return Object.entries(record) as [Key, Value][]
+}

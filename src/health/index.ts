@@ -1,0 +1,19 @@
+/**
+ * Room `health`: how far the layers drift from the commit. It knows gaps, violations, the score, alerts and
+ * roll-ups; it refuses to know the insides of the rooms that report to it.
+ */
+export { HealthMonitor, type HealthSummary } from './monitor.ts'
+export type { ChannelGauge, Gauges, HealthMonitorOptions } from './options.ts'
+export type { ScoreAlert } from './alert-state.ts'
+export { createAlerter, type Alert, type Alerter, type AlertOptions } from './alerts.ts'
+export type * from './dashboard-data.ts'
+export type { HealthSink } from './sink.ts'
+export {
+  defaultThresholds,
+  gapKinds,
+  violationKinds,
+  type GapKind,
+  type Thresholds,
+  type Violation,
+  type ViolationKind,
+} from './kinds.ts'

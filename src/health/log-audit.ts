@@ -1,0 +1,43 @@
+import type { Queryable } from '../core/index.ts'
+import { askLog, type LogAnswerRow, type LogQuestion } from '../postgres/index.ts'
+import type { LogAnswer } from './judge.ts'
+import type { Watcher } from './watcher.ts'
+
+const mostPerTick = 1_000
+
+/** Asks the log about what the watcher cannot judge from this node alone: one statement. @throws database errors */
+export async function auditLog(own: Queryable, schema: string, watcher: Watcher): Promise<void> {
+  const inquiries = watcher.inquiries(mostPerTick)
+  if (inquiries.length === 0) return
+  const asked: LogQuestion[] = []
+  const places: number[] = []
+  for (const { question } of inquiries) {
+    places.push(question === undefined ? -1 : asked.length)
+    if (question !== undefined) asked.push(question)
+  }
+  try {
+    const answers = asked.length === 0 ? [] : await ask(own, schema, asked)
+    watcher.answer(
+      inquiries,
+      places.map((place) => answers[place] ?? { state: 'unknown', hasEvent: false }),
+    )
+  } catch (error) {
+    watcher.postpone(inquiries)
+    throw error
+  }
+}
+
+async function ask(own: Queryable, schema: string, asked: readonly LogQuestion[]): Promise<LogAnswer[]> {
+  const { rows } = await own.query<LogAnswerRow>(askLog(schema, asked))
+  const answers: LogAnswer[] = []
+  for (const row of rows) {
+    answers[row.place - 1] = {
+      state: row.state ?? 'unknown',
+      operation: row.name ?? undefined,
+      userId: row.user_id ?? undefined,
+      settledMs: row.settled_ms ?? undefined,
+      hasEvent: row.has_event,
+    }
+  }
+  return answers
+}

@@ -1,0 +1,368 @@
+import { randomUUID } from 'node:crypto'
+import { messageOf, pause, silentProbe, type EndReport, type Probe } from '../core/index.ts'
+import { readViolations, type ViolationRow } from '../postgres/index.ts'
+import { Alarm } from './alarm.ts'
+import { ChannelRates } from './channel-rates.ts'
+import { fromViolationRow } from './clean.ts'
+import type { DashboardData, Gaps, MonitorLevel, Score, ViolationCounts } from './dashboard-data.ts'
+import { readDashboard } from './dashboard.ts'
+import { History } from './history.ts'
+import type { Violation } from './kinds.ts'
+import { auditLog } from './log-audit.ts'
+import { NoticeSweep } from './notice-sweep.ts'
+import { toSettings, toWindow, type HealthMonitorOptions, type MonitorSettings } from './options.ts'
+import { Outage } from './outage.ts'
+import { isoOf } from './recent-operations.ts'
+import { Recorder } from './recorder.ts'
+import { RollUpStore } from './roll-up-store.ts'
+import { isInSample } from './sample.ts'
+import { Schedule } from './schedule.ts'
+import { ViolationQueue } from './violation-queue.ts'
+import { Watcher } from './watcher.ts'
+
+export interface HealthSummary {
+  readonly score: number
+  readonly violations: ViolationCounts
+  readonly gaps: Gaps
+}
+
+const freshMs = 1_000
+const mostRecent = 100
+
+/**
+ * Measures how far the layers drift from the commit. The rooms report to `probe`; a watcher puts the reports beside
+ * what the log says; roll-ups in the database let every node answer for all. Without the database it goes on in
+ * memory, within bounds, and nothing it does reaches those who report as an error.
+ */
+export class HealthMonitor {
+  readonly probe: Probe
+  readonly #options: HealthMonitorOptions
+  readonly #settings: MonitorSettings
+  readonly #recorder: Recorder
+  readonly #watcher: Watcher
+  readonly #violations: ViolationQueue
+  readonly #history: History
+  readonly #store: RollUpStore
+  readonly #sweep: NoticeSweep
+  readonly #alarm: Alarm
+  readonly #outage: Outage
+  readonly #rates = new ChannelRates()
+  readonly #due: Schedule
+  /** The newest that this node stored, for when the table cannot be read. */
+  readonly #recent: Violation[] = []
+  #gaps: { readonly atMs: number; readonly window: number; readonly gaps: Gaps } | undefined
+  #isLoaded = false
+  #readAtMs = Number.NEGATIVE_INFINITY
+  #reading: Promise<void> | undefined
+  #working: Promise<void> = Promise.resolve()
+  #isWorking = false
+  #cancelTimer: (() => void) | undefined
+  #isClosed = false
+  #hasWarned = false
+
+  constructor(options: HealthMonitorOptions) {
+    const { own, schema, clock, logger, databaseClock } = options
+    this.#options = options
+    this.#settings = toSettings(options)
+    const { level, sampleRate, thresholds, windowMinutes, alertBelow, recoverAbove } = this.#settings
+    this.#violations = new ViolationQueue({ own, schema, onStored: (violation) => this.#onStored(violation) })
+    this.#recorder = new Recorder({
+      thresholds,
+      sinks: options.sinks ?? [],
+      violations: this.#violations,
+      node: options.node,
+      databaseClock,
+      nowMs: () => this.#nowMs(),
+      isSampled: (operationId) => level !== 'sampled' || isInSample(operationId, sampleRate),
+    })
+    this.#watcher = new Watcher({ port: this.#recorder, databaseClock, modeOf: options.modeOf })
+    this.#history = new History(Math.max(60, windowMinutes))
+    this.#store = new RollUpStore({ own, schema, onRollUp: (rollUp) => this.#history.add(rollUp) })
+    this.#sweep = new NoticeSweep({
+      own,
+      schema,
+      onUntold: (found) => this.#recorder.violation(found),
+      ...(options.noticeGraceMs === undefined ? {} : { graceMs: options.noticeGraceMs }),
+    })
+    this.#alarm = new Alarm({ own, schema, bounds: { alertBelow, recoverAbove } })
+    this.#outage = new Outage(clock, logger)
+    this.#due = new Schedule(clock, ['rollUp', 'exchange', 'slowSweep'])
+    this.probe = level === 'off' ? silentProbe : this.#toProbe()
+  }
+
+  get level(): MonitorLevel {
+    return this.#settings.level
+  }
+
+  start(): void {
+    if (this.level !== 'off') this.#schedule()
+  }
+
+  /** Writes the last roll-up, where the database answers within two seconds. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#cancelTimer?.()
+    if (this.level === 'off') return
+    const last = this.#working.then(() => this.#finish())
+    await Promise.race([last, pause(this.#options.clock, 2_000)])
+  }
+
+  async score(options: { readonly windowMinutes?: number | undefined } = {}): Promise<Score> {
+    await this.#freshen()
+    return this.#score(this.#window(options.windowMinutes))
+  }
+
+  /** What `GET /lockstep/health` says of the last window. */
+  async summary(): Promise<HealthSummary> {
+    await this.#freshen()
+    const { windowMinutes } = this.#settings
+    return {
+      score: this.#score(windowMinutes).overall,
+      violations: this.#history.violations(windowMinutes, this.#nowMs(), this.#recorder.tally),
+      gaps: this.#windowGaps(windowMinutes),
+    }
+  }
+
+  /** The newest hundred of the cluster; of this node, while the database is away. */
+  async violations(): Promise<readonly Violation[]> {
+    if (this.level === 'off') return []
+    try {
+      const { own, schema } = this.#options
+      const { rows } = await own.query<ViolationRow>(readViolations(schema, mostRecent))
+      return rows.map(fromViolationRow)
+    } catch {
+      return this.#recent.toReversed()
+    }
+  }
+
+  async dashboard(options: { readonly minutes?: number | undefined } = {}): Promise<DashboardData> {
+    await this.#freshen()
+    const window = this.#window(options.minutes)
+    const nowMs = this.#nowMs()
+    return readDashboard({
+      options: this.#options,
+      settings: this.#settings,
+      history: this.#history,
+      live: this.#recorder.tally,
+      rates: this.#rates,
+      alarm: this.#alarm,
+      window,
+      nowMs,
+      score: this.#score(window),
+      gaps: this.#windowGaps(window),
+      violations: await this.violations(),
+      operations: this.#recorder.recent.list(this.#options.node(), (ms) =>
+        this.#options.databaseClock.toDatabaseMs(ms),
+      ),
+    })
+  }
+
+  /** Ends the current roll-up now, and writes and reads what there is. @throws database errors */
+  async rollUp(): Promise<void> {
+    this.#rotate()
+    await this.#store.write()
+    await this.#read()
+  }
+
+  #toProbe(): Probe {
+    const { level } = this.#settings
+    const isMeasured = level === 'full' || level === 'sampled'
+    const isSampled = level === 'sampled'
+    const { sampleRate } = this.#settings
+    return {
+      isOn: true,
+      ended: (report) => {
+        try {
+          this.#ended(report, isMeasured && !(isSampled && !isInSample(report.operationId, sampleRate)))
+        } catch (error) {
+          this.#warn(error)
+        }
+      },
+      reached: (report) => {
+        if (!isMeasured || (isSampled && !isInSample(report.operationId, sampleRate))) return
+        try {
+          this.#watcher.reached(report)
+        } catch (error) {
+          this.#warn(error)
+        }
+      },
+      exposed: (report) => {
+        try {
+          this.#recorder.exposed(report)
+        } catch (error) {
+          this.#warn(error)
+        }
+      },
+    }
+  }
+
+  #ended(report: EndReport, isMeasured: boolean): void {
+    if (!this.#watcher.ended(report)) return
+    this.#recorder.operation(report)
+    if (isMeasured) this.#watcher.settle(report)
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return
+    this.#cancelTimer = this.#options.clock.after(this.#settings.tickMs, () => {
+      this.#tick()
+      this.#schedule()
+    })
+  }
+
+  #tick(): void {
+    this.#watcher.tick()
+    this.#recorder.recent.tick()
+    if (this.#due.isDue('rollUp', this.#settings.rollupMs)) this.#rotate()
+    // One statement at a time: where there is only one session, others need it too.
+    if (this.#isWorking || !this.#outage.mayTry) return
+    this.#isWorking = true
+    this.#working = this.#work()
+      .then(() => this.#outage.succeeded())
+      .catch((error: unknown) => this.#outage.failed(error))
+      .finally(() => {
+        this.#isWorking = false
+      })
+  }
+
+  async #work(): Promise<void> {
+    const { own, schema } = this.#options
+    if (!this.#isLoaded) {
+      await this.#read()
+      this.#isLoaded = true
+    }
+    await auditLog(own, schema, this.#watcher)
+    await this.#violations.flush()
+    if (this.#due.isDue('quickSweep', 2_000)) await this.#sweep.quick(this.#nowMs())
+    if (this.#due.isDue('slowSweep', 10_000)) await this.#sweep.slow(this.#nowMs())
+    if (this.#due.isDue('exchange', this.#settings.rollupMs)) {
+      await this.#store.write()
+      await this.#read()
+    }
+    if (this.#due.isDue('alarm', 1_000)) await this.#watchScore()
+    if (this.#due.isDue('trim', 3_600_000)) await this.#store.trim()
+  }
+
+  async #watchScore(): Promise<void> {
+    const { windowMinutes, alertBelow, recoverAbove } = this.#settings
+    if (!this.#alarm.isDue(this.#score(windowMinutes).overall)) return
+    // Before it is told, what the other nodes know.
+    await this.#read()
+    const { overall, operations, unhealthy } = this.#score(windowMinutes)
+    const node = this.#options.node()
+    const state = await this.#alarm.move(overall, node)
+    if (state === undefined) return
+    const nowMs = this.#nowMs()
+    const violations = this.#history.violations(windowMinutes, nowMs, this.#recorder.tally)
+    const facts = {
+      score: overall,
+      operations,
+      unhealthy,
+      violations,
+      alertBelow,
+      recoverAbove,
+      windowMinutes,
+    }
+    try {
+      await this.#options.alert?.({
+        id: randomUUID(),
+        name: 'score',
+        state,
+        ...facts,
+        node,
+        at: isoOf(this.#alarm.sinceMs ?? nowMs),
+      })
+    } catch (error) {
+      this.#options.logger.error(
+        { state, error: messageOf(error) },
+        'an alert of the health score was not told',
+      )
+    }
+  }
+
+  #rotate(): void {
+    const { node, gauges } = this.#options
+    const nowMs = this.#nowMs()
+    const { connections, openOperations, bus, channels } = gauges()
+    this.#rates.sample(channels, this.#options.clock.monotonic())
+    this.#store.add(
+      this.#recorder.takeTally().toRollUp({
+        id: randomUUID(),
+        node: node(),
+        atMs: nowMs,
+        gauges: { connections, openOperations, bus },
+      }),
+    )
+    this.#history.trim(nowMs)
+  }
+
+  async #finish(): Promise<void> {
+    try {
+      for (let left = this.#violations.size; left > 0; left = this.#violations.size) {
+        await this.#violations.flush()
+        if (this.#violations.size >= left) break
+      }
+      this.#rotate()
+      await this.#store.write()
+    } catch (error) {
+      this.#outage.failed(error)
+    }
+  }
+
+  async #read(): Promise<void> {
+    await this.#store.read(this.#nowMs() - Math.max(60, this.#settings.windowMinutes) * 60_000 - 60_000)
+    await this.#alarm.read()
+    this.#readAtMs = this.#options.clock.monotonic()
+  }
+
+  /** Reads what the others wrote, when that is a second old; an answer is given without it when it takes long. */
+  async #freshen(): Promise<void> {
+    const { clock } = this.#options
+    if (this.level === 'off' || this.#isClosed || !this.#outage.mayTry) return
+    if (clock.monotonic() - this.#readAtMs < freshMs) return
+    this.#reading ??= this.#read()
+      .catch((error: unknown) => this.#outage.failed(error))
+      .finally(() => {
+        this.#reading = undefined
+      })
+    const patience = new AbortController()
+    await Promise.race([this.#reading, pause(clock, freshMs, patience.signal)])
+    patience.abort()
+  }
+
+  #window(minutes: number | undefined): number {
+    const { windowMinutes } = this.#settings
+    return toWindow(minutes, { most: Math.max(60, windowMinutes), otherwise: windowMinutes })
+  }
+
+  #score(windowMinutes: number): Score {
+    return this.#history.score(windowMinutes, this.#nowMs(), this.#recorder.tally)
+  }
+
+  #windowGaps(window: number): Gaps {
+    const atMs = this.#options.clock.monotonic()
+    const known = this.#gaps
+    if (known !== undefined && known.window === window && atMs - known.atMs < freshMs) return known.gaps
+    const gaps = this.#history.gaps(window, this.#nowMs(), this.#recorder.tally, this.#settings.thresholds)
+    this.#gaps = { atMs, window, gaps }
+    return gaps
+  }
+
+  #onStored(violation: Violation): void {
+    this.#recorder.stored(violation)
+    this.#recent.push(violation)
+    if (this.#recent.length > mostRecent) this.#recent.shift()
+  }
+
+  /** The database's time, as far as it is known here. */
+  #nowMs(): number {
+    return this.#options.databaseClock.toDatabaseMs(this.#options.clock.monotonic())
+  }
+
+  #warn(error: unknown): void {
+    if (this.#hasWarned) return
+    this.#hasWarned = true
+    this.#options.logger.error({ error }, 'the health monitor could not take a report; this is said once')
+  }
+}

@@ -1,0 +1,88 @@
+import type { Queryable } from '../core/index.ts'
+import { confirmUntold, findUntold, type SettledCursor, type UntoldRow } from '../postgres/index.ts'
+import type { Violation } from './kinds.ts'
+
+export interface NoticeSweepOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly onUntold: (found: Omit<Violation, 'node'>) => void
+  /** How far back the slow walk goes. Default 3,600,000: one hour. */
+  readonly reachMs?: number
+  /** How long an operation has been rolled back before its notice is missed. Default 2,000. */
+  readonly graceMs?: number
+}
+
+const page = 1_000
+/** Events of a user's channel in which a notice is looked for first; without it there, in all of them. */
+const depth = 2_000
+/** Settled is not yet visible: what commits late is looked at again. */
+const overlapMs = 5_000
+const firstId = '00000000-0000-0000-0000-000000000000'
+
+/**
+ * Finds rolled-back operations whose user has no notice, from the log alone. A quick walk follows what was just
+ * settled; a slow one goes over the last hour again and again, for what was lost later. Both go by the index of
+ * rolled-back operations. Nodes need not agree who sweeps: a violation is stored once.
+ */
+export class NoticeSweep {
+  readonly #options: NoticeSweepOptions
+  #quick: SettledCursor | undefined
+  #slow: SettledCursor | undefined
+
+  constructor(options: NoticeSweepOptions) {
+    this.#options = options
+  }
+
+  /** @throws database errors; the next call goes on from the same place */
+  async quick(nowMs: number): Promise<void> {
+    const after = this.#quick ?? this.#farthest(nowMs)
+    const { last, isFull } = await this.#sweep(after)
+    if (last === undefined) return
+    // Behind a full page it goes right on; else what commits late, with an earlier time, is looked at again.
+    this.#quick = isFull
+      ? last
+      : {
+          settledUs: Math.max(after.settledUs, Math.min(last.settledUs, nowMs * 1000) - overlapMs * 1000),
+          id: firstId,
+        }
+  }
+
+  /** @throws database errors; the next call goes on from the same place */
+  async slow(nowMs: number): Promise<void> {
+    const { last, isFull } = await this.#sweep(this.#slow ?? this.#farthest(nowMs))
+    this.#slow = isFull ? last : undefined
+  }
+
+  #farthest(nowMs: number): SettledCursor {
+    return { settledUs: (nowMs - (this.#options.reachMs ?? 3_600_000)) * 1000, id: firstId }
+  }
+
+  async #sweep(
+    after: SettledCursor,
+  ): Promise<{ readonly last: SettledCursor | undefined; readonly isFull: boolean }> {
+    const { own, schema, graceMs = 2_000, onUntold } = this.#options
+    const { rows } = await own.query<UntoldRow>(findUntold(schema, { after, graceMs, limit: page, depth }))
+    const suspects = new Map(rows.filter((row) => row.untold).map((row) => [row.id, row]))
+    if (suspects.size > 0) {
+      const confirmed = await own.query<{ id: string }>(confirmUntold(schema, [...suspects.keys()]))
+      for (const { id } of confirmed.rows) {
+        const row = suspects.get(id)
+        if (row !== undefined) onUntold(toViolation(row))
+      }
+    }
+    const end = rows.find((row) => !row.untold)
+    if (end === undefined) return { last: undefined, isFull: false }
+    return { last: { settledUs: end.settled_us, id: end.id }, isFull: end.looked_at >= page }
+  }
+}
+
+function toViolation(row: UntoldRow): Omit<Violation, 'node'> {
+  return {
+    kind: 'missing_rollback_notification',
+    operationId: row.id,
+    operation: row.name,
+    layers: ['database', 'notice'],
+    at: row.settled_us / 1000,
+    detail: 'the operation was rolled back, and its user has no notice in the log',
+  }
+}
