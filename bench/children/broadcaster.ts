@@ -14,7 +14,7 @@ import {
   type Bus,
   type BusPort,
 } from '../../src/index.ts'
-import { answerBench, childConfig, cpuUs, listenLocally, nowUs } from '../harness/child-host.ts'
+import { answerBench, childConfig, cpuUs, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 
 /**
  * `lockstep`: events of another node, as a bus hands them over. `lockstep-commit`: events of transactions of this node,
@@ -100,7 +100,7 @@ const room = defineChannel('room:{id}', {
 async function startLockstep(bus: Bus | false) {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, pipeline: true })
   const lockstep = createLockstep({
-    database: fromPool(pool),
+    database: fromPool(pool, patient),
     channels: [room],
     auth: async (token) => ({ user: { id: token } }),
     logger: silentLogger,

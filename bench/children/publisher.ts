@@ -17,7 +17,7 @@ import {
   type Bus,
   type Database,
 } from '../../src/index.ts'
-import { answerBench, childConfig, listenLocally, nowUs } from '../harness/child-host.ts'
+import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import { openLoop, type OpenLoad } from '../harness/load.ts'
 
 export type PublisherVariant =
@@ -39,6 +39,7 @@ export interface PublishLoad extends OpenLoad {
 export type Published = readonly [n: number, intendedUs: number, committedUs: number]
 
 const pollMs = 100
+const lookBack = 200
 const insertMessage = 'insert into messages (channel, body) values ($1, $2)'
 const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
 const body =
@@ -87,7 +88,7 @@ async function lockstepPublisher(): Promise<Publish> {
     canSubscribe: () => true,
   })
   const lockstep = createLockstep({
-    database: timingCommits(fromPool(pool), committed),
+    database: timingCommits(fromPool(pool, patient), committed),
     channels: [room],
     auth: async (token) => ({ user: { id: token } }),
     logger: silentLogger,
@@ -171,19 +172,28 @@ const eventText = (n: number): string => JSON.stringify({ type: 'noted', data: {
 const outboxRow = (client: pg.PoolClient, channel: string, n: number): Promise<unknown> =>
   client.query(insertOutbox, [channel, 'noted', eventText(n)])
 
-/** A row of an outbox in the transaction, and a reader that looks for new ones every so often. */
+/**
+ * A row of an outbox in the transaction, and a reader that looks for new ones every so often. A lower id may commit
+ * after a higher one, so it looks back a little and remembers what it has seen.
+ */
 async function pollerPublisher(): Promise<Publish> {
   const send = plainSockets()
-  let last = '0'
+  const seen = new Set<string>()
+  let last = 0
   const poll = async (): Promise<void> => {
     const { rows } = await pool.query<{ id: string; channel: string; data: object }>(
       'select id, channel, data from outbox where id > $1 order by id',
-      [last],
+      [last - lookBack],
     )
-    last = rows.at(-1)?.id ?? last
-    for (const { channel, data } of rows) send(channel, JSON.stringify(data))
+    for (const { id, channel, data } of rows) {
+      last = Math.max(last, Number(id))
+      if (seen.has(id)) continue
+      seen.add(id)
+      send(channel, JSON.stringify(data))
+    }
+    setTimeout(() => void poll(), pollMs)
   }
-  setInterval(() => void poll(), pollMs)
+  void poll()
   return (channel, n) => commit(channel, (client) => [outboxRow(client, channel, n)])
 }
 

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { z } from 'zod'
 import { createLockstep, defineChannel, fromPool, silentLogger } from '../../src/index.ts'
-import { answerBench, childConfig, nowUs } from '../harness/child-host.ts'
+import { answerBench, childConfig, nowUs, patient } from '../harness/child-host.ts'
 import { Latencies } from '../harness/histogram.ts'
 import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
 
@@ -46,7 +46,11 @@ async function coordinated(): Promise<Send> {
     events: { noted: z.object({ text: z.string() }) },
     canSubscribe: () => true,
   })
-  const lockstep = createLockstep({ database: fromPool(pool), channels: [room], logger: silentLogger })
+  const lockstep = createLockstep({
+    database: fromPool(pool, patient),
+    channels: [room],
+    logger: silentLogger,
+  })
   await lockstep.start()
   return (channels, holdSeconds = 0) =>
     lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {

@@ -11,7 +11,7 @@ import {
   type LockstepOptions,
   type PgDatabase,
 } from '../../src/index.ts'
-import { answerBench, childConfig, listenLocally, nowUs } from '../harness/child-host.ts'
+import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
 
@@ -85,7 +85,7 @@ async function coordinated(): Promise<Send> {
     canSubscribe: () => true,
   })
   const options: LockstepOptions<PgDatabase> = {
-    database: fromPool(pool),
+    database: fromPool(pool, patient),
     channels: [room],
     logger: silentLogger,
     auth: async (token) => ({ user: { id: token } }),

@@ -32,6 +32,9 @@ export function answerBench(handlers: Readonly<Record<string, Handler>>): void {
   process.on('disconnect', () => process.exit(0))
 }
 
+/** For `fromPool`: a machine that is busy makes operations slow, and shall not make them fail. */
+export const patient = { acquireTimeoutMs: 60_000, statementTimeoutMs: 60_000 } as const
+
 /** Resolves to the port. */
 export async function listenLocally(server: Server): Promise<number> {
   await new Promise<void>((resolve) => {

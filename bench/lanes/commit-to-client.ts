@@ -33,7 +33,7 @@ const centrifugos: readonly Candidate[] = [
   { name: 'Centrifugo, stream broker', variant: 'centrifugo-stream', client: 'centrifugo', durable: true },
 ]
 const channels = 10
-const rates = { light: 50, medium: 300 } as const
+const rates = { light: 50, medium: 200 } as const
 
 export const commitToClient: Lane = {
   name: 'commit',
@@ -208,7 +208,7 @@ interface Delivery {
   readonly sinceIntendedUs: number
 }
 
-const patienceMs = 3_000
+const patienceMs = 10_000
 
 async function turn(clients: Child, running: Running, load: PublishLoad): Promise<Delivery[]> {
   const { writer, group, receivers } = running
@@ -220,7 +220,7 @@ async function turn(clients: Child, running: Running, load: PublishLoad): Promis
   }
   const received = await clients.ask<Received[]>('take', group)
   if (received.length !== wanted) {
-    throw new Error(`${running.candidate.name}: ${received.length} of ${wanted} messages arrived`)
+    throw new Error(`${running.candidate.name}: ${received.length} of ${wanted} messages arrived in time`)
   }
   const sent = new Map(published.map(([n, intendedUs, committedUs]) => [n, { intendedUs, committedUs }]))
   return received.flatMap(([n, receivedUs]) => {
