@@ -10,6 +10,7 @@ import './styles/score.css'
 import './styles/charts.css'
 import './styles/lists.css'
 import './styles/tables.css'
+import './styles/forced.css'
 
 const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')

@@ -124,6 +124,7 @@ function drawLines(plot: uPlot, lines: readonly ChartLine[], palette: Palette): 
     ctx.moveTo(bbox.left, y)
     ctx.lineTo(bbox.left + bbox.width, y)
     ctx.stroke()
+    ctx.textAlign = 'left'
     ctx.textBaseline = 'bottom'
     ctx.fillText(label, bbox.left + 4 * ratio, y - 2 * ratio)
   }

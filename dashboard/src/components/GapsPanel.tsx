@@ -15,6 +15,7 @@ interface KindFigures {
 export function GapsPanel({ data }: { readonly data: DashboardData }) {
   const rows = gapKinds.map((kind) => ({ kind, figures: data.gaps[kind] }))
   const measured = rows.filter(({ figures }) => figures.count > 0)
+  const unmeasured = rows.filter(({ figures }) => figures.count === 0)
   return (
     <Section title="Gaps by layer" hint="from the end of an operation to what another layer did about it">
       {measured.length === 0 ? (
@@ -37,13 +38,20 @@ export function GapsPanel({ data }: { readonly data: DashboardData }) {
           </div>
         </>
       )}
-      <DataTable caption="Gaps by layer" columns={columns} rows={rows} keyOf={({ kind }) => kind} />
+      {measured.length > 0 && (
+        <DataTable caption="Gaps by layer" columns={columns} rows={measured} keyOf={({ kind }) => kind} />
+      )}
+      {measured.length > 0 && unmeasured.length > 0 && (
+        <p className="hint">
+          No gaps in this window: {unmeasured.map(({ kind }) => gapLabels[kind]).join(', ')}.
+        </p>
+      )}
     </Section>
   )
 }
 
 function number(head: string, figure: (figures: GapFigures) => string): Column<KindFigures> {
-  return { head, cell: ({ figures }) => (figures.count === 0 ? '–' : figure(figures)), isNumber: true }
+  return { head, cell: ({ figures }) => figure(figures), isNumber: true }
 }
 
 const columns: readonly Column<KindFigures>[] = [

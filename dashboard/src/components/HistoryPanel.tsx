@@ -35,7 +35,7 @@ export function HistoryPanel({ data }: { readonly data: DashboardData }) {
         ]}
         range={() => [floor, 1.005]}
         span={chartSpan(data)}
-        height={252}
+        height={220}
         tick={(value) => value.toFixed(2)}
         lines={[
           { at: score.alertBelow, label: `alert below ${score.alertBelow}` },

@@ -45,11 +45,7 @@ export function NodesPanel({ data }: { readonly data: DashboardData }) {
 
 function NodeState({ node }: { readonly node: DashboardNode }) {
   if (node.live) return <State tone="good">Alive</State>
-  return node.leaseMs === null ? (
-    <State tone="plain">Left</State>
-  ) : (
-    <State tone="bad">Dead: lease expired</State>
-  )
+  return node.leaseMs === null ? <State tone="plain">Left</State> : <State tone="bad">Dead</State>
 }
 
 function lease(leaseMs: number | null): string {

@@ -177,7 +177,7 @@ function Verdict({
 }) {
   const thresholdMs = thresholds[gapKindOf[reached.layer]]
   // A layer whose clock may be wrong by this much has not been shown to be early.
-  if (reached.gapMs < -(reached.errorMs ?? 0)) return <State tone="bad">Before the end</State>
+  if (reached.gapMs < -(reached.errorMs ?? 0)) return <State tone="bad">Too early</State>
   if (reached.gapMs > thresholdMs) return <State tone="bad">{`Over ${format.duration(thresholdMs)}`}</State>
   return <State tone="good">In step</State>
 }

@@ -1,5 +1,5 @@
 import type { Layer } from '../../../src/core/probe.ts'
-import type { DashboardOperation } from '../../../src/health/dashboard-data.ts'
+import type { DashboardLayer, DashboardOperation } from '../../../src/health/dashboard-data.ts'
 import { layerLabels } from '../labels.ts'
 import type { TimelineScale } from './timeline-scale.ts'
 
@@ -11,6 +11,9 @@ const shapes: Readonly<Record<Layer, string>> = {
   cache: 'M6 .8l5 3.7-1.9 6H2.9L1 4.5z',
   agent: 'M4.3 1h3.4v3.3H11v3.4H7.7V11H4.3V7.7H1V4.3h3.3z',
 }
+
+/** Per cent of the line. */
+const markWidth = 2.4
 
 export function LayerShape({
   layer,
@@ -68,17 +71,37 @@ export function Timeline({
         data-outcome={operation.outcome}
         style={{ left: `${began}%`, width: `${zero - began}%` }}
       />
-      {operation.layers.map((reached) => (
+      {placed(operation, scale).map(({ key, left, isRaised, reached }) => (
         <span
-          key={`${reached.layer} ${reached.channel ?? ''} ${reached.gapMs}`}
+          key={key}
           className="timeline-mark"
-          style={{ left: `${scale.place(reached.gapMs)}%` }}
+          data-raised={isRaised || undefined}
+          style={{ left: `${left}%` }}
         >
           <LayerShape layer={reached.layer} isEarly={reached.gapMs < 0} />
         </span>
       ))}
     </span>
   )
+}
+
+interface PlacedMark {
+  readonly key: string
+  readonly left: number
+  readonly isRaised: boolean
+  readonly reached: DashboardLayer
+}
+
+// Marks that would hide each other stand alternately above and below the line.
+function placed(operation: DashboardOperation, scale: TimelineScale): readonly PlacedMark[] {
+  const marks: PlacedMark[] = []
+  for (const reached of operation.layers.toSorted((one, other) => one.gapMs - other.gapMs)) {
+    const left = scale.place(reached.gapMs)
+    const before = marks.at(-1)
+    const isRaised = before !== undefined && left - before.left < markWidth && !before.isRaised
+    marks.push({ key: `${reached.layer} ${reached.channel ?? ''} ${marks.length}`, left, isRaised, reached })
+  }
+  return marks
 }
 
 export function TimelineAxis({ scale }: { readonly scale: TimelineScale }) {
@@ -96,6 +119,7 @@ export function TimelineAxis({ scale }: { readonly scale: TimelineScale }) {
           </span>
         ))}
       </span>
+      <span className="axis-took">took</span>
     </div>
   )
 }

@@ -10,7 +10,8 @@ export interface Palette {
   readonly bad: string
 }
 
-const schemes = ['(prefers-color-scheme: dark)', '(forced-colors: active)']
+const forcedColors = '(forced-colors: active)'
+const schemes = ['(prefers-color-scheme: dark)', forcedColors]
 
 /** A new object when the colour scheme changes. */
 export function usePalette(): Palette {
@@ -37,7 +38,8 @@ function readPalette(): Palette {
     text: read('--text-soft'),
     line: read('--line'),
     first: read('--series-first'),
-    firstSoft: read('--series-first-soft'),
+    // A forced colour has no transparency, and would hide the lines.
+    firstSoft: matchMedia(forcedColors).matches ? 'transparent' : read('--series-first-soft'),
     second: read('--series-second'),
     bad: read('--series-bad'),
   }
