@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { messageOf, pause, silentProbe, type EndReport, type Probe } from '../core/index.ts'
+import { pause, silentProbe, type Probe } from '../core/index.ts'
 import { readViolations, type ViolationRow } from '../postgres/index.ts'
 import { Alarm } from './alarm.ts'
 import { ChannelRates } from './channel-rates.ts'
@@ -12,8 +12,8 @@ import { auditLog } from './log-audit.ts'
 import { NoticeSweep } from './notice-sweep.ts'
 import { toSettings, toWindow, type HealthMonitorOptions, type MonitorSettings } from './options.ts'
 import { Outage } from './outage.ts'
-import { isoOf } from './recent-operations.ts'
 import { Recorder } from './recorder.ts'
+import { createReportProbe } from './report-probe.ts'
 import { RollUpStore } from './roll-up-store.ts'
 import { isInSample } from './sample.ts'
 import { Schedule } from './schedule.ts'
@@ -58,7 +58,6 @@ export class HealthMonitor {
   #isWorking = false
   #cancelTimer: (() => void) | undefined
   #isClosed = false
-  #hasWarned = false
 
   constructor(options: HealthMonitorOptions) {
     const { own, schema, clock, logger, databaseClock } = options
@@ -66,6 +65,8 @@ export class HealthMonitor {
     this.#settings = toSettings(options)
     const { level, sampleRate, thresholds, windowMinutes, alertBelow, recoverAbove } = this.#settings
     this.#violations = new ViolationQueue({ own, schema, onStored: (violation) => this.#onStored(violation) })
+    const isSampled = (operationId: string): boolean =>
+      level !== 'sampled' || isInSample(operationId, sampleRate)
     this.#recorder = new Recorder({
       thresholds,
       sinks: options.sinks ?? [],
@@ -73,7 +74,7 @@ export class HealthMonitor {
       node: options.node,
       databaseClock,
       nowMs: () => this.#nowMs(),
-      isSampled: (operationId) => level !== 'sampled' || isInSample(operationId, sampleRate),
+      isSampled,
     })
     this.#watcher = new Watcher({ port: this.#recorder, databaseClock, modeOf: options.modeOf })
     this.#history = new History(Math.max(60, windowMinutes))
@@ -84,10 +85,12 @@ export class HealthMonitor {
       onUntold: (found) => this.#recorder.violation(found),
       ...(options.noticeGraceMs === undefined ? {} : { graceMs: options.noticeGraceMs }),
     })
-    this.#alarm = new Alarm({ own, schema, bounds: { alertBelow, recoverAbove } })
+    const { node, alert } = options
+    this.#alarm = new Alarm({ own, schema, logger, bounds: { alertBelow, recoverAbove }, node, alert })
     this.#outage = new Outage(clock, logger)
     this.#due = new Schedule(clock, ['rollUp', 'exchange', 'slowSweep'])
-    this.probe = level === 'off' ? silentProbe : this.#toProbe()
+    const rooms = { watcher: this.#watcher, recorder: this.#recorder, logger, isSampled }
+    this.probe = level === 'off' ? silentProbe : createReportProbe({ level, ...rooms })
   }
 
   get level(): MonitorLevel {
@@ -165,44 +168,6 @@ export class HealthMonitor {
     await this.#read()
   }
 
-  #toProbe(): Probe {
-    const { level } = this.#settings
-    const isMeasured = level === 'full' || level === 'sampled'
-    const isSampled = level === 'sampled'
-    const { sampleRate } = this.#settings
-    return {
-      isOn: true,
-      ended: (report) => {
-        try {
-          this.#ended(report, isMeasured && !(isSampled && !isInSample(report.operationId, sampleRate)))
-        } catch (error) {
-          this.#warn(error)
-        }
-      },
-      reached: (report) => {
-        if (!isMeasured || (isSampled && !isInSample(report.operationId, sampleRate))) return
-        try {
-          this.#watcher.reached(report)
-        } catch (error) {
-          this.#warn(error)
-        }
-      },
-      exposed: (report) => {
-        try {
-          this.#recorder.exposed(report)
-        } catch (error) {
-          this.#warn(error)
-        }
-      },
-    }
-  }
-
-  #ended(report: EndReport, isMeasured: boolean): void {
-    if (!this.#watcher.ended(report)) return
-    this.#recorder.operation(report)
-    if (isMeasured) this.#watcher.settle(report)
-  }
-
   #schedule(): void {
     if (this.#isClosed) return
     this.#cancelTimer = this.#options.clock.after(this.#settings.tickMs, () => {
@@ -245,40 +210,14 @@ export class HealthMonitor {
   }
 
   async #watchScore(): Promise<void> {
-    const { windowMinutes, alertBelow, recoverAbove } = this.#settings
-    if (!this.#alarm.isDue(this.#score(windowMinutes).overall)) return
+    const { windowMinutes } = this.#settings
+    if (!this.#alarm.isDue(this.#score(windowMinutes))) return
     // Before it is told, what the other nodes know.
     await this.#read()
-    const { overall, operations, unhealthy } = this.#score(windowMinutes)
-    const node = this.#options.node()
-    const state = await this.#alarm.move(overall, node)
-    if (state === undefined) return
-    const nowMs = this.#nowMs()
-    const violations = this.#history.violations(windowMinutes, nowMs, this.#recorder.tally)
-    const facts = {
-      score: overall,
-      operations,
-      unhealthy,
-      violations,
-      alertBelow,
-      recoverAbove,
-      windowMinutes,
-    }
-    try {
-      await this.#options.alert?.({
-        id: randomUUID(),
-        name: 'score',
-        state,
-        ...facts,
-        node,
-        at: isoOf(this.#alarm.sinceMs ?? nowMs),
-      })
-    } catch (error) {
-      this.#options.logger.error(
-        { state, error: messageOf(error) },
-        'an alert of the health score was not told',
-      )
-    }
+    await this.#alarm.move(
+      this.#score(windowMinutes),
+      this.#history.violations(windowMinutes, this.#nowMs(), this.#recorder.tally),
+    )
   }
 
   #rotate(): void {
@@ -358,11 +297,5 @@ export class HealthMonitor {
   /** The database's time, as far as it is known here. */
   #nowMs(): number {
     return this.#options.databaseClock.toDatabaseMs(this.#options.clock.monotonic())
-  }
-
-  #warn(error: unknown): void {
-    if (this.#hasWarned) return
-    this.#hasWarned = true
-    this.#options.logger.error({ error }, 'the health monitor could not take a report; this is said once')
   }
 }

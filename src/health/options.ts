@@ -45,7 +45,7 @@ export interface HealthMonitorOptions {
   /** Default 0.85. */
   readonly recoverAbove?: number | undefined
   readonly sinks?: readonly HealthSink[] | undefined
-  /** Called on the one node of the cluster that tells it. */
+  /** Called on one node of the cluster for each change of the score's state. */
   readonly alert?: ((alert: ScoreAlert) => void | Promise<void>) | undefined
   readonly modes?: (() => readonly DashboardMode[]) | undefined
   /** How an operation of another node is carried out; what is `off` is not measured. */
