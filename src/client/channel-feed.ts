@@ -1,5 +1,6 @@
 import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } from 'centrifuge'
 import { replyCodes, type StreamPosition } from '../protocol/index.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
 import { clientError, fromWireError, isRefusal, toWireError, type LockstepClientError } from './errors.ts'
@@ -11,6 +12,7 @@ const getStateFailed = 13
 interface FeedOptions extends ChannelOptions {
   readonly name: string
   readonly centrifuge: Centrifuge
+  readonly acknowledgements: Acknowledgements
   readonly delays: Delays
   readonly onError: ErrorListener
   /** The last handle was closed. */
@@ -163,7 +165,8 @@ export class ChannelFeed {
     this.#move('unsubscribed', fromWireError({ code, message: reason, temporary: false }))
   }
 
-  #received({ data, offset }: PublicationContext): void {
+  #received(publication: PublicationContext): void {
+    const { data, offset } = publication
     const last = this.#position
     if (offset !== undefined && last !== undefined) {
       if (offset <= last.offset) return
@@ -175,7 +178,10 @@ export class ChannelFeed {
     }
     const event = toEvent(this.name, data, offset)
     if (event === undefined) this.reportError(clientError('LS_CLIENT_EVENT_MALFORMED'))
-    else this.onEvent.emit(event)
+    else {
+      this.onEvent.emit(event)
+      this.#options.acknowledgements.add(publication)
+    }
   }
 
   /** Asks once for the missing events. Called a second time behind the same event, it reports the loss. */

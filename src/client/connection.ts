@@ -1,5 +1,6 @@
 import { Centrifuge, UnauthorizedError } from 'centrifuge'
 import { replyCodes } from '../protocol/index.ts'
+import { Acknowledgements } from './acknowledgements.ts'
 import type { Delays } from './backoff.ts'
 import { pageUrl } from './browser.ts'
 import { clientError, fromWireError, toWireError } from './errors.ts'
@@ -47,6 +48,7 @@ const userChannelPrefix = 'user:'
 
 export class ClientConnection implements Connection {
   readonly centrifuge: Centrifuge
+  readonly acknowledgements: Acknowledgements
   readonly #options: ConnectionOptions
   readonly #onChange: Listeners<[ConnectionState]>
   /** What each source said of the user, so that a change is seen: the token's `sub`, the server's channel. */
@@ -65,6 +67,7 @@ export class ClientConnection implements Connection {
       name: 'lockstep',
       ...(options.websocket === undefined ? {} : { websocket: options.websocket }),
     })
+    this.acknowledgements = new Acknowledgements(this.centrifuge)
     this.#listen()
   }
 
@@ -120,8 +123,10 @@ export class ClientConnection implements Connection {
       }
       if (wasRecovering && !recovered) onUserReset()
     })
-    this.centrifuge.on('publication', ({ channel, data }) => {
-      if (channel.startsWith(userChannelPrefix)) onUserEvent(data)
+    this.centrifuge.on('publication', (publication) => {
+      if (!publication.channel.startsWith(userChannelPrefix)) return
+      onUserEvent(publication.data)
+      this.acknowledgements.add(publication)
     })
     this.centrifuge.on('error', ({ error }) => {
       // Below 100: a connection or a token that could not be had, which `state` and `#getToken` tell. An expired

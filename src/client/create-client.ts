@@ -190,6 +190,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
         ...channelOptions,
         name,
         centrifuge: connection.centrifuge,
+        acknowledgements: connection.acknowledgements,
         delays,
         onError,
         onEmpty,

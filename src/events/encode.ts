@@ -1,4 +1,4 @@
-import type { EncodedEvent, TransientPush } from './subscription.ts'
+import type { EncodedEvent, PublicationTags, TransientPush } from './subscription.ts'
 
 /** An event as the log holds it. */
 export interface StoredEvent {
@@ -11,9 +11,14 @@ export interface StoredEvent {
   readonly at: Date
 }
 
-/** Encodes an event for the wire, once for all of its subscribers. */
-export function encodeEvent(event: StoredEvent): EncodedEvent {
-  const publication = `{"data":${envelopeOf(event)},"offset":${event.offset}}`
+/**
+ * Encodes an event for the wire, once for all of its subscribers. Tags go along with the live push alone: what is
+ * recovered later is the event as the log holds it.
+ */
+export function encodeEvent(event: StoredEvent, tags?: PublicationTags): EncodedEvent {
+  const fields = `"data":${envelopeOf(event)},"offset":${event.offset}`
+  const publication = `{${fields}}`
+  const live = tags === undefined ? publication : `{${fields},"tags":${JSON.stringify(tags)}}`
   return {
     channel: event.channel,
     offset: event.offset,
@@ -21,7 +26,8 @@ export function encodeEvent(event: StoredEvent): EncodedEvent {
     operationId: event.operationId,
     flushedAt: event.at.getTime(),
     publication,
-    push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${publication}}}`,
+    push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${live}}}`,
+    ...(tags === undefined ? {} : { tags }),
   }
 }
 

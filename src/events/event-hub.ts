@@ -1,5 +1,6 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { AckSampler, type AckSampling } from './ack-sampler.ts'
 import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
 import { encodeEvent, encodeTransient, type StoredEvent, type TransientEvent } from './encode.ts'
 import type { EventLog } from './event-log.ts'
@@ -15,6 +16,8 @@ export interface EventHubOptions {
   readonly recentEvents?: number
   /** How often the heads of all served channels are compared with the database. Default 1,000. */
   readonly headCheckMs?: number
+  /** Asks some receivers to acknowledge. Default: nobody is asked. */
+  readonly ackSample?: AckSampling
 }
 
 /** Told which channels this node serves: what else happens elsewhere need not come here. */
@@ -29,6 +32,7 @@ export class EventHub implements EventSource {
   /** One for all feeds: there are as many of those as users. */
   readonly #feedOptions: FeedOptions
   readonly #feeds = new Map<string, ChannelFeed>()
+  readonly #sampler: AckSampler | undefined
   #interest: InterestWatcher | undefined
   #cancelCheck: (() => void) | undefined
   #closed = false
@@ -36,6 +40,7 @@ export class EventHub implements EventSource {
   constructor(options: EventHubOptions) {
     this.#options = options
     const { log, clock, logger, gapWaitMs = 10, recentEvents = 100 } = options
+    if (options.ackSample !== undefined) this.#sampler = new AckSampler(clock, options.ackSample)
     this.#feedOptions = {
       log,
       clock,
@@ -64,11 +69,18 @@ export class EventHub implements EventSource {
     return this.#feeds.size
   }
 
+  /** The channels served here, with how many listen and how far they have come. */
+  *gauges(): Iterable<{ readonly channel: string; readonly subscribers: number; readonly offset: number }> {
+    for (const feed of this.#feeds.values()) {
+      yield { channel: feed.channel, subscribers: feed.memberCount, offset: feed.position }
+    }
+  }
+
   /** Committed events, local or heard. Those of channels that nobody here listens to cost a look-up. */
   announce(events: readonly StoredEvent[]): void {
     void faultPoint('events.before-deliver')
     if (events.length === 1 && events[0]) {
-      this.#feeds.get(events[0].channel)?.announce([encodeEvent(events[0])])
+      this.#deliver(events[0].channel, events)
       return
     }
     const byChannel = new Map<string, StoredEvent[]>()
@@ -78,7 +90,7 @@ export class EventHub implements EventSource {
       if (batch === undefined) byChannel.set(event.channel, [event])
       else batch.push(event)
     }
-    for (const [channel, batch] of byChannel) this.#feeds.get(channel)?.announce(batch.map(encodeEvent))
+    for (const [channel, batch] of byChannel) this.#deliver(channel, batch)
   }
 
   /** How far channels have come elsewhere. A hint: what is missing here is read. */
@@ -107,6 +119,11 @@ export class EventHub implements EventSource {
     if (before.length === 0) return
     const { heads, epoch } = await this.#options.log.headsOf(before.map(({ feed }) => feed.channel))
     for (const { feed, position } of before) feed.expectHead(heads.get(feed.channel) ?? 0, epoch, position)
+  }
+
+  #deliver(channel: string, events: readonly StoredEvent[]): void {
+    const feed = this.#feeds.get(channel)
+    feed?.announce(events.map((event) => encodeEvent(event, this.#sampler?.tagsFor(event, feed.memberCount))))
   }
 
   #feedOf(channel: string): ChannelFeed {

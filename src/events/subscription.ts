@@ -1,5 +1,8 @@
 import type { StreamPosition } from '../protocol/index.ts'
 
+/** What the server adds to the live push of an event, besides the event itself. */
+export type PublicationTags = Readonly<Record<string, string>>
+
 /** A durable event as it goes to every subscriber of its channel: encoded once, not once per subscriber. */
 export interface EncodedEvent {
   readonly channel: string
@@ -8,10 +11,11 @@ export interface EncodedEvent {
   readonly operationId: string
   /** When the flush of its transaction ran, by the database's clock, in milliseconds since the epoch. */
   readonly flushedAt: number
-  /** JSON text of the publication: `{"data":{"type":…,"data":…,"operationId":…,"at":…},"offset":…}`. */
+  /** JSON text for recovery: `{"data":{"type":…,"data":…,"operationId":…,"at":…},"offset":…}`. */
   readonly publication: string
-  /** JSON text of the whole frame: `{"push":{"channel":…,"pub":…}}`. */
+  /** JSON text of the whole live frame: `{"push":{"channel":…,"pub":…}}`, the publication with `tags` if there are. */
   readonly push: string
+  readonly tags?: PublicationTags
 }
 
 /** An event without an offset, as it goes to every subscriber of its channel. */

@@ -4,7 +4,7 @@ import { asObject, MalformedMessage, own, parseJson } from './json.ts'
 /** One thing a client asked for, in a fresh object that holds only what the protocol names. */
 export type ClientCommand =
   | { readonly kind: 'pong' }
-  | { readonly kind: 'send' }
+  | { readonly kind: 'send'; readonly data: unknown }
   | { readonly kind: 'connect'; readonly id: number; readonly request: ConnectCommand }
   | { readonly kind: 'subscribe'; readonly id: number; readonly request: SubscribeCommand }
   | { readonly kind: 'unsubscribe'; readonly id: number; readonly channel: string }
@@ -35,7 +35,7 @@ export function decodeCommand(line: string): ClientCommand {
   const keys = Object.keys(object)
   if (keys.length === 0) return { kind: 'pong' }
   const name = nameOf(keys)
-  if (name === 'send') return { kind: 'send' }
+  if (name === 'send') return { kind: 'send', data: dataOf(object[name]) }
   const id = own(object, 'id')
   if (typeof id !== 'number' || !Number.isInteger(id) || id < 1 || id > maxId) {
     throw new MalformedMessage('id must be a whole number above zero')
@@ -76,6 +76,13 @@ function decodeBody(
     default:
       return { kind: 'unavailable', id }
   }
+}
+
+/** Whatever stands there: nobody hears of what is wrong with it, since a `send` has no reply. */
+function dataOf(body: unknown): unknown {
+  return typeof body === 'object' && body !== null
+    ? own(body as Readonly<Record<string, unknown>>, 'data')
+    : undefined
 }
 
 function subsOf(body: Readonly<Record<string, unknown>>): ReadonlyMap<string, RecoveryRequest> | undefined {

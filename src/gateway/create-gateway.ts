@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer, type ServerOptions } from 'ws'
 import { messageOf } from '../core/index.ts'
 import { closeCodes } from '../protocol/index.ts'
+import { Acknowledgements, type AcknowledgementCounts } from './acknowledgements.ts'
 import { addressOf, Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
 import { drain } from './drain.ts'
@@ -24,6 +25,8 @@ export interface Gateway extends FetchHandler {
   fetch(request: Request): Promise<Response>
   /** Sockets that are open or still closing. */
   connections(): number
+  /** What clients have acknowledged; nothing without a probe. */
+  readonly acknowledgements: AcknowledgementCounts
   /**
    * Takes it away at once, from what is open and from what is just being asked for here: a channel by an
    * unsubscribe push (2000), all else by closing with 3507. Nothing is remembered: what the user asks for
@@ -68,13 +71,16 @@ class WebSocketGateway implements Gateway {
   constructor(options: GatewayOptions) {
     const settings = resolveOptions(options)
     const { ports } = options
-    const tap = ports.probe?.isOn === true ? new SocketTap(ports.probe, settings.clock) : undefined
+    const probe = ports.probe?.isOn === true ? ports.probe : undefined
+    const acknowledgements = probe && new Acknowledgements(probe, settings.clock)
+    const tap = acknowledgements && new SocketTap(probe, settings.clock, acknowledgements)
     this.#context = {
       ports,
       settings,
       connections: new Connections<Session>(settings),
       flusher: new Flusher(tap && (() => tap.flushed())),
       tap,
+      acknowledgements,
     }
     this.#webSockets = new WebSocketServer(webSocketOptions(settings.limits))
     const { reauthorizeMs, clock } = settings
@@ -103,6 +109,10 @@ class WebSocketGateway implements Gateway {
 
   connections(): number {
     return this.#context.connections.size
+  }
+
+  get acknowledgements(): AcknowledgementCounts {
+    return this.#context.acknowledgements?.counts ?? { taken: 0, rejected: 0 }
   }
 
   revoke(revocation: Revocation): void {

@@ -1,5 +1,6 @@
 import type { UserContext } from '../core/index.ts'
 import { replyCodes, type RecoveryRequest } from '../protocol/index.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 import { Allowance } from './allowance.ts'
 import { Calls } from './calls.ts'
 import type { ClientCommand } from './commands.ts'
@@ -17,6 +18,8 @@ export interface DispatcherOptions {
   readonly ports: GatewayPorts
   readonly settings: GatewaySettings
   readonly user: UserContext
+  /** Absent where nobody measures. */
+  readonly acknowledgements: Acknowledgements | undefined
 }
 
 /** Answers the commands of one connection whose user is known. */
@@ -25,6 +28,7 @@ export class Dispatcher {
   readonly #host: SubscriptionHost
   readonly #ports: GatewayPorts
   readonly #settings: GatewaySettings
+  readonly #acknowledgements: Acknowledgements | undefined
   readonly #subscriptions: Subscriptions
   /** Made by the first command: most connections only listen. */
   #allowance: Allowance | undefined
@@ -32,11 +36,12 @@ export class Dispatcher {
   #calls: Calls | undefined
 
   constructor(options: DispatcherOptions) {
-    const { host, ports, settings, user } = options
+    const { host, ports, settings, user, acknowledgements } = options
     this.user = user
     this.#host = host
     this.#ports = ports
     this.#settings = settings
+    this.#acknowledgements = acknowledgements
     this.#subscriptions = new Subscriptions(host, ports, settings.limits, user.id)
   }
 
@@ -90,6 +95,7 @@ export class Dispatcher {
       case 'empty':
         return this.#host.push(errorReply(command.id, replyCodes.badRequest))
       case 'send':
+        this.#acknowledgements?.take(command.data, this.#subscriptions)
     }
   }
 

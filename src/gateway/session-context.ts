@@ -1,3 +1,4 @@
+import type { Acknowledgements } from './acknowledgements.ts'
 import type { Connections } from './connections.ts'
 import type { GatewaySettings } from './options.ts'
 import type { Flusher } from './outbound.ts'
@@ -13,4 +14,6 @@ export interface SessionContext {
   readonly flusher: Flusher
   /** Absent where nobody measures. */
   readonly tap: SocketTap | undefined
+  /** Absent where nobody measures. */
+  readonly acknowledgements: Acknowledgements | undefined
 }

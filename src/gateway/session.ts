@@ -195,14 +195,20 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {
-    const { ports, settings, connections } = this.#context
+    const { ports, settings, connections, acknowledgements } = this.#context
     try {
       const identity = await this.#authenticate(request.token)
       if (this.#isClosed()) return
       if (!connections.admit(identity.user.id)) {
         return this.close(closeCodes.connectionLimit, 'too many connections of this user')
       }
-      const dispatcher = new Dispatcher({ host: this, ports, settings, user: identity.user })
+      const dispatcher = new Dispatcher({
+        host: this,
+        ports,
+        settings,
+        user: identity.user,
+        acknowledgements,
+      })
       this.#dispatcher = dispatcher
       const own = await dispatcher.joinOwn(request.subs)
       if (!this.#isClosed()) this.#open(id, identity, own)

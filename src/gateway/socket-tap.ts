@@ -1,6 +1,7 @@
 import { userChannel, type Clock, type Layer, type Probe } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
-import { coordinationEvents } from '../protocol/index.ts'
+import { acknowledgeTag, coordinationEvents } from '../protocol/index.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 
 const userPrefix = userChannel('')
 
@@ -11,6 +12,7 @@ const userPrefix = userChannel('')
 export class SocketTap {
   readonly #probe: Probe
   readonly #clock: Clock
+  readonly #acknowledgements: Acknowledgements
   /** Handed to sockets in this turn of the loop. */
   #batches: (readonly EncodedEvent[])[] = []
   #transients: TransientPush[] = []
@@ -19,9 +21,10 @@ export class SocketTap {
   #lastTransient: TransientPush | undefined
   readonly #seen = new WeakSet<EncodedEvent>()
 
-  constructor(probe: Probe, clock: Clock) {
+  constructor(probe: Probe, clock: Clock, acknowledgements: Acknowledgements) {
     this.#probe = probe
     this.#clock = clock
+    this.#acknowledgements = acknowledgements
   }
 
   /** A connection of the user was handed events that follow each other, under a channel it had asked for. */
@@ -32,7 +35,11 @@ export class SocketTap {
     if (events === this.#lastBatch) return
     this.#lastBatch = events
     if (this.#seen.has(first)) return
-    for (const event of events) this.#seen.add(event)
+    for (const event of events) {
+      this.#seen.add(event)
+      // Now, and not when all is flushed: the first of many has it before the last one's is written.
+      if (event.tags?.[acknowledgeTag] !== undefined) this.#acknowledgements.expect(event)
+    }
     this.#batches.push(events)
   }
 

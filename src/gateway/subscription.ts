@@ -7,6 +7,7 @@ import {
   type RecoveryRequest,
   type ReplyCode,
 } from '../protocol/index.ts'
+import type { Receiver } from './acknowledgements.ts'
 import type { SubscribeCommand } from './commands.ts'
 import { userFields } from './identity.ts'
 import type { GatewayLimits } from './options.ts'
@@ -79,7 +80,7 @@ class Subscription implements Subscriber {
 }
 
 /** Every channel of one connection, the user's own included. */
-export class Subscriptions {
+export class Subscriptions implements Receiver {
   readonly host: SubscriptionHost
   readonly #ports: GatewayPorts
   readonly #limits: GatewayLimits
@@ -93,6 +94,16 @@ export class Subscriptions {
     this.#ports = ports
     this.#limits = limits
     this.ownChannel = userChannel(userId)
+  }
+
+  get id(): string {
+    return this.host.id
+  }
+
+  wasGiven(channel: string, offset: number): boolean {
+    const subscription = channel === this.ownChannel ? this.#own : this.#asked?.get(channel)
+    // All live subscribers of a channel stand at the same position, so what went to one went to each.
+    return subscription?.state === 'live' && offset > (subscription.joined?.position.offset ?? Infinity)
   }
 
   /**

@@ -62,6 +62,8 @@ export interface EventEnvelope<Data = unknown> {
 export interface Publication<Data = unknown> {
   readonly data: Data
   readonly offset?: number
+  /** On live pushes only; see `acknowledgeTag`. */
+  readonly tags?: Readonly<Record<string, string>>
 }
 
 export interface ErrorReply {

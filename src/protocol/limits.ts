@@ -22,6 +22,8 @@ export const limits = {
   recoveryPage: 300,
   /** Ids in one question for outcomes. */
   maxOutcomeIds: 100,
+  /** Entries of one message that acknowledges events. */
+  maxAcknowledgements: 50,
   /** Serialized `data` of one event. */
   maxEventBytes: 256 * 1024,
   /** Serialized `result` of one operation. */

@@ -1,0 +1,14 @@
+/**
+ * Key in a publication's `tags`: whoever handles the event may tell the server so. Its value is the share of the
+ * receivers that should, from 0 to 1, as text.
+ */
+export const acknowledgeTag = 'ack'
+
+/** `heldMs`: milliseconds from the end of the client's listeners until this was sent, by the client's own clock. */
+export type AcknowledgementEntry = readonly [channel: string, offset: number, heldMs: number]
+
+/** The `data` of a `send` command that tells of events handled. */
+export interface AcknowledgementMessage {
+  /** At most `limits.maxAcknowledgements`. */
+  readonly acks: readonly AcknowledgementEntry[]
+}
