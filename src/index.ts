@@ -5,6 +5,8 @@ export type {
   CoordinatedOperation,
   LockstepHealth,
   LockstepOptions,
+  MonitorOptions,
+  NodeHealth,
   TransactionOptions,
 } from './options.ts'
 export {
@@ -45,6 +47,19 @@ export {
   type RolloutSetting,
   type UserContext,
 } from './core/index.ts'
+export type {
+  Alert,
+  AlertOptions,
+  DashboardData,
+  Gaps,
+  GapKind,
+  HealthSummary,
+  MonitorLevel,
+  Score,
+  Thresholds,
+  Violation,
+  ViolationKind,
+} from './health/index.ts'
 export {
   fromPglite,
   fromPool,

@@ -19,7 +19,6 @@ import {
   jsonLogger,
   LockstepError,
   newOperationId,
-  silentProbe,
   systemClock,
   validateEvent,
   type Channel,
@@ -31,7 +30,8 @@ import {
   type Schema,
 } from './core/index.ts'
 import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
-import type { CoordinatedOperation, LockstepHealth, LockstepOptions, TransactionOptions } from './options.ts'
+import { Health } from './monitoring.ts'
+import type { CoordinatedOperation, LockstepOptions, NodeHealth, TransactionOptions } from './options.ts'
 import { createRpc, type CallablePart } from './rpc.ts'
 import {
   IntentWriter,
@@ -66,6 +66,8 @@ const dayMs = 24 * 60 * 60 * 1_000
 class LockstepInstance<Db> {
   /** In which mode each operation runs: `enforce`, `observe` or `off`. */
   readonly rollout: Rollout
+  /** How this node is, and how far the layers drift from the commit. */
+  readonly health: Health
   readonly #database: Database<Db>
   readonly #logger: Logger
   readonly #clock: Clock
@@ -106,11 +108,27 @@ class LockstepInstance<Db> {
         : { leaseMs: options.leaseMs, renewMs: Math.ceil(options.leaseMs / 3) }),
     })
     const bus = options.bus ?? (database.openSession !== undefined && postgresBus(database))
-    const probe = silentProbe
+    this.rollout = new Rollout({ own, schema, clock, logger }, options.rollout)
+    this.health = new Health(
+      {
+        database,
+        clock,
+        logger,
+        node: () => this.#lease.node,
+        databaseClock: this.#lease.databaseClock,
+        hub: () => this.#hub,
+        bus: () => this.#bus,
+        rollout: this.rollout,
+        openOperations: () => this.#coordinator.openCount,
+        connections: () => this.#gateway.connections(),
+        nodeHealth: () => this.#nodeHealth(),
+      },
+      options.monitor,
+    )
+    const { probe } = this.health.monitor
     this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger, probe })
     const { announce, announceTransient } = this.#bus
     const settler = new Settler({ own, schema, clock, logger, probe, announce })
-    this.rollout = new Rollout({ own, schema, clock, logger }, options.rollout)
     this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
     this.#coordinator = new TransactionCoordinator({
       database,
@@ -158,7 +176,7 @@ class LockstepInstance<Db> {
           outcomes: (user, data) => this.#outcomes.answer(user, data, (id) => this.#coordinator.isOpen(id)),
           ready: () => this.start(),
         }),
-        health: () => this.health(),
+        health: () => this.health.report(),
         probe,
         logger,
       },
@@ -314,8 +332,7 @@ class LockstepInstance<Db> {
     })
   }
 
-  /** How this node is: what `GET /lockstep/health` answers. */
-  async health(): Promise<LockstepHealth> {
+  #nodeHealth(): NodeHealth {
     const { state } = this.#lease
     const stopping = this.#closed !== undefined || state === 'released'
     return {
@@ -349,6 +366,7 @@ class LockstepInstance<Db> {
     await this.#revocations.start()
     this.#orphans.start()
     this.#retention.start()
+    this.health.monitor.start()
   }
 
   async #close(drainMs: number): Promise<void> {
@@ -365,6 +383,7 @@ class LockstepInstance<Db> {
       this.#retention.close(),
       this.rollout.close(),
     ])
+    await this.health.close()
     if (this.#started !== undefined) {
       await this.#lease.release().catch((error: unknown) => {
         this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')

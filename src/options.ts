@@ -1,6 +1,7 @@
 import type { Bus, BusHealth } from './bus/index.ts'
 import type { Channel, ChannelDefinition, Clock, Database, Logger, UserContext } from './core/index.ts'
 import type { GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
+import type { AlertOptions, HealthSummary, MonitorLevel, Thresholds } from './health/index.ts'
 import type { RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
 
 /** What `createLockstep` takes. */
@@ -40,6 +41,31 @@ export interface LockstepOptions<Db> {
   readonly bus?: Bus | false
   /** In which mode operations run, from the start; `lockstep.rollout.set` changes it at run time. */
   readonly rollout?: RolloutOptions
+  /** How far the layers drift from the commit: what is measured, and who is alarmed. */
+  readonly monitor?: MonitorOptions
+}
+
+/** What `createLockstep` takes as `monitor`. */
+export interface MonitorOptions {
+  /**
+   * `off`: nothing is measured. `counters`: outcomes, and what the log says of untold rollbacks. `sampled`: gaps of a
+   * share of the operations. `full`: of all. Default `full`.
+   */
+  readonly level?: MonitorLevel
+  /** Share of the operations that `sampled` measures, 0 to 1. Default 1/16. */
+  readonly sampleRate?: number
+  /** In milliseconds. */
+  readonly thresholds?: Partial<Thresholds>
+  /** What the score looks back on. Default 60. */
+  readonly windowMinutes?: number
+  /** How often a node writes what it measured to the database, in milliseconds. Default 10,000. */
+  readonly rollupMs?: number
+  /** Below this score an alert is told. Default 0.8. */
+  readonly alertBelow?: number
+  /** Above this score it is taken back. Default 0.85. */
+  readonly recoverAbove?: number
+  /** Who is told, besides the log. */
+  readonly alerts?: AlertOptions
 }
 
 /** What `lockstep.transaction` takes. */
@@ -77,8 +103,13 @@ export interface CoordinatedOperation<Db, Result> {
   readonly agentStateUpdates?: readonly ((tx: Transaction<Db>) => Promise<void>)[]
 }
 
+/** How a node is, with what was measured in the cluster within the monitor's window. */
+export interface LockstepHealth extends NodeHealth, HealthSummary {
+  readonly [field: string]: unknown
+}
+
 /** How a node is. */
-export interface LockstepHealth {
+export interface NodeHealth {
   readonly [field: string]: unknown
   readonly status: 'ok' | 'degraded' | 'stopping'
   readonly node: string

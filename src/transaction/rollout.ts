@@ -116,6 +116,11 @@ export class Rollout {
     return this.#provider === undefined ? mode : this.#ask(this.#provider, operation, user, mode)
   }
 
+  /** What the settings alone say, for who asks after the fact. */
+  settledModeOf(operation: string, userId: string): Mode {
+    return modeOfUser(this.#settingOf(operation), operation, userId)
+  }
+
   /** Operations whose setting is not the default, and the default as `*`. */
   list(): readonly EffectiveRollout[] {
     const names = new Set(['*', ...this.#configured.keys(), ...this.#stored.keys()])

@@ -82,7 +82,7 @@ it.for(kinds)(
     const clients = await Promise.all(servers.map(({ url }) => connected(centrifuge(url, 'ada'))))
     const readers = await Promise.all(clients.map((client) => listen(client, 'room:a')))
     const state = async (): Promise<readonly unknown[]> =>
-      Promise.all(worlds.map(async ({ lockstep }) => (await lockstep.health()).bus.state))
+      Promise.all(worlds.map(async ({ lockstep }) => (await lockstep.health.report()).bus.state))
     expect(await state()).toEqual(['up', 'up', 'up'])
 
     const committedAt: number[] = []

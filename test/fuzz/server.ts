@@ -63,7 +63,7 @@ process.on('message', (message) => void answer(message))
 process.on('disconnect', () => process.exit(0))
 
 async function answer(question: unknown): Promise<void> {
-  const { connections } = await lockstep.health()
+  const { connections } = await lockstep.health.report()
   const vitals = { maxDelayMs: delays.max / 1e6, maxOwnDelayMs, connections }
   // Measuring is not part of what is measured.
   if (question === 'collect') for (let round = 0; round < 3; round += 1) globalThis.gc?.()

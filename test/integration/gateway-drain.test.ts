@@ -178,7 +178,7 @@ describe('operations of a node that stops', () => {
     const gate = signal()
     const { at, url, ends, finish } = await stopAmid(gate.promise, 10_000)
     expect(await refusal(url)).toBe(503)
-    expect((await at.lockstep.health()).status).toBe('stopping')
+    expect((await at.lockstep.health.report()).status).toBe('stopping')
     gate.fire()
     for (const end of await Promise.all(ends)) {
       expect(answerOf(end)).toMatchObject({ rpc: { data: { outcome: 'committed' } } })
