@@ -192,7 +192,8 @@ async function load({
       history.add({ kind: 'fault', fault: 'reload' })
     }
     const free = people.callers.flatMap((caller, index) =>
-      caller.openCount < maxOpenPerCaller ? [index] : [],
+      // A crowd is there for what is delivered: a call that cannot arrive delivers nothing.
+      caller.openCount < maxOpenPerCaller && (caller.isConnected || !isWide) ? [index] : [],
     )
     if (free.length === 0 || made * everyMs > now) {
       await pause(2)
@@ -222,7 +223,7 @@ async function callOnce(
 function planOperation(random: Random, isWide: boolean): Plan {
   const pick = (places: readonly string[], least: number, most: number): readonly string[] =>
     Array.from({ length: random.between(least, most) }, () => random.pick(places))
-  const chosen = isWide ? [random.pick(rooms), ...pick(halls, 3, 6)] : pick(rooms, 1, 3)
+  const chosen = isWide ? [random.pick(rooms), ...pick(halls, 4, 8)] : pick(rooms, 1, 3)
   const fails = random.next()
   return {
     rooms: chosen,

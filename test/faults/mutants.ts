@@ -6,6 +6,7 @@ const attempt = 'src/transaction/attempt.ts'
 const migrations = 'src/postgres/migrations.generated.ts'
 const operations = 'src/postgres/queries/operations.ts'
 const feed = 'src/events/channel-feed.ts'
+const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = `const ending = await attempt(
         database,
@@ -16,6 +17,7 @@ const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affe
 const appendNotice =
   'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
+const heardAgain = 'missed: () => void this.#compare(),'
 const fence = `raise exception 'operation % had already been settled', p_id using errcode = 'LS001';`
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
@@ -144,6 +146,17 @@ export const mutants = {
       file: 'src/core/offset-sequencer.ts',
       find: 'if (item.offset === this.#position + 1 && (this.#waiting?.size ?? 0) === 0) {',
       put: 'if (item.offset > this.#position) {',
+    },
+  ],
+  'outage of the bus forgotten': [{ file: nodeBus, find: heardAgain, put: 'missed: () => {},' }],
+  'bus taken for the truth': [
+    { file: nodeBus, find: heardAgain, put: 'missed: () => {},' },
+    {
+      file: feed,
+      find: 'const sequencer = this.#sequencer\n    this.#deliver(',
+      put: `const sequencer = this.#sequencer
+    if (events[0] && events[0].offset > sequencer.position + 1) sequencer.restart(events[0].offset - 1)
+    this.#deliver(`,
     },
   ],
   // The fence alone holds the first of the two bugs; only together do they show.

@@ -3,9 +3,11 @@
 import { newOperationId } from '../../src/client/index.ts'
 import { Arena } from './arena.ts'
 import type { NodeBundles } from './build-node.ts'
+import type { Caller } from './caller.ts'
 import type { Rule, Violation } from './checker.ts'
 import type { NodeConfig } from './node.ts'
 import { mutants, type MutantName } from './mutants.ts'
+import type { Subscriber } from './subscriber.ts'
 
 type Script = (arena: Arena) => Promise<void>
 
@@ -116,6 +118,43 @@ const otherNodeCommits: Schedule = {
   },
 }
 
+/** The first node does not hear what the second one commits; nothing else is committed after that. */
+const busWasAway: Schedule = {
+  nodes: 2,
+  config: { headCheckMs: 60_000 },
+  async run(arena) {
+    await commitUnheard(arena)
+  },
+}
+
+/** The same, and then the first node hears of the second one again. */
+const busCameBack: Schedule = {
+  nodes: 2,
+  config: { headCheckMs: 60_000 },
+  async run(arena) {
+    const { listener, caller } = await commitUnheard(arena)
+    await arena.until('something is heard again', async () => {
+      await arena.call(caller, plan)
+      return (listener.positions.get('room:a') ?? 0) > 1
+    })
+  },
+}
+
+/** What the listener has got when it resolves is the first of the events only, unless the outage is over for it. */
+async function commitUnheard(arena: Arena): Promise<{ listener: Subscriber; caller: Caller }> {
+  const [first, second] = arena.cluster.slots
+  arena.cluster.prefer(first)
+  const listener = await arena.subscriber('ada', ['a'])
+  arena.cluster.prefer(second)
+  const caller = await arena.caller('bob')
+  await arena.call(caller, plan)
+  await arena.until('the bus carries events', () => listener.positions.get('room:a') === 1)
+  await arena.withoutBus(async () => {
+    for (let count = 0; count < 3; count++) await arena.call(caller, plan)
+  })
+  return { listener, caller }
+}
+
 const workTakesLong: Schedule = {
   nodes: 2,
   async run(arena) {
@@ -151,6 +190,7 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'publish before COMMIT', rule: 'I5', schedule: commitIsLate },
   { bug: 'publish on rollback', rule: 'I1', schedule: workFails },
   { bug: 'gap skipped', rule: 'I2', schedule: otherNodeCommits },
+  { bug: 'bus taken for the truth', rule: 'I2', schedule: busCameBack },
   { bug: 'resume skips one', rule: 'I2', schedule: listenerWasAway },
   { bug: 'resume repeats one', rule: 'I3', schedule: listenerWasAway },
   { bug: 'offset from a sequence', rule: 'I4', schedule: commitFails },
@@ -163,6 +203,7 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'replay forgets the result', rule: 'I7', schedule: sentAgain },
   { bug: 'flush not fenced', rule: 'I9', schedule: flightIsLate },
   { bug: 'living node settled, not fenced', rule: 'I9', schedule: workTakesLong },
+  { bug: 'outage of the bus forgotten', rule: 'I11', schedule: busWasAway },
   { bug: 'orphans left open', rule: 'I11', schedule: nodeDies },
 ]
 

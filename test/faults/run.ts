@@ -65,7 +65,8 @@ function weightFor(bus: BusKind): Weight {
   const deliveries = values['min-deliveries']
   return {
     operations: Number(values['min-operations']),
-    kills: Number(values['min-kills']),
+    // One process stands for all nodes of the bus that does not leave it.
+    kills: Math.ceil(Number(values['min-kills']) / (bus === 'memory' ? 3 : 1)),
     postgresCrashes: Number(values['min-postgres-crashes']),
     lostCommits: Number(values['min-lost-commits']),
     subscribers: Number(values.subscribers),

@@ -31,6 +31,8 @@ export const directApplication = 'direct'
 const margin = 1.35
 /** Between two halts, ends or storms. */
 const leastPauseMs = 9_000
+/** How often it is looked again whether a node serves. */
+const lookAgainMs = 50
 /** Longer than a lease lives. */
 const stopMs = 3_600
 
@@ -101,13 +103,21 @@ async function repeat(
   }
 }
 
-function serving({ cluster }: ScheduleOptions, busy: ReadonlySet<Slot>): readonly Slot[] {
-  return cluster.slots.filter((slot) => slot.node.port !== undefined && !busy.has(slot))
+/** Those that serve, as soon as there are any; none when the faults are over. */
+async function serving(
+  { cluster, signal }: Pick<ScheduleOptions, 'cluster' | 'signal'>,
+  busy: ReadonlySet<Slot>,
+): Promise<readonly Slot[]> {
+  for (;;) {
+    const slots = cluster.slots.filter((slot) => slot.node.port !== undefined && !busy.has(slot))
+    if (slots.length > 0 || signal.aborted) return signal.aborted ? [] : slots
+    await wait(lookAgainMs, signal)
+  }
 }
 
 /** At once, or at a fault point; a point that is not passed within two seconds is not waited for. */
 async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
-  const slots = serving(options, busy)
+  const slots = await serving(options, busy)
   if (slots.length === 0) return
   const slot = random.pick(slots)
   const { node } = slot
@@ -124,12 +134,9 @@ async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random
   if (node.port !== undefined && !busy.has(slot)) await node.kill()
 }
 
-async function stopOne(
-  { history, signal, ...options }: ScheduleOptions,
-  busy: Set<Slot>,
-  random: Random,
-): Promise<void> {
-  const slots = serving({ history, signal, ...options }, busy)
+async function stopOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
+  const { history, signal } = options
+  const slots = await serving(options, busy)
   if (slots.length === 0) return
   const slot = random.pick(slots)
   busy.add(slot)
@@ -141,7 +148,7 @@ async function stopOne(
 }
 
 async function terminateOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
-  const slots = serving(options, busy)
+  const slots = await serving(options, busy)
   if (slots.length === 0) return
   const slot = random.pick(slots)
   const { node } = slot
