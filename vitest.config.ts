@@ -2,7 +2,8 @@ import { defaultServerConditions } from 'vite'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 // `lockstep` means the sources here, through the condition of that name in package.json.
-const conditions = ['lockstep-source', ...defaultServerConditions]
+// Without `module`, as Node has none: what packages offer under it only bundlers can load.
+const conditions = ['lockstep-source', ...defaultServerConditions.filter((name) => name !== 'module')]
 
 const lane = (
   name: string,
