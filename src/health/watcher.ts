@@ -54,7 +54,7 @@ export interface Inquiry {
 }
 
 const mostReportsOfOne = 64
-const asksUntilUnknown = 3
+const asksUntilUnknown = 2
 const ticksUntilGivenUp = 240
 
 /**
