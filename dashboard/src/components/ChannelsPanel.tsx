@@ -23,7 +23,11 @@ export function ChannelsPanel({ data }: { readonly data: DashboardData }) {
   return (
     <Section title="Channels" hint="the busiest of this node" wide="most">
       {data.channels.length === 0 ? (
-        <Nothing>Nobody is subscribed to a channel on this node.</Nothing>
+        <Nothing>
+          {data.level === 'off'
+            ? 'Not read at this level.'
+            : 'Nobody is subscribed to a channel on this node.'}
+        </Nothing>
       ) : (
         <>
           <DataTable

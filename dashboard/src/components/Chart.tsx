@@ -82,6 +82,8 @@ function chartOptions(
         size: 24,
         gap: 4,
         space: 64,
+        // Whole minutes: the labels have no seconds.
+        incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1_440].map((minutes) => minutes * 60),
         values: (_, splits) => splits.map((at) => format.shortTime(at * 1_000)),
       },
       {

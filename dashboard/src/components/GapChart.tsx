@@ -43,8 +43,8 @@ export function GapChart({ kind, figures, data }: GapChartProps) {
       <Chart
         data={[history.map(({ at }) => seconds(at)), p50, p99]}
         series={(palette) => [
-          { stroke: palette.first, width: 2, points: { size: 4, fill: palette.first } },
-          { stroke: palette.second, width: 2, dash: [6, 4], points: { size: 4, fill: palette.second } },
+          { stroke: palette.first, width: 2, points: { size: 5, fill: palette.first } },
+          { stroke: palette.second, width: 2, dash: [6, 4], points: { size: 5, fill: palette.second } },
         ]}
         range={() => decadesAround([...p50, ...p99], figures.thresholdMs)}
         span={chartSpan(data)}

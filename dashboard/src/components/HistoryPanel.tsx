@@ -30,7 +30,7 @@ export function HistoryPanel({ data }: { readonly data: DashboardData }) {
             stroke: palette.first,
             fill: palette.firstSoft,
             width: 2,
-            points: { size: 5, fill: palette.first },
+            points: { size: 7, fill: palette.first },
           },
         ]}
         range={() => [floor, 1.005]}

@@ -5,7 +5,10 @@ import { Nothing, Section } from './Section.tsx'
 import { Clip } from './text.tsx'
 
 const columns: readonly Column<DashboardMode>[] = [
-  { head: 'Operation', cell: ({ operation }) => <Clip text={operation} mono /> },
+  {
+    head: 'Operation',
+    cell: ({ operation }) => (operation === '*' ? 'every other' : <Clip text={operation} mono />),
+  },
   {
     head: 'Mode',
     cell: ({ mode }) => (

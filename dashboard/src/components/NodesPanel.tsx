@@ -17,9 +17,17 @@ const columns: readonly Column<DashboardNode>[] = [
   },
   { head: 'State', cell: (node) => <NodeState node={node} /> },
   { head: 'Lease', cell: ({ leaseMs }) => lease(leaseMs), isNumber: true },
-  { head: 'Connections', cell: ({ connections }) => format.count(connections), isNumber: true },
-  { head: 'Open operations', cell: ({ openOperations }) => format.count(openOperations), isNumber: true },
-  { head: 'Bus', cell: ({ bus }) => (bus === null ? '–' : <Clip text={bus} />) },
+  {
+    head: 'Connections',
+    cell: ({ live, connections }) => (live ? format.count(connections) : '–'),
+    isNumber: true,
+  },
+  {
+    head: 'Open operations',
+    cell: ({ live, openOperations }) => (live ? format.count(openOperations) : '–'),
+    isNumber: true,
+  },
+  { head: 'Bus', cell: ({ live, bus }) => (bus === null || !live ? '–' : <Clip text={bus} />) },
   { head: 'Score', cell: ({ score }) => format.score(score), isNumber: true },
   { head: 'Operations', cell: ({ operations }) => format.count(operations), isNumber: true },
   { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} />, isNumber: true },
@@ -28,9 +36,14 @@ const columns: readonly Column<DashboardNode>[] = [
 export function NodesPanel({ data }: { readonly data: DashboardData }) {
   const live = data.nodes.filter((node) => node.live).length
   return (
-    <Section title="Nodes and leases" hint={`${live} of ${data.nodes.length} alive`}>
+    <Section
+      title="Nodes and leases"
+      hint={data.nodes.length === 0 ? undefined : `${live} of ${data.nodes.length} alive`}
+    >
       {data.nodes.length === 0 ? (
-        <Nothing>No node holds a lease: the database has not been reached yet.</Nothing>
+        <Nothing>
+          {data.isFresh ? 'Not read at this level.' : 'Not known while the database is away.'}
+        </Nothing>
       ) : (
         <DataTable
           caption="Nodes and their leases"
