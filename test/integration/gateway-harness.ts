@@ -4,11 +4,13 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import { LockstepError, silentLogger, type Clock } from '../../src/core/index.ts'
+import { encodeEvent } from '../../src/events/index.ts'
 import type {
   EncodedEvent,
   EventSource,
   Joined,
   JoinRequest,
+  PublicationTags,
   Subscriber,
 } from '../../src/events/subscription.ts'
 import {
@@ -76,9 +78,9 @@ export class MemoryEvents implements EventSource {
   joins = 0
   readonly #channels = new Map<string, MemoryChannel>()
 
-  append(channel: string, data: unknown): void {
+  append(channel: string, data: unknown, tags?: PublicationTags): void {
     const { events, subscribers } = this.#channel(channel)
-    const event = encode(channel, events.length + 1, data)
+    const event = encode(channel, events.length + 1, data, tags)
     events.push(event)
     for (const subscriber of subscribers) subscriber.deliver([event])
   }
@@ -134,12 +136,10 @@ export class MemoryEvents implements EventSource {
   }
 }
 
-function encode(channel: string, offset: number, data: unknown): EncodedEvent {
+function encode(channel: string, offset: number, data: unknown, tags?: PublicationTags): EncodedEvent {
   const operationId = '018f0000-0000-7000-8000-000000000000'
-  const at = '2026-01-01T00:00:00.000Z'
-  const publication = JSON.stringify({ data: { type: 'note', data, operationId, at }, offset })
-  const push = `{"push":{"channel":${JSON.stringify(channel)},"pub":${publication}}}`
-  return { channel, offset, type: 'note', operationId, flushedAt: Date.parse(at), publication, push }
+  const at = new Date('2026-01-01T00:00:00.000Z')
+  return encodeEvent({ channel, offset, type: 'note', operationId, data: JSON.stringify(data), at }, tags)
 }
 
 export interface Logged {

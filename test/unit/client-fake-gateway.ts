@@ -23,8 +23,8 @@ export class Connection {
   send(message: unknown): void {
     this.socket.send(JSON.stringify(message))
   }
-  publish(channel: string, offset: number | undefined, data: unknown): void {
-    this.send({ push: { channel, pub: { data, ...(offset === undefined ? {} : { offset }) } } })
+  publish(channel: string, offset: number | undefined, data: unknown, tags?: Record<string, string>): void {
+    this.send({ push: { channel, pub: { data, offset, tags } } })
   }
 }
 
@@ -50,6 +50,8 @@ export class FakeGateway {
   readonly connects = new Queue<Connection>()
   readonly subscribes = new Queue<SubscribeRequest>()
   readonly unsubscribes = new Queue<string>()
+  /** Data of `send` commands. */
+  readonly sends = new Queue<unknown>()
   /** RPCs that `onRpc` left unanswered. */
   readonly calls = new Queue<Call>()
   readonly tokens: (string | undefined)[] = []
@@ -120,6 +122,8 @@ export class FakeGateway {
     } else if (command.unsubscribe !== undefined) {
       connection.send({ id, unsubscribe: {} })
       this.unsubscribes.push(command.unsubscribe.channel)
+    } else if (command.send !== undefined) {
+      this.sends.push((command.send as { readonly data: unknown }).data)
     } else if (command.rpc !== undefined) {
       const { method, data } = command.rpc
       const reply = (answer: NonNullable<Answer>): void => {
