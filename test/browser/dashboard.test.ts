@@ -167,7 +167,8 @@ describe('its states', () => {
   })
 
   it.each([
-    ['an error status', { status: 503, body: {} }, 'The server answered with status 503.'],
+    ['an error status', { status: 503, body: { message: 'why' } }, 'The server answered with status 503.'],
+    ['an error of a proxy', { status: 502, body: '<html>' }, 'The server answered with status 502.'],
     ['a page of a proxy', { body: '<html>Sign in</html>' }, 'The answer is not the data of a dashboard.'],
     ['JSON of something else', { body: { hello: [] } }, 'The answer is not the data of a dashboard.'],
     ['null', { body: null }, 'The answer is not the data of a dashboard.'],

@@ -29,7 +29,8 @@ export function unreachable(error: unknown): Failure {
   }
 }
 
-export function refused(status: number): Failure {
+/** @param said by the server, where it said something */
+export function refused(status: number, said: string): Failure {
   if (status === 401 || status === 403) return forbidden
   const adviceByStatus: Record<number, string> = {
     404: 'Check that the gateway serves /lockstep/ at this address.',
@@ -39,6 +40,6 @@ export function refused(status: number): Failure {
   return {
     kind: 'status',
     what: `The server answered with status ${status}.`,
-    advice: adviceByStatus[status] ?? 'The log of the node says why.',
+    advice: `${said.slice(0, 300)} ${adviceByStatus[status] ?? 'The log of the node says why.'}`.trim(),
   }
 }

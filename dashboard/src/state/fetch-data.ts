@@ -18,7 +18,7 @@ export async function fetchData(minutes: number, signal: AbortSignal): Promise<A
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     })
     if (signal.aborted) return undefined
-    if (!response.ok) return { ok: false, failure: refused(response.status) }
+    if (!response.ok) return { ok: false, failure: refused(response.status, await reasonOf(response)) }
     body = await response.json()
   } catch (error) {
     if (signal.aborted) return undefined
@@ -26,6 +26,16 @@ export async function fetchData(minutes: number, signal: AbortSignal): Promise<A
   }
   if (signal.aborted) return undefined
   return isData(body) ? { ok: true, data: body } : { ok: false, failure: malformed }
+}
+
+async function reasonOf(response: Response): Promise<string> {
+  try {
+    const { message } = (await response.json()) as { readonly message?: unknown }
+    return typeof message === 'string' ? message : ''
+  } catch {
+    // A proxy's own page: the status says enough.
+    return ''
+  }
 }
 
 // What is shown is given by the same release of the server; this tells it from another program's answer.
