@@ -1,5 +1,7 @@
 // The child's end of the talk with the bench.
+import { writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
+import { Session } from 'node:inspector/promises'
 import type { AddressInfo } from 'node:net'
 
 type Handler = (argument: never) => unknown
@@ -15,7 +17,10 @@ export function childConfig(): unknown {
   return JSON.parse(process.env['BENCH_CHILD'] ?? '{}') as unknown
 }
 
-/** Answers the bench from now on, and ends with it. */
+/**
+ * Answers the bench from now on, and ends with it. With `BENCH_CPU_PROF` set to a folder, it writes a profile there of all
+ * that it did since it was ready.
+ */
 export function answerBench(handlers: Readonly<Record<string, Handler>>): void {
   const all: Readonly<Record<string, Handler>> = { ready: () => true, ...handlers }
   process.on('message', ({ id, question, argument }: Question) => {
@@ -29,7 +34,8 @@ export function answerBench(handlers: Readonly<Record<string, Handler>>): void {
       }
     })()
   })
-  process.on('disconnect', () => process.exit(0))
+  const profile = startProfile()
+  process.on('disconnect', () => void profile.finally(() => process.exit(0)))
 }
 
 /** For `fromPool`: a machine that is busy makes operations slow, and shall not make them fail. */
@@ -53,4 +59,17 @@ export function nowUs(): number {
 export function cpuUs(): number {
   const { user, system } = process.cpuUsage()
   return user + system
+}
+
+/** Resolves, after the bench has gone, when the profile is written; at once when none is wanted. */
+async function startProfile(): Promise<void> {
+  const folder = process.env['BENCH_CPU_PROF']
+  if (folder === undefined) return
+  const session = new Session()
+  session.connect()
+  await session.post('Profiler.enable')
+  await session.post('Profiler.start')
+  await new Promise<void>((resolve) => process.once('disconnect', resolve))
+  const { profile } = await session.post('Profiler.stop')
+  writeFileSync(`${folder}/${process.pid}.cpuprofile`, JSON.stringify(profile))
 }

@@ -39,17 +39,11 @@ export class Child {
     })
   }
 
-  /** Resolves when it is ready. With `BENCH_CPU_PROF` set to a folder, it writes a profile there at its end. */
+  /** Resolves when it is ready. */
   static async start(file: string, config: object): Promise<Child> {
-    const profiles = process.env['BENCH_CPU_PROF']
     const child = new Child(
       fork(fileURLToPath(new URL(`../children/${file}`, import.meta.url)), {
-        execArgv: [
-          '--expose-gc',
-          '--import',
-          'tsx',
-          ...(profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]),
-        ],
+        execArgv: ['--expose-gc', '--import', 'tsx'],
         env: { ...process.env, BENCH_CHILD: JSON.stringify(config) },
       }),
     )
