@@ -223,7 +223,7 @@ async function callOnce(
 function planOperation(random: Random, isWide: boolean): Plan {
   const pick = (places: readonly string[], least: number, most: number): readonly string[] =>
     Array.from({ length: random.between(least, most) }, () => random.pick(places))
-  const chosen = isWide ? [random.pick(rooms), ...pick(halls, 4, 8)] : pick(rooms, 1, 3)
+  const chosen = isWide ? [random.pick(rooms), ...pick(halls, 6, 12)] : pick(rooms, 1, 3)
   const fails = random.next()
   return {
     rooms: chosen,

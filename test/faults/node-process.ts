@@ -25,6 +25,7 @@ export class NodeProcess {
   readonly ready: Promise<void>
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
   #ports: readonly number[] = []
+  #readyAt = Number.POSITIVE_INFINITY
   #exiting = false
   #gone = false
   #paused = false
@@ -54,6 +55,7 @@ export class NodeProcess {
         if ('ready' in line) {
           clearTimeout(timer)
           this.#ports = line.ready
+          this.#readyAt = performance.now()
           resolve()
         } else if ('armed' in line) {
           this.#onArmed?.()
@@ -77,6 +79,11 @@ export class NodeProcess {
   /** Ports of its HTTP servers while it serves: one, or one for each node where several live in the process. */
   get ports(): readonly number[] {
     return this.#exiting || this.#paused ? [] : this.#ports
+  }
+
+  /** Milliseconds since it began to serve; below 0 when it has not. */
+  get servedMs(): number {
+    return performance.now() - this.#readyAt
   }
 
   /** The first of them. */

@@ -31,6 +31,8 @@ export const directApplication = 'direct'
 const margin = 1.35
 /** Between two halts, ends or storms. */
 const leastPauseMs = 9_000
+/** Time in which a process that is the only one does some work between two faults of it. */
+const loneServedMs = 3_000
 /** How often it is looked again whether a node serves. */
 const lookAgainMs = 50
 /** Longer than a lease lives. */
@@ -55,13 +57,18 @@ export async function runSchedule(options: ScheduleOptions): Promise<void> {
   const busy = new Set<Slot>()
   // Where all nodes live in one process, it has to live for most of the time.
   const share = Math.min(1, options.cluster.slots.length / 3)
+  const inTurn = options.cluster.slots.length > 1 ? atOnce : oneByOne()
   // These stop the whole load for a while: a short run has fewer of them, or it would do nothing else.
   const rarely = (count: number): number => Math.max(leastPauseMs, loadMs / count)
   const actors: readonly Actor[] = [
-    ['kills', loadMs / (weight.kills * margin), (own) => killOne(options, busy, own)],
-    ['postgres', loadMs / (weight.postgresCrashes * margin), (own) => crashPostgres(options, own)],
-    ['stops', rarely(8) / share, (own) => stopOne(options, busy, own)],
-    ['terminations', rarely(9) / share, (own) => terminateOne(options, busy, own)],
+    ['kills', loadMs / (weight.kills * margin), (own) => inTurn(() => killOne(options, busy, own))],
+    [
+      'postgres',
+      loadMs / (weight.postgresCrashes * margin),
+      (own) => inTurn(() => crashPostgres(options, busy, own)),
+    ],
+    ['stops', rarely(8) / share, (own) => inTurn(() => stopOne(options, busy, own))],
+    ['terminations', rarely(9) / share, (own) => inTurn(() => terminateOne(options, busy, own))],
     ['backends', 2_000, () => terminateBackend(options)],
     ['storms', rarely(10), () => storm(options)],
     ['client leg', 2_500, (own) => breakLink(options, options.cluster.clientLeg, 'client', own)],
@@ -71,6 +78,19 @@ export async function runSchedule(options: ScheduleOptions): Promise<void> {
   await Promise.all(
     actors.map(([name, everyMs, act]) => repeat(options.signal, everyMs, random.fork(name), act)),
   )
+}
+
+type Run = (work: () => Promise<void>) => Promise<void>
+
+const atOnce: Run = (work) => work()
+
+/** Each begins when the one before it is over. */
+function oneByOne(): Run {
+  let last = Promise.resolve()
+  return (work) => {
+    last = last.then(work)
+    return last
+  }
 }
 
 function busActors(options: ScheduleOptions): readonly Actor[] {
@@ -109,7 +129,12 @@ async function serving(
   busy: ReadonlySet<Slot>,
 ): Promise<readonly Slot[]> {
   for (;;) {
-    const slots = cluster.slots.filter((slot) => slot.node.port !== undefined && !busy.has(slot))
+    const [, ...others] = cluster.slots
+    // With nobody else to serve, one that has just started is left alone for a while.
+    const leastServedMs = others.length > 0 ? 0 : loneServedMs
+    const slots = cluster.slots
+      .filter(({ node }) => node.port !== undefined && node.servedMs >= leastServedMs)
+      .filter((slot) => !busy.has(slot))
     if (slots.length > 0 || signal.aborted) return signal.aborted ? [] : slots
     await wait(lookAgainMs, signal)
   }
@@ -159,7 +184,9 @@ async function terminateOne(options: ScheduleOptions, busy: Set<Slot>, random: R
   if (!node.gone) await node.kill()
 }
 
-async function crashPostgres({ postgres, history }: ScheduleOptions, random: Random): Promise<void> {
+async function crashPostgres(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
+  const { postgres, history } = options
+  if ((await serving(options, busy)).length === 0) return
   const kill = random.chance(0.5)
   history.add({ kind: 'fault', fault: `${postgresCrashName}/${kill ? 'kill' : 'immediate'}` })
   await (kill ? postgres.kill() : postgres.stop('immediate'))
