@@ -1,8 +1,8 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { systemClock } from '../../src/core/index.ts'
-import { encodeEvent, EventHub, EventLog, Retention, type StoredEvent } from '../../src/events/index.ts'
-import type { EncodedEvent, Subscriber } from '../../src/events/index.ts'
+import { encodeEvent, EventHub, EventLog, Retention } from '../../src/events/index.ts'
+import type { EncodedEvent, EventHubOptions, StoredEvent, Subscriber } from '../../src/events/index.ts'
 import { eventPages, fromPool, operationPages, trimEvents, trimOperations } from '../../src/postgres/index.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { Inbox } from '../support/sockets.ts'
@@ -58,7 +58,7 @@ async function append(count: number): Promise<StoredEvent[]> {
   })
 }
 
-function createHub(options: { readonly gapWaitMs?: number; readonly headCheckMs?: number } = {}) {
+function createHub(options: Partial<Pick<EventHubOptions, 'gapWaitMs' | 'headCheckMs' | 'ackSample'>> = {}) {
   const logger = createTestLogger()
   const reads: string[] = []
   const own: typeof database.own = {
@@ -106,6 +106,54 @@ it('reads the log when a hole is not filled in time', async () => {
   await inbox.until((items) => items.length === 3)
   expect(offsets()).toEqual([1, 2, 3])
   expect(inbox.items[0]?.publication).toBe(encodeEvent(events[0] as StoredEvent).publication)
+  joined.leave()
+})
+
+it('asks to acknowledge what was announced, and neither what is read nor what is recovered', async () => {
+  const { hub } = createHub({ ackSample: { rate: 1, perSecond: Infinity } })
+  const { subscriber, inbox } = createSubscriber()
+  const joined = await hub.join(channel, {}, subscriber)
+  joined.start()
+  const others = await Promise.all(
+    Array.from({ length: 39 }, () => hub.join(channel, {}, createSubscriber().subscriber)),
+  )
+  const events = await append(4)
+  hub.announce(events.slice(0, 1))
+  hub.announce(events.slice(1, 3))
+  await inbox.until((items) => items.length === 3)
+  const late = await append(2)
+  // The fourth and the fifth were not announced, so the log is read from there.
+  hub.announce(late.slice(1))
+  await inbox.until((items) => items.length === 6)
+  expect(inbox.items.map(({ tags }) => tags?.['ack'])).toEqual([
+    '0.5',
+    '0.5',
+    '0.5',
+    undefined,
+    undefined,
+    '0.5',
+  ])
+  const { position } = joined
+  const back = await hub.join(
+    channel,
+    { recoverFrom: { ...position, offset: 0 } },
+    createSubscriber().subscriber,
+  )
+  expect(back.missed.map(({ publication }) => publication)).toEqual(
+    [...events, ...late].map((event) => encodeEvent(event).publication),
+  )
+  for (const each of [joined, back, ...others]) each.leave()
+})
+
+it('asks nobody unless told to', async () => {
+  const { hub } = createHub()
+  const { subscriber, inbox } = createSubscriber()
+  const joined = await hub.join(channel, {}, subscriber)
+  joined.start()
+  const events = await append(2)
+  hub.announce(events)
+  await inbox.until((items) => items.length === 2)
+  expect(inbox.items.map(({ push }) => push)).toEqual(events.map((event) => encodeEvent(event).push))
   joined.leave()
 })
 
