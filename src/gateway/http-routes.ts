@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
-import { messageOf } from '../core/index.ts'
+import { dashboardRoutes } from './dashboard-routes.ts'
+import { healthRoute } from './health-route.ts'
+import { metricsRoute } from './metrics-route.ts'
 import type { GatewayPorts } from './ports.ts'
 
 /** Anything that answers a fetch-style request. */
@@ -9,19 +11,16 @@ export interface FetchHandler {
   fetch(request: Request): Promise<Response>
 }
 
-/** The gateway's HTTP routes, all under `/lockstep/`. */
+/** The gateway's HTTP routes, all under `/lockstep/`. All of them only read: GET and HEAD. */
 export function createRoutes(ports: GatewayPorts, isStopping: () => boolean): FetchHandler {
   const app = new Hono()
-  app.get('/lockstep/health', async (context) => {
-    context.header('Cache-Control', 'no-store')
-    try {
-      const health = isStopping() ? { status: 'stopping' as const } : await ports.health()
-      return context.json(health, health.status === 'stopping' ? 503 : 200)
-    } catch (error) {
-      ports.logger.error({ error }, `health check failed: ${messageOf(error)}`)
-      return context.json({ status: 'unavailable' }, 503)
-    }
+  app.use(async (context, next) => {
+    if (context.req.method === 'GET' || context.req.method === 'HEAD') return next()
+    return context.json({ error: 'method not allowed' }, 405, { Allow: 'GET, HEAD' })
   })
+  app.get('/lockstep/health', healthRoute(ports, isStopping))
+  app.get('/lockstep/metrics', metricsRoute(ports))
+  app.route('/', dashboardRoutes(ports))
   app.notFound((context) => context.json({ error: 'not found' }, 404))
   return { fetch: async (request) => app.fetch(request) }
 }

@@ -1,5 +1,6 @@
 import type { EventSource } from '../events/subscription.ts'
 import type { Logger, Probe, UserContext } from '../core/index.ts'
+import type { Authorize } from './admission.ts'
 
 /** Who a token speaks for, and until when. */
 export interface Identity {
@@ -18,6 +19,16 @@ export interface RpcRequest {
 /** Answers one RPC method. What it returns becomes the reply's `data`; a `LockstepError` becomes an error reply. */
 export type RpcHandler = (request: RpcRequest) => Promise<unknown>
 
+/** What `/lockstep/dashboard` needs. */
+export interface DashboardPort {
+  /** Who may see it. Without it nobody may. */
+  readonly authorize?: Authorize
+  /** What `GET /lockstep/dashboard/data?minutes=60` answers, as JSON. */
+  data(minutes: number): Promise<unknown>
+  /** The built page: `index.html` and `assets/`. Default: where the build puts it. */
+  readonly folder?: URL
+}
+
 /** What the gateway needs of the rooms below, wired by `createLockstep`. */
 export interface GatewayPorts {
   /** @throws LS_UNAUTHENTICATED, LS_USER_ID_INVALID */
@@ -29,6 +40,12 @@ export interface GatewayPorts {
   rpc(method: string): RpcHandler | undefined
   /** What `GET /lockstep/health` answers. */
   health(): Promise<{ readonly status: 'ok' | 'degraded' | 'stopping' } & Readonly<Record<string, unknown>>>
+  /** What `GET /lockstep/metrics` answers. Absent: 404. */
+  metrics?(): Promise<{ readonly contentType: string; readonly body: string }>
+  /** Who may read the metrics. Absent: whoever can reach them. */
+  readonly authorizeMetrics?: Authorize
+  /** Absent: closed. */
+  readonly dashboard?: DashboardPort
   /** Hears what leaves the sockets. */
   readonly probe?: Probe
   readonly logger: Logger

@@ -54,7 +54,7 @@ test('mounts on a Node server beside its own routes', async () => {
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   expect(await (await fetch(`${base}/lockstep/health`)).json()).toEqual({ status: 'ok' })
   expect(await (await fetch(`${base}/lockstepping`)).text()).toBe('mine')
-  expect((await fetch(`${base}/lockstep/health`, { method: 'POST' })).status).toBe(404)
+  expect((await fetch(`${base}/lockstep/health`, { method: 'POST' })).status).toBe(405)
   server.closeAllConnections()
   server.close()
 })
