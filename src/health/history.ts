@@ -21,12 +21,13 @@ class Minute {
   unhealthy = 0
   unwatched = 0
   notStored = 0
-  readonly ids: string[] = []
+  /** Unhealthy operations named in this minute, whether or not they come up again later. */
+  readonly ids = new Set<string>()
+  /** Those that were not named, or not kept. */
+  beyond = 0
   readonly gaps = new Map<GapKind, EncodedGaps>()
   readonly violations = new Map<ViolationKind, number>()
   readonly nodes = new Map<string, NodeCounts>()
-  /** Unhealthy operations named in this minute, whether or not they come up again later. */
-  named = 0
 }
 
 export interface NodeStanding {
@@ -44,6 +45,8 @@ export class History {
   readonly #minutes = new Map<number, Minute>()
   /** The minute an unhealthy operation was seen in last: it counts once, however many nodes and minutes name it. */
   readonly #lastMinute = new Map<string, number>()
+  /** Of all minutes together. */
+  #namedIds = 0
   readonly #gauges = new Map<string, { readonly atMs: number; readonly gauges: RollUpGauges }>()
 
   constructor(horizonMinutes: number) {
@@ -58,7 +61,7 @@ export class History {
     minute.unwatched += rollUp.unwatched
     minute.notStored += rollUp.notStored
     minute.unhealthy += rollUp.breachesBeyond
-    minute.named += rollUp.breachesBeyond
+    minute.beyond += rollUp.breachesBeyond
     for (const id of rollUp.breaches) this.#addBreach(id, index, minute)
     for (const [kind, gaps] of entriesOf(rollUp.gaps))
       minute.gaps.set(kind, merged(minute.gaps.get(kind), gaps))
@@ -71,6 +74,7 @@ export class History {
     for (const [index, minute] of this.#minutes) {
       if (index >= first) continue
       for (const id of minute.ids) if (this.#lastMinute.get(id) === index) this.#lastMinute.delete(id)
+      this.#namedIds -= minute.ids.size
       this.#minutes.delete(index)
     }
     for (const [node, { atMs }] of this.#gauges) if (atMs < first * minuteMs) this.#gauges.delete(node)
@@ -81,7 +85,8 @@ export class History {
     const first = firstMinute(nowMs, windowMinutes)
     let operations = live.operations
     let unhealthy = live.breachesBeyond
-    for (const id of live.breaches) if ((this.#lastMinute.get(id) ?? -1) < first) unhealthy += 1
+    for (const id of live.breaches)
+      if ((this.#lastMinute.get(id) ?? Number.NEGATIVE_INFINITY) < first) unhealthy += 1
     const minutes = this.#since(first)
     for (const minute of minutes) {
       operations += minute.operations
@@ -182,16 +187,21 @@ export class History {
   }
 
   #addBreach(id: string, index: number, minute: Minute): void {
+    if (minute.ids.has(id)) return
     const last = this.#lastMinute.get(id)
-    if (last === index) return
-    minute.named += 1
+    if (this.#namedIds >= mostIds) {
+      // Told apart no longer: counted here, and not again where it was seen last.
+      minute.beyond += 1
+      if (last === undefined) minute.unhealthy += 1
+      return
+    }
+    this.#namedIds += 1
+    minute.ids.add(id)
     if (last !== undefined && last > index) return
     const before = last === undefined ? undefined : this.#minutes.get(last)
     if (before !== undefined) before.unhealthy -= 1
     minute.unhealthy += 1
-    if (last === undefined && this.#lastMinute.size >= mostIds) return
     this.#lastMinute.set(id, index)
-    minute.ids.push(id)
   }
 
   #addNode(minute: Minute, { node, atMs, gauges, operations, breaches, breachesBeyond }: RollUp): void {
@@ -213,7 +223,7 @@ export function firstMinute(nowMs: number, windowMinutes: number): number {
 
 function toPoint(from: number, minutes: readonly Minute[], thresholds: Thresholds): HistoryPoint {
   const operations = minutes.reduce((sum, minute) => sum + minute.operations, 0)
-  const unhealthy = minutes.reduce((sum, minute) => sum + minute.named, 0)
+  const unhealthy = minutes.reduce((sum, minute) => sum + minute.ids.size + minute.beyond, 0)
   const gaps: Partial<Record<GapKind, NonNullable<HistoryPoint['gaps'][GapKind]>>> = {}
   for (const kind of gapKinds) {
     const all = new GapHistogram()

@@ -88,18 +88,18 @@ export class Recorder implements WatcherPort {
       operationId: report.operationId,
       layers: ['websocket'],
       at: this.#options.databaseClock.toDatabaseMs(report.at),
-      detail: `${cut(report.channel, 255)} was given to a connection of ${cut(report.userId, 200)}`,
+      detail: `${report.channel.slice(0, 255)} was given to a connection of ${report.userId.slice(0, 200)}`,
     })
   }
 
   violation(found: Omit<Violation, 'node'>): void {
     const { violations, node, nowMs } = this.#options
-    const violation = cleaned({ ...found, node: node() }, nowMs())
-    this.#breach(violation.operationId)
-    if (!this.#found.add(keyOf(violation.kind, violation.operationId))) return
-    if (violations.offer(violation)) return
+    this.#breach(found.operationId)
+    if (!this.#found.add(keyOf(found.kind, found.operationId.slice(0, 100)))) return
+    // Asked first: a flood must not cost what it takes to clean its texts.
+    if (!violations.isFull && violations.offer(cleaned({ ...found, node: node() }, nowMs()))) return
     this.#tally.notStored += 1
-    this.#tally.violation(violation.kind)
+    this.#tally.violation(found.kind)
   }
 
   /** It is in the table, and was not before: every node together counts it once. */
@@ -122,5 +122,5 @@ export class Recorder implements WatcherPort {
 }
 
 function placeOf({ channel = '', offset }: LayerReport): string {
-  return offset === undefined ? cut(channel, 255) : `${cut(channel, 255)} at ${offset}`
+  return offset === undefined ? channel.slice(0, 255) : `${channel.slice(0, 255)} at ${offset}`
 }

@@ -23,9 +23,13 @@ export class ViolationQueue {
     this.#options = options
   }
 
+  get isFull(): boolean {
+    return this.#waiting.length >= (this.#options.mostWaiting ?? 10_000)
+  }
+
   /** False: there are too many. */
   offer(violation: Violation): boolean {
-    if (this.#waiting.length >= (this.#options.mostWaiting ?? 10_000)) return false
+    if (this.isFull) return false
     this.#waiting.push(violation)
     return true
   }
