@@ -1,4 +1,4 @@
-import type { Centrifuge } from 'centrifuge'
+import { State, type Centrifuge } from 'centrifuge'
 import { acknowledgeTag, type AcknowledgementMessage } from '../protocol/index.ts'
 import { later } from './backoff.ts'
 
@@ -35,8 +35,10 @@ export class Acknowledgements {
   #send(): void {
     const now = performance.now()
     const acks = this.#handled.splice(0).map(([channel, offset, at]) => [channel, offset, now - at] as const)
+    // Kept for the next connection they would be refused there: it was not that one that brought the events.
+    if (acks.length === 0 || this.#centrifuge.state !== State.Connected) return
     const message: AcknowledgementMessage = { acks }
     // A measurement: when it is lost, nobody misses anything but one figure of many.
-    if (acks.length > 0) this.#centrifuge.send(message).catch(() => {})
+    this.#centrifuge.send(message).catch(() => {})
   }
 }
