@@ -34,7 +34,7 @@ function section(result: LaneResult | undefined): string {
   return [...result.tables.map(tableOf), ...plots, ...missing, provenance(result)].join('\n')
 }
 
-const plotFile = ({ lane }: LaneResult, { name }: Plot): string => `bench-${lane}-${name}.svg`
+export const plotFile = ({ lane }: LaneResult, { name }: Plot): string => `bench-${lane}-${name}.svg`
 
 function tableOf({ title, note, columns, rows }: Table): string {
   const line = (cells: readonly Cell[]): string => `| ${cells.map(cellOf).join(' | ')} |`

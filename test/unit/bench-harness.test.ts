@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest'
+import { FrameCounter, maskedText } from '../../bench/harness/frame-counter.ts'
+import { Latencies } from '../../bench/harness/histogram.ts'
+import { openLoop } from '../../bench/harness/load.ts'
+import { interleave, median, ratioOf } from '../../bench/harness/rounds.ts'
+
+/** As a server sends it: without a mask. */
+function frame(text: string): Buffer {
+  const payload = Buffer.from(text)
+  const head = Buffer.from(
+    payload.length < 126 ? [0x81, payload.length] : [0x81, 126, payload.length >> 8, payload.length & 0xff],
+  )
+  return Buffer.concat([head, payload])
+}
+
+test('messages are counted the same wherever the stream is cut', () => {
+  const push = `{"push":{"channel":"room:1","pub":{"data":"${'x'.repeat(200)}"}}}`
+  const stream = Buffer.concat([
+    frame(push),
+    frame('{}'),
+    frame(`${push}\n${push}\n${push}`),
+    frame('42["a"]'),
+  ])
+  for (let cut = 0; cut <= stream.length; cut += 1) {
+    const counter = new FrameCounter()
+    const controls: string[] = []
+    const hear = (text: string): void => void controls.push(text)
+    const counted = counter.count(stream.subarray(0, cut), hear) + counter.count(stream.subarray(cut), hear)
+    expect(counted).toBe(5)
+    expect(controls).toEqual(['{}'])
+  }
+})
+
+test('what a client of the bench sends is masked, and its text is the same', () => {
+  for (const text of ['{}', 'x'.repeat(300)]) {
+    const sent = maskedText(text)
+    expect((sent[1] ?? 0) & 0x80).toBe(0x80)
+    expect(sent.subarray(sent.length - text.length).toString()).toBe(text)
+  }
+})
+
+test('variants take turns, and in the other direction each second round', async () => {
+  const order: string[] = []
+  const found = await interleave(['a', 'b', 'c'], 3, async (variant, round) => {
+    order.push(variant)
+    return round
+  })
+  expect(order.join('')).toBe('abccbaabc')
+  expect(found).toEqual({ a: [0, 1, 2], b: [0, 1, 2], c: [0, 1, 2] })
+})
+
+test('a ratio is the median of the ratios of the rounds', () => {
+  expect(median([3, 1, 2])).toBe(2)
+  expect(median([4, 1, 2, 3])).toBe(2.5)
+  expect(ratioOf([2, 9, 4], [1, 3, 4], (value) => value)).toEqual({ median: 2, lowest: 1, highest: 3 })
+})
+
+test('an operation that stalls delays neither the schedule nor the time that others are charged from', async () => {
+  const intended: number[] = []
+  await openLoop({ perSecond: 1_000, seconds: 0.02 }, async (n, intendedUs) => {
+    intended.push(intendedUs)
+    if (n === 0) await new Promise((resolve) => setTimeout(resolve, 30))
+  })
+  expect(intended).toHaveLength(20)
+  const [first = 0] = intended
+  for (const [n, us] of intended.entries()) expect(us - first).toBeCloseTo(n * 1_000)
+})
+
+test('percentiles are in milliseconds', () => {
+  const latencies = new Latencies()
+  for (let us = 1_000; us <= 100_000; us += 1_000) latencies.record(us)
+  const { count, p50, p99, max } = latencies.percentiles
+  expect(count).toBe(100)
+  expect(Math.round(p50)).toBe(50)
+  expect(Math.round(p99)).toBe(99)
+  expect(Math.round(max)).toBe(100)
+})
