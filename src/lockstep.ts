@@ -177,6 +177,7 @@ class LockstepInstance<Db> {
           ready: () => this.start(),
         }),
         health: () => this.health.report(),
+        dashboard: { ...options.dashboard, data: (minutes) => this.health.dashboard({ minutes }) },
         probe,
         logger,
       },

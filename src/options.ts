@@ -1,6 +1,6 @@
 import type { Bus, BusHealth } from './bus/index.ts'
 import type { Channel, ChannelDefinition, Clock, Database, Logger, UserContext } from './core/index.ts'
-import type { GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
+import type { Authorize, GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
 import type { AlertOptions, HealthSummary, MonitorLevel, Thresholds } from './health/index.ts'
 import type { RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
 
@@ -43,6 +43,8 @@ export interface LockstepOptions<Db> {
   readonly rollout?: RolloutOptions
   /** How far the layers drift from the commit: what is measured, and who is alarmed. */
   readonly monitor?: MonitorOptions
+  /** Who may see `/lockstep/dashboard`, and its data. Absent: nobody. */
+  readonly dashboard?: { readonly authorize: Authorize }
 }
 
 /** What `createLockstep` takes as `monitor`. */
