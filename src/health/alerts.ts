@@ -1,6 +1,7 @@
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
 import { AlertWebhook, type WebhookOptions } from './alert-webhook.ts'
 import type { ViolationKind } from './kinds.ts'
+import { RecentIds } from './recent-ids.ts'
 
 /** Something an operator should know now. */
 export interface Alert {
@@ -46,7 +47,7 @@ export interface Alerter {
 
 /** Violations of one kind are told at most this often, with how many there were since. */
 const violationPauseMs = 60_000
-const mostRememberedIds = 4_096
+const rememberedIds = 4_096
 const closeGraceMs = 2_000
 
 /**
@@ -69,8 +70,8 @@ class Teller {
   readonly #options: AlerterOptions
   readonly #webhook: AlertWebhook | undefined
   /** Apart, so that a flood of violations cannot push out the ids of the others. */
-  readonly #scores = new RecentIds(mostRememberedIds)
-  readonly #violations = new RecentIds(mostRememberedIds)
+  readonly #scores = new RecentIds(rememberedIds)
+  readonly #violations = new RecentIds(rememberedIds)
   readonly #silences = new Map<ViolationKind, Silence>()
   #isClosed = false
 
@@ -138,23 +139,5 @@ class Teller {
     } catch (error) {
       this.#options.logger.error({ error, alert: alert.id }, `onAlert failed: ${messageOf(error)}`)
     }
-  }
-}
-
-/** The last ids, in bounded memory. */
-class RecentIds {
-  readonly #ids = new Set<string>()
-  readonly #most: number
-
-  constructor(most: number) {
-    this.#most = most
-  }
-
-  /** @returns whether it is new */
-  add(id: string): boolean {
-    if (this.#ids.has(id)) return false
-    this.#ids.add(id)
-    if (this.#ids.size > this.#most) for (const oldest of this.#ids) return this.#ids.delete(oldest)
-    return true
   }
 }

@@ -6,8 +6,12 @@ export { HealthMonitor, type HealthSummary } from './monitor.ts'
 export type { ChannelGauge, Gauges, HealthMonitorOptions } from './options.ts'
 export type { ScoreAlert } from './alert-state.ts'
 export { createAlerter, type Alert, type Alerter, type AlertOptions } from './alerts.ts'
+export type { WebhookOptions } from './alert-webhook.ts'
 export type * from './dashboard-data.ts'
+export type { NodeGauges } from './node-gauges.ts'
+export { createPrometheusExport, type PrometheusExport, type PrometheusOptions } from './prometheus.ts'
 export type { HealthSink } from './sink.ts'
+export { createTelemetryExport, type TelemetryExport, type TelemetryOptions } from './telemetry.ts'
 export {
   defaultThresholds,
   gapKinds,
