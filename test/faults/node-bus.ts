@@ -1,7 +1,5 @@
-// The bus of a node of the fault lanes, on the real clients, as an application would set them up.
-import { Redis } from 'ioredis'
-import { connect } from 'nats'
-import { createClient } from 'redis'
+// The bus of a node of the fault lanes, on the real clients, as an application would set them up. A client is loaded only
+// by those who use it: nodes are started by the hundred, and each start is an outage.
 import { memoryBus, natsBus, postgresBus, redisBus, type Bus } from '../../src/index.ts'
 
 export type NodeBusConfig =
@@ -24,11 +22,13 @@ export async function createNodeBus(
 }
 
 async function overNats(port: number): Promise<Bus> {
+  const { connect } = await import('nats')
   const servers = `127.0.0.1:${port}`
   return natsBus(await connect({ servers, maxReconnectAttempts: -1, waitOnFirstConnect: true }), options)
 }
 
-function overNodeRedis(port: number): Bus {
+async function overNodeRedis(port: number): Promise<Bus> {
+  const { createClient } = await import('redis')
   const publisher = createClient({ url: `redis://127.0.0.1:${port}` })
   const subscriber = publisher.duplicate()
   for (const client of [publisher, subscriber]) {
@@ -39,7 +39,8 @@ function overNodeRedis(port: number): Bus {
   return redisBus({ publisher, subscriber, ...options })
 }
 
-function overIoRedis(port: number): Bus {
+async function overIoRedis(port: number): Promise<Bus> {
+  const { Redis } = await import('ioredis')
   const publisher = new Redis(port, '127.0.0.1')
   const subscriber = publisher.duplicate()
   for (const client of [publisher, subscriber]) client.on('error', () => {})

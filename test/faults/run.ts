@@ -62,6 +62,7 @@ async function allRuns(bundle: string): Promise<number> {
 
 function weightFor(bus: BusKind): Weight {
   const hasConnections = bus !== 'memory'
+  const hasCrowd = Number(values.subscribers) > 0
   const deliveries = values['min-deliveries']
   return {
     operations: Number(values['min-operations']),
@@ -74,7 +75,7 @@ function weightFor(bus: BusKind): Weight {
     brokerKills: bus === 'redis' || bus === 'nats' ? Number(values['min-broker-kills']) : 0,
     blackHoles: hasConnections ? Number(values['min-black-holes']) : 0,
     stalls: hasConnections ? Number(values['min-stalls']) : 0,
-    busBytes: hasConnections ? Number(values['min-operations']) * leastBusBytes : 0,
+    busBytes: hasConnections && hasCrowd ? Number(values['min-operations']) * leastBusBytes : 0,
   }
 }
 
