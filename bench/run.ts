@@ -21,6 +21,9 @@ const { values, positionals } = parseArgs({
 })
 const { quick } = values
 
+// Children and Postgres end with the exit of this process; a signal alone would leave them.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+
 if (positionals[0] === 'report') await report()
 else if (positionals[0] === 'list') list()
 else await runLanes(chosen(positionals))

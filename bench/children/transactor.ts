@@ -11,6 +11,7 @@ import {
   type LockstepOptions,
   type PgDatabase,
 } from '../../src/index.ts'
+import type { MonitorOptions } from '../../src/options.ts'
 import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
@@ -23,8 +24,9 @@ export interface TransactorConfig {
   readonly connections: number
   /** `false`: no bus. */
   readonly bus?: false
-  /** Passed on to `createLockstep`, whatever it holds. */
-  readonly monitor?: object
+  readonly monitor?: MonitorOptions
+  /** `false`: no note of the start. */
+  readonly intent?: false
 }
 
 export interface TransactionLoad extends ClosedLoad {
@@ -97,8 +99,9 @@ async function coordinated(): Promise<Send> {
   })
   await lockstep.start()
   lockstep.attach(server)
+  const intent = config.intent === undefined ? {} : { intent: config.intent }
   return (channel) =>
-    lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
+    lockstep.transaction({ name: 'send_message', user: 'ada', ...intent }, async (tx) => {
       const { rows } = await tx.db.query<{ id: string }>(insertMessage, [channel, body])
       const [row] = rows
       tx.emit(room({ id: channel }), 'noted', { id: row?.id ?? '', body })

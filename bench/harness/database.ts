@@ -4,7 +4,11 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { databaseUrl, startEmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
+import {
+  databaseUrl,
+  endAbandonedPostgres,
+  startEmbeddedPostgres,
+} from '../../tools/embedded-postgres/index.ts'
 
 export interface BenchPostgres {
   /** Superuser URL of an administrative database. */
@@ -17,6 +21,7 @@ export interface BenchPostgres {
   close(): Promise<void>
 }
 
+const directoryPrefix = 'lockstep-bench-postgres-'
 const settings = {
   // A checkpoint in the middle of one variant's turn would be charged to that variant.
   max_wal_size: '8GB',
@@ -25,7 +30,8 @@ const settings = {
 
 /** An embedded server with `fsync` on, in a folder of its own. */
 export async function startBenchPostgres(): Promise<BenchPostgres> {
-  const directory = await mkdtemp(join(tmpdir(), 'lockstep-bench-postgres-'))
+  await removeAbandoned()
+  const directory = await mkdtemp(join(tmpdir(), directoryPrefix))
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true, maxRetries: 5 })
   try {
     const server = await startEmbeddedPostgres({ directory, durable: true, maxConnections: 600 })
@@ -58,6 +64,15 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
   } catch (error) {
     await remove()
     throw error
+  }
+}
+
+/** What a run left that was killed. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const directory = join(tmpdir(), name)
+    if (!name.startsWith(directoryPrefix) || !(await endAbandonedPostgres(directory))) continue
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 

@@ -2,11 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { cpuUs, nowUs } from './child-host.ts'
 import { Latencies, type Percentiles } from './histogram.ts'
 
+/** Before a closed load is measured: connections are opened and code is compiled in it. */
+export const rampSeconds = 0.2
+
 export interface ClosedLoad {
   readonly workers: number
   readonly seconds: number
-  /** Not measured: connections are opened and code is compiled in it. */
-  readonly rampSeconds?: number
 }
 
 export interface ClosedResult {
@@ -18,7 +19,7 @@ export interface ClosedResult {
 
 /** As many workers, each with one operation at a time: what throughput the system reaches. */
 export async function closedLoop(
-  { workers, seconds, rampSeconds = 0.2 }: ClosedLoad,
+  { workers, seconds }: ClosedLoad,
   operation: (n: number) => Promise<unknown>,
 ): Promise<ClosedResult> {
   const latencies = new Latencies()

@@ -10,7 +10,7 @@ import {
   type LaneFindings,
   type Table,
 } from '../harness/lane.ts'
-import type { ClosedResult } from '../harness/load.ts'
+import { rampSeconds, type ClosedResult } from '../harness/load.ts'
 import { interleave, medianOf, ratioOf } from '../harness/rounds.ts'
 import { transactorSchema } from '../harness/transactor-schema.ts'
 
@@ -206,7 +206,7 @@ async function turn(
     seconds,
     channels,
   } satisfies TransactionLoad)
-  const operations = result.perSecond * (seconds + 0.2)
+  const operations = result.perSecond * (seconds + rampSeconds)
   return { ...result, postgresUsPerOperation: ((await postgres.cpuUs()) - before) / operations }
 }
 

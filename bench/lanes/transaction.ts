@@ -3,7 +3,7 @@ import { Child, endAll } from '../harness/child.ts'
 import type { BenchPostgres } from '../harness/database.ts'
 import type { Percentiles } from '../harness/histogram.ts'
 import { rounded, shown, type Cell, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
-import type { ClosedResult } from '../harness/load.ts'
+import { rampSeconds, type ClosedResult } from '../harness/load.ts'
 import { interleave, medianOf, ratioOf, type Ratio, type Rounds } from '../harness/rounds.ts'
 import { transactorSchema } from '../harness/transactor-schema.ts'
 
@@ -46,9 +46,15 @@ export const transaction: Lane = {
       )
       say(`transaction, one hot channel: ${summary(hot)}`)
       const open = quick ? undefined : await atRate(context, children)
+      const byPart = quick ? undefined : await measureParts(context, postgres)
       return {
         figures: figuresOf(found.get(compared), hot),
-        tables: [...throughputTables(found), hotTable(hot), ...(open === undefined ? [] : [openTable(open)])],
+        tables: [
+          ...throughputTables(found),
+          hotTable(hot),
+          ...(open === undefined ? [] : [openTable(open)]),
+          ...(byPart === undefined ? [] : [partsTable(byPart)]),
+        ],
         plots: [
           {
             name: 'throughput',
@@ -88,7 +94,7 @@ async function startAll(postgres: BenchPostgres, connections: number): Promise<C
 }
 
 async function warmUp(children: Children): Promise<void> {
-  const load: TransactionLoad = { workers: compared, seconds: 0.5, rampSeconds: 0, channels: manyChannels }
+  const load: TransactionLoad = { workers: compared, seconds: 0.3, channels: manyChannels }
   for (const child of Object.values(children)) await child.ask('closed', load)
 }
 
@@ -99,12 +105,68 @@ function measure<const Variant extends TransactionVariant>(
   channels: number,
 ): Promise<Rounds<Variant, Turn>> {
   const load: TransactionLoad = { workers, seconds, channels }
-  return interleave(variants, rounds, async (variant) => {
-    const before = await postgres.cpuUs()
-    const result = await children[variant].ask<ClosedResult>('closed', load)
-    const operations = result.perSecond * (seconds + 0.2)
-    return { ...result, postgresUsPerOperation: ((await postgres.cpuUs()) - before) / operations }
-  })
+  return interleave(variants, rounds, (variant) => turnOf(postgres, children[variant], load))
+}
+
+async function turnOf(postgres: BenchPostgres, child: Child, load: TransactionLoad): Promise<Turn> {
+  const before = await postgres.cpuUs()
+  const result = await child.ask<ClosedResult>('closed', load)
+  const operations = result.perSecond * (load.seconds + rampSeconds)
+  return { ...result, postgresUsPerOperation: ((await postgres.cpuUs()) - before) / operations }
+}
+
+/** Each is without what the one before it is without, too. */
+const parts = {
+  'as configured by default': {},
+  'monitor off': { monitor: { level: 'off' } },
+  'no bus': { monitor: { level: 'off' }, bus: false },
+  'no note of the start': { monitor: { level: 'off' }, bus: false, intent: false },
+} as const satisfies Readonly<Record<string, Partial<TransactorConfig>>>
+
+type Part = keyof typeof parts
+
+async function measureParts(context: LaneContext, postgres: BenchPostgres): Promise<Rounds<Part, Turn>> {
+  const children = new Map<Part, Child>()
+  try {
+    for (const part of Object.keys(parts) as Part[]) {
+      const databaseUrl = await postgres.createDatabase(transactorSchema)
+      const config: TransactorConfig = {
+        databaseUrl,
+        variant: 'lockstep',
+        connections: compared,
+        ...parts[part],
+      }
+      children.set(part, await Child.start('transactor.ts', config))
+    }
+    const load = { workers: compared, channels: manyChannels, seconds: context.seconds }
+    const run = (part: Part): Promise<Turn> => turnOf(postgres, children.get(part) as Child, load)
+    for (const part of children.keys()) await run(part)
+    return await interleave([...children.keys()], context.rounds, run)
+  } finally {
+    await endAll([...children.values()])
+  }
+}
+
+function partsTable(found: Rounds<Part, Turn>): Table {
+  const first = found['as configured by default']
+  return {
+    title: `What the parts of Lockstep cost, ${compared} connections`,
+    note: 'Each line is without what the lines above it are without, too.',
+    columns: [
+      'Lockstep',
+      'transactions/s',
+      'of the first',
+      'CPU of Node, µs each',
+      'CPU of Postgres, µs each',
+    ],
+    rows: (Object.entries(found) as [Part, readonly Turn[]][]).map(([part, turns]) => [
+      part,
+      Math.round(speed(turns)),
+      times(against(turns, first)),
+      Math.round(medianOf(turns, ({ cpuUsPerOperation }) => cpuUsPerOperation)),
+      Math.round(medianOf(turns, ({ postgresUsPerOperation }) => postgresUsPerOperation)),
+    ]),
+  }
 }
 
 async function atRate(
