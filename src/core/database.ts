@@ -2,6 +2,8 @@
 export interface Statement {
   readonly text: string
   readonly values?: readonly unknown[]
+  /** For one that is sent often: drivers may prepare it under this name. The text of a name is always the same. */
+  readonly name?: string
 }
 
 export interface Rows<Row> {

@@ -9,9 +9,10 @@ import {
   type Statement,
 } from '../core/index.ts'
 import { openPgSession } from './pg-session.ts'
-import { send, sendScript, timed, tryRollback } from './pg-statements.ts'
+import { send, sendScript, timed, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
+import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { toLockstepError } from './sqlstate.ts'
@@ -32,6 +33,11 @@ export interface FromPoolOptions {
    * is given up, in milliseconds. Default 10,000. Your statements are yours to bound (`statement_timeout`).
    */
   readonly statementTimeoutMs?: number
+  /**
+   * Whether Lockstep's own hot statements are prepared once for each connection. Default `true`; a pooler that
+   * cannot have that is noticed, and the names are left out from then on.
+   */
+  readonly preparedStatements?: boolean
   /** Told of connections that break while nobody uses them. */
   readonly onConnectionError?: (error: Error) => void
 }
@@ -56,8 +62,9 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   ownPool.on('connect', listen)
   pool.on('connect', listen)
 
+  const sending: SendOptions = { timeoutMs, names: new StatementNames(options.preparedStatements ?? true) }
   const own: Queryable = {
-    query: <Row>(statement: Statement) => send<Row>(ownPool, statement, timeoutMs),
+    query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
   }
 
   const acquire = (): Promise<PoolClient> => acquireClient(pool, acquireTimeoutMs, onError)
@@ -70,10 +77,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     db: new PgTransactionClient(pool, new TransactionGuard()),
 
     async migrate() {
-      await inTransaction(ownPool, { begin: 'begin', timeoutMs, onError }, async (client) => {
+      await inTransaction(ownPool, { ...sending, begin: 'begin', onError }, async (client) => {
         await migrateSchema(
           {
-            query: <Row>(statement: Statement) => send<Row>(client, statement, timeoutMs),
+            query: <Row>(statement: Statement) => send<Row>(client, statement, sending),
             script: async (sql) => {
               await sendScript(client, sql)
             },
@@ -84,19 +91,19 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async begin({ operationId }: BeginOptions) {
-      return PgTransaction.begin(await acquire(), { own, operationId, timeoutMs })
+      return PgTransaction.begin(await acquire(), { ...sending, own, operationId })
     },
 
     async snapshot<T>(work: (snapshot: Snapshot<PgDatabase>) => Promise<T>): Promise<T> {
       return inTransaction(
         { connect: acquire },
-        { begin: 'begin isolation level repeatable read read only', timeoutMs, onError },
+        { ...sending, begin: 'begin isolation level repeatable read read only', onError },
         async (client) => {
           const guard = new TransactionGuard()
           try {
             return await work({
               db: new PgTransactionClient(client, guard),
-              own: { query: <Row>(statement: Statement) => send<Row>(client, statement, timeoutMs) },
+              own: { query: <Row>(statement: Statement) => send<Row>(client, statement, sending) },
             })
           } finally {
             guard.end()
@@ -167,15 +174,14 @@ function listenForErrors(client: PoolClient, onError: (error: Error) => void): v
   client.on('error', onError)
 }
 
-interface TransactionOptions {
+interface TransactionOptions extends SendOptions {
   readonly begin: string
-  readonly timeoutMs: number
   readonly onError: (error: Error) => void
 }
 
 async function inTransaction<T>(
   source: Pick<Pool, 'connect'>,
-  { begin, timeoutMs, onError }: TransactionOptions,
+  { begin, onError, ...sending }: TransactionOptions,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
   let client: PoolClient
@@ -187,12 +193,12 @@ async function inTransaction<T>(
   listenForErrors(client, onError)
   let broken = false
   try {
-    await client.query(timed({ text: begin }, timeoutMs))
+    await client.query(timed({ text: begin }, sending))
     const result = await work(client)
-    await client.query(timed({ text: 'commit' }, timeoutMs))
+    await client.query(timed({ text: 'commit' }, sending))
     return result
   } catch (error) {
-    broken = !(await tryRollback(client, timeoutMs))
+    broken = !(await tryRollback(client, sending))
     throw error
   } finally {
     client.release(broken)

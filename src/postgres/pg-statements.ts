@@ -1,26 +1,41 @@
 import type { Pool, PoolClient, QueryConfig, QueryResult } from 'pg'
 import type { Rows, Statement } from '../core/index.ts'
 import { toLockstepError } from './sqlstate.ts'
+import type { StatementNames } from './statement-names.ts'
 
 /**
  * A statement that fails when no answer has come in time. A connection that has gone silent (a partition, a
  * machine that died) gives no error by itself for many minutes; `pg` destroys it then.
  */
-export function timed({ text, values = [] }: Statement, timeoutMs: number): QueryConfig {
+export function timed(
+  { text, values = [], name }: Statement,
+  { timeoutMs, names }: SendOptions,
+): QueryConfig {
   // pg reads it from the query as well as from the connection; @types/pg knows the second only.
   const config: QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs }
-  return values.length === 0 ? config : { ...config, values: [...values] }
+  if (values.length === 0) return config
+  config.values = values as unknown[]
+  const prepared = names.of(name)
+  if (prepared !== undefined) config.name = prepared
+  return config
+}
+
+export interface SendOptions {
+  readonly timeoutMs: number
+  readonly names: StatementNames
 }
 
 /** Sends one of Lockstep's own statements. @throws errors of the catalogue */
 export async function send<Row>(
   target: Pool | PoolClient,
   statement: Statement,
-  timeoutMs: number,
+  options: SendOptions,
 ): Promise<Rows<Row>> {
   try {
-    return toRows<Row>(await target.query(timed(statement, timeoutMs)))
+    return toRows<Row>(await target.query(timed(statement, options)))
   } catch (error) {
+    // It was refused before it ran. Inside a transaction the second one is refused, too, and says so.
+    if (options.names.wasLost(error)) return send<Row>(target, statement, options)
     throw toLockstepError(error, 'LS_CONNECTION_LOST')
   }
 }
@@ -39,9 +54,9 @@ export function toRows<Row>(result: QueryResult): Rows<Row> {
 }
 
 /** False when the connection is gone: the server rolls back by itself then, and the caller discards the client. */
-export async function tryRollback(client: PoolClient, timeoutMs: number): Promise<boolean> {
+export async function tryRollback(client: PoolClient, options: SendOptions): Promise<boolean> {
   try {
-    await client.query(timed({ text: 'rollback' }, timeoutMs))
+    await client.query(timed({ text: 'rollback' }, options))
     return true
   } catch {
     return false

@@ -7,16 +7,14 @@ import {
   type SavepointScope,
   type Statement,
 } from '../core/index.ts'
-import { timed, toRows, tryRollback } from './pg-statements.ts'
+import { timed, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient } from './pg-transaction-client.ts'
 import { isErrorResponse, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
-export interface PgTransactionOptions {
+export interface PgTransactionOptions extends SendOptions {
   readonly own: Queryable
   readonly operationId: string
-  /** How long one of Lockstep's statements may take before the connection is given up. */
-  readonly timeoutMs: number
 }
 
 /** One transaction on one connection of the caller's pool, which it gives back or discards at its end. */
@@ -37,7 +35,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   /** @throws LS_CONNECTION_LOST; the client is discarded then */
   static async begin(client: PoolClient, options: PgTransactionOptions): Promise<PgTransaction> {
     try {
-      await client.query(timed({ text: beginStatement(options.operationId) }, options.timeoutMs))
+      await client.query(timed({ text: beginStatement(options.operationId) }, options))
       return new PgTransaction(client, options)
     } catch (error) {
       client.release(true)
@@ -64,7 +62,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
 
   async rollback(): Promise<void> {
     this.close()
-    const healthy = await tryRollback(this.#client, this.#options.timeoutMs)
+    const healthy = await tryRollback(this.#client, this.#options)
     this.#client.release(!healthy || this.#discard)
   }
 
@@ -84,7 +82,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   }
 
   #send(statement: Statement): Promise<QueryResult> {
-    return this.#client.query(timed(statement, this.#options.timeoutMs))
+    return this.#client.query(timed(statement, this.#options))
   }
 
   async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<PgTransactionClient>> {
@@ -108,7 +106,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   // ROLLBACK, which answers without an error. Only the tag tells.
   async #commitInOneFlight<Row>(flush: Statement): Promise<CommitEnding<Row>> {
     const [flushed, committed] = await Promise.allSettled([this.#send(flush), this.#send({ text: 'commit' })])
-    const flushError: unknown = flushed.status === 'rejected' ? flushed.reason : undefined
+    const flushError = flushed.status === 'rejected' ? this.#toFlushError(flushed.reason) : undefined
     if (committed.status === 'rejected') return endingOfFailedCommit(committed.reason, flushError)
     return endingOfTag(
       committed.value,
@@ -117,13 +115,19 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
     )
   }
 
+  /** A prepared flush that the pooler lost is worth another attempt, which sends it without a name. */
+  #toFlushError(error: unknown): unknown {
+    if (!this.#options.names.wasLost(error)) return error
+    return new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
+  }
+
   async #commitInTurn<Row>(flush: Statement): Promise<CommitEnding<Row>> {
     let flushed: QueryResult
     try {
       flushed = await this.#send(flush)
     } catch (error) {
-      this.#discard = !(await tryRollback(this.#client, this.#options.timeoutMs))
-      return { ending: 'rolled_back', error }
+      this.#discard = !(await tryRollback(this.#client, this.#options))
+      return { ending: 'rolled_back', error: this.#toFlushError(error) }
     }
     try {
       return endingOfTag(await this.#send({ text: 'commit' }), flushed, undefined)

@@ -18,7 +18,7 @@ const appendNotice =
   'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
 const heardAgain = 'missed: () => void this.#compare(),'
-const fence = `raise exception 'operation % had already been settled', p_id using errcode = 'LS001';`
+const fence = `raise exception 'operation % is settled already', p_id using errcode = 'LS001';`
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
 const announceUnsaved = `const announceUnsaved = async (tx: any): Promise<void> => {
@@ -111,8 +111,8 @@ export const mutants = {
   'replay forgets the result': [
     {
       file: migrations,
-      find: `set state = 'committed', result = p_result,`,
-      put: `set state = 'committed', result = null,`,
+      find: `set result = p_result, state = 'committed',`,
+      put: `set result = null, state = 'committed',`,
     },
   ],
   'resume skips one': [
@@ -139,6 +139,11 @@ export const mutants = {
       file: migrations,
       find: 'select p.channel, p.head - p.added + e.rank,',
       put: `select p.channel, nextval('{schema}.numbers'),`,
+    },
+    {
+      file: migrations,
+      find: 'values (p_channels[1], v_head, p_id,',
+      put: `values (p_channels[1], nextval('{schema}.numbers'), p_id,`,
     },
   ],
   'gap skipped': [

@@ -83,13 +83,7 @@ export function findUntold(
                and o.settled_at <= clock_timestamp() - make_interval(secs => $3::float8 / 1000)
              order by o.settled_at, o.id limit $4::int
            ), told as materialized (
-             select e.operation_id
-             from (select distinct d.channel from due d where d.must_be_told) u
-             join ${schema}.channels c on c.channel = u.channel
-             cross join lateral (
-               select e.operation_id from ${schema}.events e
-               where e.channel = c.channel and e."offset" > c.head - $5::bigint and e.type = $6
-             ) e
+             ${noticesIn(schema, '(select distinct d.channel from due d where d.must_be_told)', '$5', '$6')}
            )
            select d.id::text as id, d.name, ${micros}, true as untold, 0 as looked_at
            from due d
@@ -106,12 +100,25 @@ export function findUntold(
 /** Of these operations, those whose notice stands nowhere in their users' channels. */
 export function confirmUntold(schema: string, ids: readonly string[]): Statement {
   return {
-    text: `select o.id::text as id from ${schema}.operations o
-           where o.id = any($1::uuid[]) and not exists (
-             select from ${schema}.events e
-             where e.channel = 'user:' || o.user_id and e.operation_id = o.id and e.type = $2)`,
+    text: `with due as materialized (
+             select o.id, 'user:' || o.user_id as channel from ${schema}.operations o where o.id = any($1::uuid[])
+           ), told as materialized (
+             ${noticesIn(schema, '(select distinct d.channel from due d)', 'null', '$2')}
+           )
+           select d.id::text as id from due d
+           where not exists (select from told t where t.operation_id = d.id)`,
     values: [ids, coordinationEvents.transactionRolledBack],
   }
+}
+
+// The limit keeps the planner from joining the whole of `events`: each channel is read by its index, newest first.
+function noticesIn(schema: string, channels: string, depth: string, type: string): string {
+  return `select e.operation_id from ${channels} u
+             cross join lateral (
+               select e.operation_id, e.type from ${schema}.events e
+               where e.channel = u.channel order by e."offset" desc limit ${depth}::bigint
+             ) e
+             where e.type = ${type}`
 }
 
 export interface ViolationRow {
@@ -294,9 +301,10 @@ export function readRollbacks(schema: string, sinceMs: number, limit: number): S
   return {
     text: `select o.id::text as id, o.name, o.user_id, o.notice ->> 'userMessage' as user_message,
              (extract(epoch from o.settled_at) * 1000)::float8 as settled_ms,
-             exists (
-               select from ${schema}.events e where e.channel = 'user:' || o.user_id
-                 and e.operation_id = o.id and e.type = $3) as told
+             coalesce((
+               select true from ${schema}.events e where e.channel = 'user:' || o.user_id
+                 and e.operation_id = o.id and e.type = $3
+               order by e."offset" desc limit 1), false) as told
            from ${schema}.operations o
            where o.state = 'rolled_back' and o.settled_at > to_timestamp($1::float8 / 1000)
              and o.name <> '' and o.notice is not null

@@ -1,6 +1,7 @@
 import type { Notice } from '../../protocol/index.ts'
 import { coordinationEvents } from '../../protocol/index.ts'
 import { userChannel, type Statement } from '../../core/index.ts'
+import { preparedName } from './prepared-name.ts'
 
 export type OperationState = 'started' | 'committed' | 'rolled_back'
 
@@ -68,6 +69,7 @@ export function flushOperation(
 ): Statement {
   const batch = groupByChannel(events)
   return {
+    name: preparedName('flush', schema),
     text: `select positions, at from ${schema}.flush_operation($1, $2, $3, $4, $5, $6, $7::text::json,
              $8::text[], $9::int[], $10::int[], $11::int[], $12::text[], $13::text[]::json[])`,
     values: [
@@ -137,6 +139,7 @@ export function settleSilently(
 /** Writes intents; answers the ids that were new. */
 export function startOperations(schema: string, keys: readonly OperationKey[]): Statement {
   return {
+    name: preparedName('start', schema),
     text: `select start_operations as id
            from ${schema}.start_operations($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[])`,
     values: [
