@@ -362,6 +362,7 @@ describe('for everyone', () => {
       await section(page, 'Operations').waitFor()
       for (const button of await page.locator('.row-head').all()) await button.click()
       expect(await page.evaluate(faintTexts)).toEqual([])
+      expect(await page.evaluate(bluePixels)).toBeGreaterThan(500)
       const moving = `document.getAnimations().filter(({ playState }) => playState === 'running').length`
       await expect.poll(() => page.evaluate(moving)).toBe(0)
     }
@@ -378,6 +379,15 @@ describe('for everyone', () => {
     expect(await page.getByRole('main').count()).toBe(1)
   })
 })
+
+/** Of the line of the score's history: charts take their colours from the style sheet, also without motion. */
+const bluePixels = `(() => {
+  const canvas = document.querySelector('.chart canvas')
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+  let count = 0
+  for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 200 && data[at + 2] - data[at] > 60) count++
+  return count
+})()`
 
 /** Texts whose contrast with what lies behind them is below 4.5 (WCAG 2.2 AA). */
 const faintTexts = `(() => {

@@ -29,6 +29,8 @@ export function usePalette(): Palette {
 
 function readPalette(): Palette {
   const sample = document.createElement('span')
+  // In a transition the colour read would be that of the name before.
+  sample.style.transitionProperty = 'none'
   document.body.append(sample)
   const read = (name: string): string => {
     sample.style.color = `var(${name})`
