@@ -30,7 +30,8 @@ export class ChannelRates {
 
   /** The busiest now, without their heads. */
   busiest(channels: Iterable<ChannelGauge>, atMs: number): Omit<DashboardChannel, 'head' | 'lagMs'>[] {
-    const since = this.#newest !== undefined && atMs - this.#newest.atMs >= shortestSpanMs ? this.#newest : this.#older
+    const since =
+      this.#newest !== undefined && atMs - this.#newest.atMs >= shortestSpanMs ? this.#newest : this.#older
     const listed: Omit<DashboardChannel, 'head' | 'lagMs'>[] = []
     let count = 0
     for (const { channel, subscribers, offset } of channels) {

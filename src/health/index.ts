@@ -12,12 +12,4 @@ export type { NodeGauges } from './node-gauges.ts'
 export { createPrometheusExport, type PrometheusExport, type PrometheusOptions } from './prometheus.ts'
 export type { HealthSink } from './sink.ts'
 export { createTelemetryExport, type TelemetryExport, type TelemetryOptions } from './telemetry.ts'
-export {
-  defaultThresholds,
-  gapKinds,
-  violationKinds,
-  type GapKind,
-  type Thresholds,
-  type Violation,
-  type ViolationKind,
-} from './kinds.ts'
+export type { GapKind, Thresholds, Violation, ViolationKind } from './kinds.ts'

@@ -212,8 +212,8 @@ export class HealthMonitor {
   async #watchScore(): Promise<void> {
     const { windowMinutes } = this.#settings
     if (!this.#alarm.isDue(this.#score(windowMinutes))) return
-    // Before it is told, what the other nodes know.
-    await this.#read()
+    // What it is decided on must be there for all, else a node that knows less moves it back.
+    await this.rollUp()
     await this.#alarm.move(
       this.#score(windowMinutes),
       this.#history.violations(windowMinutes, this.#nowMs(), this.#recorder.tally),

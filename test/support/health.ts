@@ -80,7 +80,7 @@ export async function createHealthWorld() {
          from head, unnest($2::uuid[]) with ordinality as i (id, place) returning "offset"`,
         [channel, ids, type],
       )
-      return Number((rows[0] as { offset: string }).offset)
+      return Math.max(...(rows as { offset: string }[]).map(({ offset }) => Number(offset)))
     },
     async close(): Promise<void> {
       await Promise.all(monitors.map((monitor) => monitor.close()))

@@ -25,18 +25,21 @@ function createWatcher(options: Partial<WatcherOptions> = {}) {
     gaps,
     faults,
     counts,
-    end(over: Partial<EndReport>): void {
+    end: (over: Partial<EndReport>): void => {
       const report = endReport(over)
       if (watcher.ended(report)) watcher.settle(report)
     },
     /** Ticks until the log has been asked `times` times. */
-    ask(answer: (report: LayerReport) => LogAnswer, times = 1): void {
+    ask: (answer: (report: LayerReport) => LogAnswer, times = 1): void => {
       for (let asked = 0, ticks = 0; asked < times && ticks < 300; ticks++) {
         watcher.tick()
         const inquiries = watcher.inquiries(5_000)
         if (inquiries.length === 0) continue
         asked += 1
-        watcher.answer(inquiries, inquiries.map(({ report }) => answer(report)))
+        watcher.answer(
+          inquiries,
+          inquiries.map(({ report }) => answer(report)),
+        )
       }
     },
   }
@@ -241,7 +244,9 @@ test('whatever the order, each report ends in one verdict', () => {
   const step = fc.record({
     does: fc.constantFrom('reach', 'end', 'tick', 'ask', 'fail'),
     op: fc.integer({ min: 0, max: 5 }),
-    state: fc.constantFrom('committed', 'rolled_back', 'started', 'unknown') as fc.Arbitrary<LogAnswer['state']>,
+    state: fc.constantFrom('committed', 'rolled_back', 'started', 'unknown') as fc.Arbitrary<
+      LogAnswer['state']
+    >,
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
@@ -260,7 +265,11 @@ test('whatever the order, each report ends in one verdict', () => {
         else {
           const inquiries = watcher.inquiries(50)
           if (does === 'fail') watcher.postpone(inquiries)
-          else watcher.answer(inquiries, inquiries.map(() => ({ ...committed(100), state })))
+          else
+            watcher.answer(
+              inquiries,
+              inquiries.map(() => ({ ...committed(100), state })),
+            )
         }
       }
       judged.ask(() => committed(100), 40)
