@@ -244,9 +244,7 @@ test('whatever the order, each report ends in one verdict', () => {
   const step = fc.record({
     does: fc.constantFrom('reach', 'end', 'tick', 'ask', 'fail'),
     op: fc.integer({ min: 0, max: 5 }),
-    state: fc.constantFrom('committed', 'rolled_back', 'started', 'unknown') as fc.Arbitrary<
-      LogAnswer['state']
-    >,
+    state: fc.constantFrom('committed', 'rolled_back', 'started', 'unknown'),
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
