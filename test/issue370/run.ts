@@ -1,0 +1,59 @@
+// npm run issue370: the scenarios against the real system, before and after.
+// The application is the same in all passes; only the mode of its operations differs.
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { createDatabase, databaseUrl } from '../../tools/embedded-postgres/index.ts'
+import { startOwnPostgres } from '../support/postgres.ts'
+import type { PassResult } from './figures.ts'
+import { report } from './report.ts'
+
+const longestPassMs = 60_000
+
+async function main(): Promise<void> {
+  // Without waiting for the disk: that belongs to no layer, and yet would count from the moment of the commit.
+  const postgres = await startOwnPostgres({ durable: false })
+  try {
+    // When each transaction committed is to come from Postgres, and not from Lockstep.
+    const client = new pg.Client(postgres.server.url)
+    await client.connect()
+    await client.query('alter system set track_commit_timestamp = on')
+    await client.end()
+    await postgres.server.restart()
+    const passes: PassResult[] = []
+    for (const mode of ['off', 'observe', 'enforce'] as const) {
+      const name = `issue370_${mode}`
+      await createDatabase(postgres.server.url, name)
+      console.log(`pass: ${mode}`)
+      passes.push(await runPass(mode, databaseUrl(postgres.server.url, name)))
+    }
+    const [off, observe, enforce] = passes as [PassResult, PassResult, PassResult]
+    const { lines, isGood } = report({ off, observe, enforce })
+    for (const line of lines) console.log(line)
+    process.exitCode = isGood ? 0 : 1
+  } finally {
+    await postgres.close()
+  }
+}
+
+/** In a process of its own, so that the memory of one pass is not counted for the next. */
+function runPass(mode: PassResult['mode'], url: string): Promise<PassResult> {
+  const child = fork(fileURLToPath(new URL('pass.ts', import.meta.url)), [mode, url], {
+    execArgv: ['--import', 'tsx'],
+  })
+  return new Promise((resolve, reject) => {
+    let result: PassResult | undefined
+    const timer = setTimeout(() => child.kill('SIGKILL'), longestPassMs)
+    child.on('message', (message) => (result = message as PassResult))
+    child.once('error', reject)
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer)
+      if (result === undefined) reject(new Error(`the pass in mode ${mode} ended with ${code ?? signal}`))
+      else resolve(result)
+    })
+  })
+}
+
+// Postgres is ended with this process, and the pass when it finds itself alone.
+process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
+await main()
