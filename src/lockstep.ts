@@ -92,12 +92,6 @@ class LockstepInstance<Db> {
     this.#database = database
     this.#logger = logger
     this.#clock = clock
-    this.#hub = new EventHub({
-      log: new EventLog(own, schema),
-      clock,
-      logger,
-      ...(options.headCheckMs === undefined ? {} : { headCheckMs: options.headCheckMs }),
-    })
     this.#lease = new NodeLease({
       own,
       schema,
@@ -121,11 +115,19 @@ class LockstepInstance<Db> {
         rollout: this.rollout,
         openOperations: () => this.#coordinator.openCount,
         connections: () => this.#gateway.connections(),
+        leaseState: () => this.#lease.state,
         nodeHealth: () => this.#nodeHealth(),
       },
       options.monitor,
     )
     const { probe } = this.health.monitor
+    this.#hub = new EventHub({
+      log: new EventLog(own, schema),
+      clock,
+      logger,
+      ...(this.health.monitor.isMeasuring ? { ackSample: {} } : {}),
+      ...(options.headCheckMs === undefined ? {} : { headCheckMs: options.headCheckMs }),
+    })
     this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger, probe })
     const { announce, announceTransient } = this.#bus
     const settler = new Settler({ own, schema, clock, logger, probe, announce })
@@ -177,6 +179,8 @@ class LockstepInstance<Db> {
           ready: () => this.start(),
         }),
         health: () => this.health.report(),
+        metrics: () => this.health.metrics(),
+        ...(options.metrics === undefined ? {} : { authorizeMetrics: options.metrics.authorize }),
         dashboard: { ...options.dashboard, data: (minutes) => this.health.dashboard({ minutes }) },
         probe,
         logger,

@@ -3,16 +3,23 @@ import type { Clock, Database, DatabaseClock, Logger } from './core/index.ts'
 import type { EventHub } from './events/index.ts'
 import {
   createAlerter,
+  createPrometheusExport,
+  createTelemetryExport,
   HealthMonitor,
   type Alert,
   type Alerter,
   type DashboardData,
+  type HealthSink,
+  type MetricsText,
+  type NodeGauges,
+  type PrometheusExport,
   type Score,
   type ScoreAlert,
+  type TelemetryExport,
   type Violation,
 } from './health/index.ts'
 import type { LockstepHealth, MonitorOptions, NodeHealth } from './options.ts'
-import type { Rollout } from './transaction/index.ts'
+import type { LeaseState, Rollout } from './transaction/index.ts'
 
 export interface MonitoringParts {
   readonly database: Database<unknown>
@@ -25,6 +32,7 @@ export interface MonitoringParts {
   readonly rollout: Rollout
   readonly openOperations: () => number
   readonly connections: () => number
+  readonly leaseState: () => LeaseState
   /** How the node is, apart from what is measured. */
   readonly nodeHealth: () => NodeHealth
 }
@@ -34,13 +42,20 @@ export class Health {
   readonly monitor: HealthMonitor
   readonly #parts: MonitoringParts
   readonly #alerter: Alerter
+  readonly #prometheus: PrometheusExport
+  readonly #telemetry: TelemetryExport
 
   /** @throws LS_CONFIG_INVALID */
   constructor(parts: MonitoringParts, options: MonitorOptions = {}) {
     const { database, clock, logger, rollout } = parts
     const { alerts = {}, ...settings } = options
+    const { thresholds } = settings
     this.#parts = parts
     this.#alerter = createAlerter({ ...alerts, clock, logger })
+    const exported = { gauges: this.#gauges(), ...(thresholds === undefined ? {} : { thresholds }) }
+    this.#prometheus = createPrometheusExport(exported)
+    this.#telemetry = createTelemetryExport(exported)
+    const teller: HealthSink = { operation() {}, gap() {}, violation: (violation) => this.#tell(violation) }
     this.monitor = new HealthMonitor({
       ...settings,
       own: database.own,
@@ -58,7 +73,7 @@ export class Health {
       modes: () => rollout.list(),
       modeOf: (operation, userId) => rollout.settledModeOf(operation, userId),
       alert: (alert) => this.#alerter(toAlert(alert)),
-      sinks: [{ operation() {}, gap() {}, violation: (violation) => this.#tell(violation) }],
+      sinks: [teller, this.#prometheus, this.#telemetry],
     })
   }
 
@@ -77,14 +92,33 @@ export class Health {
     return this.monitor.violations()
   }
 
+  /** In the text format of Prometheus: what `GET /lockstep/metrics` answers. */
+  metrics(): Promise<MetricsText> {
+    return this.#prometheus.metrics()
+  }
+
   /** What the dashboard shows. */
   dashboard(options: { readonly minutes?: number } = {}): Promise<DashboardData> {
     return this.monitor.dashboard(options)
   }
 
   async close(): Promise<void> {
+    this.#telemetry.close()
     await this.monitor.close()
     await this.#alerter.close()
+  }
+
+  #gauges(): NodeGauges {
+    const { connections, openOperations, hub, bus, leaseState } = this.#parts
+    return {
+      score: () => this.monitor.lastScore.overall,
+      scoreKinds: () => this.monitor.lastScore.kinds,
+      connections,
+      openOperations,
+      channels: () => hub().channelCount,
+      isLeaseHeld: () => leaseState() === 'held',
+      isBusUp: () => bus().health.state === 'up',
+    }
   }
 
   #tell(violation: Violation): void {

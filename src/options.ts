@@ -43,6 +43,8 @@ export interface LockstepOptions<Db> {
   readonly rollout?: RolloutOptions
   /** How far the layers drift from the commit: what is measured, and who is alarmed. */
   readonly monitor?: MonitorOptions
+  /** Who may read `/lockstep/metrics`. Absent: whoever can reach it. */
+  readonly metrics?: { readonly authorize: Authorize }
   /** Who may see `/lockstep/dashboard`, and its data. Absent: nobody. */
   readonly dashboard?: { readonly authorize: Authorize }
 }

@@ -16,14 +16,15 @@ export interface EncodedParts {
   readonly transients?: readonly string[]
 }
 
-type EventTuple = readonly [string, number, string, string, number, string]
+type EventTuple = readonly [string, number, string, string, number, string, string?]
 type HeadTuple = readonly [string, number]
 type TransientTuple = readonly [string, string, string, number, string]
 
 /** JSON text of one event, to be put together by `encodeMessage`. */
-export function encodeBusEvent({ channel, offset, operationId, type, at, data }: StoredEvent): string {
+export function encodeBusEvent(event: StoredEvent): string {
+  const { channel, offset, operationId, type, at, data, traceparent } = event
   const tuple: EventTuple = [channel, offset, operationId, type, at.getTime(), data]
-  return JSON.stringify(tuple)
+  return JSON.stringify(traceparent === undefined ? tuple : [...tuple, traceparent])
 }
 
 /** JSON text of one head. */
@@ -61,13 +62,14 @@ export function decodeMessage(text: string): BusMessage | undefined {
   if (!isListOf(transients, isTransientTuple)) return undefined
   return {
     from,
-    events: events.map(([channel, offset, operationId, type, at, data]) => ({
+    events: events.map(([channel, offset, operationId, type, at, data, traceparent]) => ({
       channel,
       offset,
       operationId,
       type,
       at: new Date(at),
       data,
+      ...(traceparent === undefined ? {} : { traceparent }),
     })),
     heads: heads.map(([channel, head]) => ({ channel, head })),
     transients: transients.map(([channel, type, operationId, at, data]) => ({
@@ -88,8 +90,9 @@ const largestTimeMs = 8.64e15
 
 function isEventTuple(value: unknown): value is EventTuple {
   if (!Array.isArray(value)) return false
-  const [channel, offset, operationId, type, at, data] = value as readonly unknown[]
+  const [channel, offset, operationId, type, at, data, traceparent] = value as readonly unknown[]
   return (
+    (traceparent === undefined || typeof traceparent === 'string') &&
     typeof channel === 'string' &&
     isOffset(offset) &&
     typeof operationId === 'string' &&

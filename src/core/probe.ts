@@ -40,6 +40,8 @@ export interface LayerReport {
   readonly offset?: number
   /** When the flush of its transaction ran, by the database's clock, in milliseconds since the epoch. */
   readonly flushedAt?: number
+  /** It came out of the log, where nothing is seen before its commit. */
+  readonly wasRead?: true
   /** Where it was sent from, where that can be had. */
   readonly stack?: string
 }

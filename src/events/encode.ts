@@ -9,6 +9,10 @@ export interface StoredEvent {
   /** JSON text. */
   readonly data: string
   readonly at: Date
+  /** Such as `conversation:{id}`; names spans. */
+  readonly template?: string
+  /** W3C `traceparent` of the span that sent it. Never stored: an event of the log has none. */
+  readonly traceparent?: string
 }
 
 /**
@@ -29,6 +33,11 @@ export function encodeEvent(event: StoredEvent, tags?: PublicationTags): Encoded
     push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${live}}}`,
     ...(tags === undefined ? {} : { tags }),
   }
+}
+
+/** An event that was read from the log, and so had committed. */
+export function encodeLoggedEvent(event: StoredEvent): EncodedEvent {
+  return { ...encodeEvent(event), wasRead: true }
 }
 
 /** Something shown before, or instead of, what the log will hold. */

@@ -1,10 +1,11 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { traceparentTag } from '../protocol/index.ts'
 import { AckSampler, type AckSampling } from './ack-sampler.ts'
 import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
 import { encodeEvent, encodeTransient, type StoredEvent, type TransientEvent } from './encode.ts'
 import type { EventLog } from './event-log.ts'
-import type { EventSource, Joined, JoinRequest, Subscriber } from './subscription.ts'
+import type { EventSource, Joined, JoinRequest, PublicationTags, Subscriber } from './subscription.ts'
 
 export interface EventHubOptions {
   readonly log: EventLog
@@ -69,9 +70,10 @@ export class EventHub implements EventSource {
     return this.#feeds.size
   }
 
-  /** The channels served here, with how many listen and how far they have come. */
+  /** The application's channels that are served here, with how many listen and how far they have come. */
   *gauges(): Iterable<{ readonly channel: string; readonly subscribers: number; readonly offset: number }> {
     for (const feed of this.#feeds.values()) {
+      if (feed.channel.startsWith('lockstep:')) continue
       yield { channel: feed.channel, subscribers: feed.memberCount, offset: feed.position }
     }
   }
@@ -123,7 +125,13 @@ export class EventHub implements EventSource {
 
   #deliver(channel: string, events: readonly StoredEvent[]): void {
     const feed = this.#feeds.get(channel)
-    feed?.announce(events.map((event) => encodeEvent(event, this.#sampler?.tagsFor(event, feed.memberCount))))
+    feed?.announce(events.map((event) => encodeEvent(event, this.#tagsFor(event, feed.memberCount))))
+  }
+
+  #tagsFor(event: StoredEvent, subscribers: number): PublicationTags | undefined {
+    const asked = this.#sampler?.tagsFor(event, subscribers)
+    const { traceparent } = event
+    return traceparent === undefined ? asked : { ...asked, [traceparentTag]: traceparent }
   }
 
   #feedOf(channel: string): ChannelFeed {

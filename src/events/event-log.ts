@@ -1,6 +1,6 @@
 import type { Queryable } from '../core/index.ts'
 import { readEvents, readHeads, toEventRow, toHeads, type Heads } from '../postgres/index.ts'
-import { encodeEvent } from './encode.ts'
+import { encodeLoggedEvent } from './encode.ts'
 import type { EncodedEvent } from './subscription.ts'
 
 /** Reads the durable log. Questions for heads that come in one turn of the loop share one statement. */
@@ -17,7 +17,7 @@ export class EventLog {
 
   async readAfter(channel: string, offset: number, limit: number): Promise<readonly EncodedEvent[]> {
     const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
-    return rows.map((row) => encodeEvent({ channel, ...toEventRow(row) }))
+    return rows.map((row) => encodeLoggedEvent({ channel, ...toEventRow(row) }))
   }
 
   /** The channel's head as it is at some moment after this call. */

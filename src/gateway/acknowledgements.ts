@@ -1,6 +1,6 @@
-import type { Clock, Probe } from '../core/index.ts'
+import { recordAcknowledgement, type Clock, type Probe } from '../core/index.ts'
 import type { EncodedEvent } from '../events/subscription.ts'
-import { limits, type AcknowledgementEntry } from '../protocol/index.ts'
+import { limits, traceparentTag, type AcknowledgementEntry } from '../protocol/index.ts'
 import { own } from './json.ts'
 
 /** What acknowledgements came to, since the gateway began. */
@@ -22,6 +22,7 @@ interface Asked {
   readonly flushedAt: number
   /** Before anybody can have received it, in monotonic milliseconds. */
   readonly writtenAt: number
+  readonly traceparent: string | undefined
   /** Ids of the connections that answered. */
   readonly answeredBy: Set<string>
 }
@@ -56,7 +57,7 @@ export class Acknowledgements {
   }
 
   /** An event that asks for acknowledgement is being sent for the first time. */
-  expect({ channel, offset, operationId, flushedAt }: EncodedEvent): void {
+  expect({ channel, offset, operationId, flushedAt, tags }: EncodedEvent): void {
     const key = keyOf(channel, offset)
     // The same place may come again in another history; the newest stand last.
     this.#asked.delete(key)
@@ -64,6 +65,7 @@ export class Acknowledgements {
       operationId,
       flushedAt,
       writtenAt: this.#clock.monotonic(),
+      traceparent: tags?.[traceparentTag],
       answeredBy: new Set(),
     })
     if (this.#asked.size <= rememberedEvents) return
@@ -91,7 +93,7 @@ export class Acknowledgements {
   #accept([channel, offset, heldMs]: AcknowledgementEntry, arrivedAt: number, receiver: Receiver): boolean {
     const asked = this.#asked.get(keyOf(channel, offset))
     if (asked === undefined || !receiver.wasGiven(channel, offset)) return false
-    const { operationId, flushedAt, writtenAt, answeredBy } = asked
+    const { operationId, flushedAt, writtenAt, answeredBy, traceparent } = asked
     if (answeredBy.size >= answersPerEvent || answeredBy.has(receiver.id)) return false
     // It was handled after it was written, and this long before the claim came in; within that anything is possible.
     const spanMs = arrivedAt - writtenAt - heldMs + clientTickMs + heldMs * clientDrift
@@ -107,6 +109,11 @@ export class Acknowledgements {
       offset,
       flushedAt,
     })
+    if (traceparent !== undefined) {
+      const endedAt = this.#clock.now() - (arrivedAt - writtenAt - errorMs)
+      const startedAt = endedAt - errorMs
+      recordAcknowledgement({ operationId, channel, offset, traceparent, startedAt, endedAt })
+    }
     return true
   }
 }

@@ -1,6 +1,6 @@
-import { userChannel, type Clock, type Layer, type Probe } from '../core/index.ts'
+import { recordDelivery, userChannel, type Clock, type Layer, type Probe } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
-import { acknowledgeTag, coordinationEvents } from '../protocol/index.ts'
+import { acknowledgeTag, coordinationEvents, traceparentTag } from '../protocol/index.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 
 const userPrefix = userChannel('')
@@ -61,11 +61,17 @@ export class SocketTap {
       const layer = layerOf(type)
       this.#probe.reached({ layer, operationId, at, channel, ...(stack === undefined ? {} : { stack }) })
     }
-    for (const events of batches) {
-      for (const { operationId, channel, type, offset, flushedAt } of events) {
-        this.#probe.reached({ layer: layerOf(type), operationId, at, channel, offset, flushedAt })
-      }
-    }
+    for (const events of batches) for (const event of events) this.#report(event, at)
+  }
+
+  #report(event: EncodedEvent, at: number): void {
+    const { operationId, channel, type, offset, flushedAt, wasRead, tags } = event
+    const report = { layer: layerOf(type), operationId, at, channel, offset, flushedAt }
+    this.#probe.reached(wasRead === undefined ? report : { ...report, wasRead })
+    const traceparent = tags?.[traceparentTag]
+    if (traceparent === undefined) return
+    const now = this.#clock.now()
+    recordDelivery({ operationId, channel, offset, traceparent, startedAt: now, endedAt: now })
   }
 
   #expose(userId: string, { operationId, channel }: EncodedEvent | TransientPush): void {

@@ -9,7 +9,12 @@ export { createAlerter, type Alert, type Alerter, type AlertOptions } from './al
 export type { WebhookOptions } from './alert-webhook.ts'
 export type * from './dashboard-data.ts'
 export type { NodeGauges } from './node-gauges.ts'
-export { createPrometheusExport, type PrometheusExport, type PrometheusOptions } from './prometheus.ts'
+export {
+  createPrometheusExport,
+  type MetricsText,
+  type PrometheusExport,
+  type PrometheusOptions,
+} from './prometheus.ts'
 export type { HealthSink } from './sink.ts'
 export { createTelemetryExport, type TelemetryExport, type TelemetryOptions } from './telemetry.ts'
 export type { GapKind, Thresholds, Violation, ViolationKind } from './kinds.ts'

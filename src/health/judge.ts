@@ -28,12 +28,13 @@ export function errorOf(report: LayerReport): number {
 }
 
 /**
- * The signed gap of a report on the node that ran the operation. What may as well have come in time, because of the
- * report's error, counts as 0.
+ * The signed gap of a report on the node that ran the operation. What may as well have come in time counts as 0:
+ * because of the report's error, or because it was read from the log, where it stands from the commit on, which is
+ * some time before this node hears of it.
  */
 export function localGap(ended: EndReport, report: LayerReport): number {
   const gapMs = report.at - ended.endedAt
-  return gapMs < 0 && gapMs >= -errorOf(report) ? 0 : gapMs
+  return gapMs < 0 && (report.wasRead === true || gapMs >= -errorOf(report)) ? 0 : gapMs
 }
 
 /**
@@ -47,6 +48,7 @@ export function remoteGap(
   clockErrorMs: number,
 ): number {
   const gapMs = atMs - settledMs
+  if (gapMs < 0 && report.wasRead === true) return 0
   return gapMs < 0 && gapMs >= -(clockErrorMs + errorOf(report) + 1) ? 0 : gapMs
 }
 

@@ -97,6 +97,11 @@ export class HealthMonitor {
     return this.#settings.level
   }
 
+  /** Whether gaps are measured at all. */
+  get isMeasuring(): boolean {
+    return this.level === 'full' || this.level === 'sampled'
+  }
+
   start(): void {
     if (this.level !== 'off') this.#schedule()
   }
@@ -114,6 +119,11 @@ export class HealthMonitor {
   async score(options: { readonly windowMinutes?: number | undefined } = {}): Promise<Score> {
     await this.#freshen()
     return this.#score(this.#window(options.windowMinutes))
+  }
+
+  /** As of what is known here now, without a question to the database. */
+  get lastScore(): Score {
+    return this.#score(this.#settings.windowMinutes)
   }
 
   /** What `GET /lockstep/health` says of the last window. */

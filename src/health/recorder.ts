@@ -56,13 +56,18 @@ export class Recorder implements WatcherPort {
   gap(report: LayerReport, gapMs: number, ended: EndReport | undefined): void {
     const kind = gapKindOf[report.layer]
     const thresholdMs = this.#options.thresholds[kind]
+    // One that may be off by more than its threshold says nothing; and a client that answers late on purpose would
+    // have a say in the figures.
+    const { errorMs = 0 } = report
+    if (errorMs > thresholdMs) return this.unwatched(1)
     if (!this.#tally.gap(kind).record(gapMs, thresholdMs)) {
       this.unwatched(1)
       return
     }
     for (const sink of this.#options.sinks) sink.gap(kind, gapMs)
     if (ended !== undefined) this.recent.addLayer(report, gapMs)
-    if (gapMs < 0 || gapMs > thresholdMs) this.#breach(report.operationId)
+    // Only what is surely late counts against the operation.
+    if (gapMs < 0 || gapMs - errorMs > thresholdMs) this.#breach(report.operationId)
   }
 
   fault(

@@ -4,6 +4,9 @@
  */
 export const acknowledgeTag = 'ack'
 
+/** Key in a publication's `tags`: W3C `traceparent` of the span that sent the event, where traces are recorded. */
+export const traceparentTag = 'traceparent'
+
 /** `heldMs`: milliseconds from the end of the client's listeners until this was sent, by the client's own clock. */
 export type AcknowledgementEntry = readonly [channel: string, offset: number, heldMs: number]
 

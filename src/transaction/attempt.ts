@@ -10,6 +10,7 @@ import {
   type UserContext,
 } from '../core/index.ts'
 import { flushOperation, type FlushRow, type OperationKey, type PendingEvent } from '../postgres/index.ts'
+import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
 
 export interface AttemptRequest<Db, Result> {
@@ -19,6 +20,7 @@ export interface AttemptRequest<Db, Result> {
   /** Settles to whether this id is new. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
   readonly mode: Mode
+  readonly trace: OperationTrace
   /** Where the mode lets events leave at once. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
@@ -93,7 +95,11 @@ async function workAndCommit<Db, Result>(
   let result: Result
   let flush
   try {
-    result = await orAborted(request.work(scope), request, open)
+    result = await orAborted(
+      request.trace.run(() => request.work(scope)),
+      request,
+      open,
+    )
     await faultPoint('transaction.after-work')
     // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
     scope.close()
@@ -113,7 +119,7 @@ async function workAndCommit<Db, Result>(
     await open.rollback()
     return error === known ? { ending: 'known' } : rolledBack(error)
   }
-  const ending: CommitEnding<FlushRow> = await open.commit<FlushRow>(flush)
+  const ending: CommitEnding<FlushRow> = await request.trace.commit(() => open.commit<FlushRow>(flush))
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(ending.error)
   if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }

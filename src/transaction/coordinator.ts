@@ -15,6 +15,7 @@ import {
 } from './failure-settlement.ts'
 import { failureCode } from './notice.ts'
 import { OpenOperation } from './open-operation.ts'
+import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
 import { assertSameOperation } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
@@ -123,30 +124,40 @@ export class TransactionCoordinator<Db> {
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
   ): Promise<Ended<unknown>> {
+    const mode = await this.#options.rollout.modeOf(request.name, request.user)
+    const trace = new OperationTrace({ id: request.id, name: request.name, mode })
+    operation.mode = mode
+    operation.beganAt = this.#options.clock.monotonic()
     try {
-      return await this.#run(request, operation)
+      return await this.#run(request, operation, trace)
     } catch (error) {
       if (isLockstepError(error)) throw error
-      return this.#failures.settleBroken(request, operation, error)
+      return await this.#failures.settleBroken(request, operation, error)
+    } finally {
+      trace.ended()
     }
   }
 
   async #run<Result>(
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
+    trace: OperationTrace,
   ): Promise<Ended<unknown>> {
-    const { announce, outcomes, rollout, clock } = this.#options
-    operation.mode = await rollout.modeOf(request.name, request.user)
-    operation.beganAt = clock.monotonic()
-    const ending = await this.#attempts(request, operation)
+    const { announce, outcomes } = this.#options
+    const ending = await this.#attempts(request, operation, trace)
     if (ending.ending === 'known') {
       return this.#failures.orPending(operation, async () => ({
         outcome: await outcomes.whenSettled(request.id, operation.key, this.#giveUp.signal),
       }))
     }
-    if (ending.ending !== 'committed') return this.#failures.settle(request, operation, ending)
+    if (ending.ending !== 'committed') {
+      const ended = await this.#failures.settle(request, operation, ending)
+      trace.settled(ended.outcome.outcome, failureCode(ending.error))
+      return ended
+    }
     this.#reportCommitted(operation, ending.flushed.positions)
-    announce(toStoredEvents(request.id, ending.events, ending.flushed))
+    trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), announce)
+    trace.settled('committed')
     await ending.runHooks()
     await faultPoint('transaction.before-reply')
     return {
@@ -163,6 +174,7 @@ export class TransactionCoordinator<Db> {
   async #attempts<Result>(
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
+    trace: OperationTrace,
   ): Promise<AttemptEnding<Result>> {
     const { key } = operation
     const { database, logger, clock, maxAttempts = 5 } = this.#options
@@ -178,7 +190,7 @@ export class TransactionCoordinator<Db> {
     for (let number = 1; ; number++) {
       const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, emitNow },
+        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, trace, emitNow },
         logger,
       )
       if (

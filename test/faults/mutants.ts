@@ -10,7 +10,7 @@ const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = `const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, emitNow },
+        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, trace, emitNow },
         logger,
       )`
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`

@@ -39,6 +39,8 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
     database: opened.database,
     channels: [conversation, inbox],
     auth: { secret: config.secret, allowShortSecret: true },
+    // A demo listens on loopback unless somebody opens it: then its dashboard stays closed.
+    dashboard: { authorize: () => isLoopback(config.host) },
   })
   defineChat(lockstep)
   await lockstep.start()
@@ -96,4 +98,8 @@ function explain(error: unknown): string {
 
 function log(line: string): void {
   console.log(`lockstep chat: ${line}`)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
