@@ -1,4 +1,5 @@
 // One way to send a message to many sockets: Lockstep, a loop over `ws`, or Socket.IO.
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import pg from 'pg'
@@ -185,5 +186,10 @@ answerBench({
   },
   /** Asked for when all has arrived: what was queued costs its processor time after the pump. */
   cpuUs: () => cpuUs() - pumped.cpuFrom,
-  forget: () => void (connections.length = 0),
+  /** Once all sockets have gone. With its last subscriber a channel's feed goes, and the next one begins at the log's head. */
+  forget: async () => {
+    await Promise.all(connections.map((socket) => socket.closed || once(socket, 'close')))
+    connections.length = 0
+    offset = 0
+  },
 })

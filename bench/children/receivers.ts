@@ -30,6 +30,7 @@ const paths: Readonly<Record<Wire, string>> = {
   centrifugo: '/connection/websocket',
 }
 const atOnce = 100
+const patienceMs = 60_000
 const groups: Group[] = []
 
 answerBench({
@@ -49,7 +50,12 @@ answerBench({
   received: async ({ group: index, messages }: { readonly group: number; readonly messages: number }) => {
     const group = groupOf(index)
     group.wanted = messages
-    if (group.messages < messages) await new Promise<void>((resolve) => (group.resolve = resolve))
+    if (group.messages < messages) {
+      await new Promise<void>((resolve, reject) => {
+        group.resolve = resolve
+        setTimeout(() => reject(new Error(`${group.messages} of ${messages} messages arrived`)), patienceMs)
+      })
+    }
     return { lastUs: group.lastUs, messages: group.messages }
   },
   count: (index: number) => groupOf(index).messages,

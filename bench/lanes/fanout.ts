@@ -47,7 +47,12 @@ export const fanout: Lane = {
         }),
       ),
     )
-    const receivers = await Child.start('receivers.ts', {})
+    // One for each: 5,000 sockets of all variants would be more files than a process may open.
+    const receivers = new Map(
+      await Promise.all(
+        variants.map(async (variant) => [variant, await Child.start('receivers.ts', {})] as const),
+      ),
+    )
     try {
       const found = new Map<string, Rounds<BroadcastVariant, Turn>>()
       for (const sockets of sizes) {
@@ -77,7 +82,7 @@ export const fanout: Lane = {
             : ['Centrifugo in this lane: messages reach it over HTTP, which would be what is measured.'],
       }
     } finally {
-      await endAll([...servers.values(), receivers])
+      await endAll([...servers.values(), ...receivers.values()])
     }
   },
 }
@@ -85,7 +90,7 @@ export const fanout: Lane = {
 interface Setting {
   readonly variants: readonly BroadcastVariant[]
   readonly servers: ReadonlyMap<BroadcastVariant, Child>
-  readonly receivers: Child
+  readonly receivers: ReadonlyMap<BroadcastVariant, Child>
   readonly sockets: number
 }
 
@@ -95,20 +100,24 @@ async function atSize(
 ): Promise<Found> {
   const groups = new Map<BroadcastVariant, number>()
   const childOf = (variant: BroadcastVariant): Child => servers.get(variant) as Child
+  const receiverOf = (variant: BroadcastVariant): Child => receivers.get(variant) as Child
   for (const variant of variants) {
     const port = await childOf(variant).ask<number>('port')
     const request: OpenRequest = { wire: wires[variant], port, count: sockets, channel: 'room:1' }
-    groups.set(variant, await receivers.ask<number>('open', request))
+    groups.set(variant, await receiverOf(variant).ask<number>('open', request))
   }
   const turn = async (variant: BroadcastVariant, pump: Pump): Promise<Turn> => {
     const group = groups.get(variant)
-    await receivers.ask('reset', group)
+    await receiverOf(variant).ask('reset', group)
     const { messages, beganUs } = await childOf(variant).ask<{ messages: number; beganUs: number }>(
       'pump',
       pump,
     )
     const deliveries = messages * sockets
-    const { lastUs } = await receivers.ask<{ lastUs: number }>('received', { group, messages: deliveries })
+    const { lastUs } = await receiverOf(variant).ask<{ lastUs: number }>('received', {
+      group,
+      messages: deliveries,
+    })
     const cpuUs = await childOf(variant).ask<number>('cpuUs')
     return {
       perSecond: (deliveries * 1_000_000) / (lastUs - beganUs),
@@ -124,7 +133,7 @@ async function atSize(
     )
   }
   for (const variant of variants) {
-    await receivers.ask('close', groups.get(variant))
+    await receiverOf(variant).ask('close', groups.get(variant))
     await childOf(variant).ask('forget')
   }
   return found
