@@ -16,15 +16,16 @@ export interface EncodedParts {
   readonly transients?: readonly string[]
 }
 
-type EventTuple = readonly [string, number, string, string, number, string, string?]
+type EventTuple = readonly [string, number, string, string, number, string, string?, string?]
 type HeadTuple = readonly [string, number]
 type TransientTuple = readonly [string, string, string, number, string]
 
 /** JSON text of one event, to be put together by `encodeMessage`. */
 export function encodeBusEvent(event: StoredEvent): string {
-  const { channel, offset, operationId, type, at, data, traceparent } = event
+  const { channel, offset, operationId, type, at, data, traceparent, template } = event
   const tuple: EventTuple = [channel, offset, operationId, type, at.getTime(), data]
-  return JSON.stringify(traceparent === undefined ? tuple : [...tuple, traceparent])
+  if (traceparent === undefined) return JSON.stringify(tuple)
+  return JSON.stringify(template === undefined ? [...tuple, traceparent] : [...tuple, traceparent, template])
 }
 
 /** JSON text of one head. */
@@ -62,7 +63,7 @@ export function decodeMessage(text: string): BusMessage | undefined {
   if (!isListOf(transients, isTransientTuple)) return undefined
   return {
     from,
-    events: events.map(([channel, offset, operationId, type, at, data, traceparent]) => ({
+    events: events.map(([channel, offset, operationId, type, at, data, traceparent, template]) => ({
       channel,
       offset,
       operationId,
@@ -70,6 +71,7 @@ export function decodeMessage(text: string): BusMessage | undefined {
       at: new Date(at),
       data,
       ...(traceparent === undefined ? {} : { traceparent }),
+      ...(template === undefined ? {} : { template }),
     })),
     heads: heads.map(([channel, head]) => ({ channel, head })),
     transients: transients.map(([channel, type, operationId, at, data]) => ({
@@ -90,9 +92,10 @@ const largestTimeMs = 8.64e15
 
 function isEventTuple(value: unknown): value is EventTuple {
   if (!Array.isArray(value)) return false
-  const [channel, offset, operationId, type, at, data, traceparent] = value as readonly unknown[]
+  const [channel, offset, operationId, type, at, data, traceparent, template] = value as readonly unknown[]
   return (
     (traceparent === undefined || typeof traceparent === 'string') &&
+    (template === undefined || typeof template === 'string') &&
     typeof channel === 'string' &&
     isOffset(offset) &&
     typeof operationId === 'string' &&

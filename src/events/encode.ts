@@ -32,6 +32,7 @@ export function encodeEvent(event: StoredEvent, tags?: PublicationTags): Encoded
     publication,
     push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${live}}}`,
     ...(tags === undefined ? {} : { tags }),
+    ...(event.traceparent === undefined || event.template === undefined ? {} : { template: event.template }),
   }
 }
 

@@ -16,6 +16,8 @@ export interface EncodedEvent {
   /** JSON text of the whole live frame: `{"push":{"channel":…,"pub":…}}`, the publication with `tags` if there are. */
   readonly push: string
   readonly tags?: PublicationTags
+  /** Such as `conversation:{id}`; there where the event carries the context of a trace. */
+  readonly template?: string
   /** It came out of the log, where nothing is seen before its commit. */
   readonly wasRead?: true
 }

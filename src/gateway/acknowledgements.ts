@@ -23,6 +23,7 @@ interface Asked {
   /** Before anybody can have received it, in monotonic milliseconds. */
   readonly writtenAt: number
   readonly traceparent: string | undefined
+  readonly template: string | undefined
   /** Ids of the connections that answered. */
   readonly answeredBy: Set<string>
 }
@@ -57,7 +58,7 @@ export class Acknowledgements {
   }
 
   /** An event that asks for acknowledgement is being sent for the first time. */
-  expect({ channel, offset, operationId, flushedAt, tags }: EncodedEvent): void {
+  expect({ channel, offset, operationId, flushedAt, tags, template }: EncodedEvent): void {
     const key = keyOf(channel, offset)
     // The same place may come again in another history; the newest stand last.
     this.#asked.delete(key)
@@ -66,6 +67,7 @@ export class Acknowledgements {
       flushedAt,
       writtenAt: this.#clock.monotonic(),
       traceparent: tags?.[traceparentTag],
+      template,
       answeredBy: new Set(),
     })
     if (this.#asked.size <= rememberedEvents) return
@@ -93,7 +95,7 @@ export class Acknowledgements {
   #accept([channel, offset, heldMs]: AcknowledgementEntry, arrivedAt: number, receiver: Receiver): boolean {
     const asked = this.#asked.get(keyOf(channel, offset))
     if (asked === undefined || !receiver.wasGiven(channel, offset)) return false
-    const { operationId, flushedAt, writtenAt, answeredBy, traceparent } = asked
+    const { operationId, flushedAt, writtenAt, answeredBy, traceparent, template } = asked
     if (answeredBy.size >= answersPerEvent || answeredBy.has(receiver.id)) return false
     // It was handled after it was written, and this long before the claim came in; within that anything is possible.
     const spanMs = arrivedAt - writtenAt - heldMs + clientTickMs + heldMs * clientDrift
@@ -112,7 +114,8 @@ export class Acknowledgements {
     if (traceparent !== undefined) {
       const endedAt = this.#clock.now() - (arrivedAt - writtenAt - errorMs)
       const startedAt = endedAt - errorMs
-      recordAcknowledgement({ operationId, channel, offset, traceparent, startedAt, endedAt })
+      const named = template === undefined ? {} : { template }
+      recordAcknowledgement({ operationId, channel, ...named, offset, traceparent, startedAt, endedAt })
     }
     return true
   }

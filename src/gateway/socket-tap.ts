@@ -20,6 +20,8 @@ export class SocketTap {
   #lastBatch: readonly EncodedEvent[] | undefined
   #lastTransient: TransientPush | undefined
   readonly #seen = new WeakSet<EncodedEvent>()
+  /** When the first traced event of this turn was handed over, in monotonic milliseconds. */
+  #tracedSince: number | undefined
 
   constructor(probe: Probe, clock: Clock, acknowledgements: Acknowledgements) {
     this.#probe = probe
@@ -39,6 +41,7 @@ export class SocketTap {
       this.#seen.add(event)
       // Now, and not when all is flushed: the first of many has it before the last one's is written.
       if (event.tags?.[acknowledgeTag] !== undefined) this.#acknowledgements.expect(event)
+      if (event.tags?.[traceparentTag] !== undefined) this.#tracedSince ??= this.#clock.monotonic()
     }
     this.#batches.push(events)
   }
@@ -62,16 +65,19 @@ export class SocketTap {
       this.#probe.reached({ layer, operationId, at, channel, ...(stack === undefined ? {} : { stack }) })
     }
     for (const events of batches) for (const event of events) this.#report(event, at)
+    this.#tracedSince = undefined
   }
 
   #report(event: EncodedEvent, at: number): void {
-    const { operationId, channel, type, offset, flushedAt, wasRead, tags } = event
+    const { operationId, channel, type, offset, flushedAt, wasRead, tags, template } = event
     const report = { layer: layerOf(type), operationId, at, channel, offset, flushedAt }
     this.#probe.reached(wasRead === undefined ? report : { ...report, wasRead })
     const traceparent = tags?.[traceparentTag]
     if (traceparent === undefined) return
-    const now = this.#clock.now()
-    recordDelivery({ operationId, channel, offset, traceparent, startedAt: now, endedAt: now })
+    const endedAt = this.#clock.now()
+    const startedAt = endedAt - (at - (this.#tracedSince ?? at))
+    const named = template === undefined ? {} : { template }
+    recordDelivery({ operationId, channel, ...named, offset, traceparent, startedAt, endedAt })
   }
 
   #expose(userId: string, { operationId, channel }: EncodedEvent | TransientPush): void {

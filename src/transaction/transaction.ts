@@ -110,7 +110,12 @@ export class TransactionScope<Db> implements Transaction<Db> {
   ): void {
     this.#assertOpen()
     const value = validateEvent(channel, type, data)
-    const event: PendingEvent = { channel: channel.name, type, data: toEventJson(value, type) }
+    const event: PendingEvent = {
+      channel: channel.name,
+      template: channel.definition.pattern,
+      type,
+      data: toEventJson(value, type),
+    }
     this.#hasEmitted = true
     if (this.emitNow === undefined) this.#events.push(event)
     else this.emitNow(event)

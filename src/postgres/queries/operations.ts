@@ -19,6 +19,8 @@ export interface OperationKey {
 /** An event that waits for its transaction to commit. */
 export interface PendingEvent {
   readonly channel: string
+  /** Such as `conversation:{id}`. */
+  readonly template?: string
   readonly type: string
   /** JSON text of its data. */
   readonly data: string
