@@ -70,7 +70,7 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
       Object.assign(figures, findings.figures)
       if (!quick) printFindings(lane.name, findings)
       const { rounds, seconds } = context
-      if (values.save) saveResult({ lane: lane.name, quick, rounds, seconds, machine, ...findings })
+      if (values.save) await saveResult({ lane: lane.name, quick, rounds, seconds, machine, ...findings })
     }
   } finally {
     await (await postgres)?.close()

@@ -188,7 +188,7 @@ answerBench({
   cpuUs: () => cpuUs() - pumped.cpuFrom,
   /** Once all sockets have gone. With its last subscriber a channel's feed goes, and the next one begins at the log's head. */
   forget: async () => {
-    await Promise.all(connections.map((socket) => socket.closed || once(socket, 'close')))
+    await Promise.all(connections.filter((socket) => !socket.closed).map((socket) => once(socket, 'close')))
     connections.length = 0
     offset = 0
   },

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { format, resolveConfig } from 'prettier'
 import type { LaneFindings } from './lane.ts'
 import type { Machine } from './machine.ts'
 
@@ -15,9 +16,13 @@ export interface LaneResult extends LaneFindings {
 
 const folder = fileURLToPath(new URL('../results/', import.meta.url))
 
-export function saveResult(result: LaneResult): void {
+export async function saveResult(result: LaneResult): Promise<void> {
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, `${result.lane}.json`), `${JSON.stringify(result, null, 2)}\n`)
+  const file = join(folder, `${result.lane}.json`)
+  writeFileSync(
+    file,
+    await format(JSON.stringify(result), { ...(await resolveConfig(file)), parser: 'json' }),
+  )
 }
 
 /** By lane. */
