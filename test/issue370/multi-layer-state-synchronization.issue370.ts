@@ -5,6 +5,7 @@ import { replyCodes } from '../../src/protocol/index.ts'
 import type { Person } from './person.ts'
 import type { Scenario, ScenarioFile } from './scenario.ts'
 import type { Asked, Stage } from './stage.ts'
+import { faultsOf } from './judge.ts'
 import { expectInStep, lookIntoTransaction } from './looks.ts'
 import { within } from './within.ts'
 
@@ -179,10 +180,13 @@ const goldenPath: Scenario = {
     }
     await Promise.all(people.map(chat))
     await expectInStep(stage, turns.flat(), expect)
-    const verdicts = new Map((await stage.verdicts(turns.flat())).map((one) => [one.operationId, one]))
-    const good = turns.filter((turn) =>
-      turn.every(({ operationId, outcome }) => outcome === 'committed' && verdicts.get(operationId)?.healthy),
+    const verdicts = await stage.verdicts(turns.flat())
+    const right = new Set(
+      verdicts.flatMap((verdict) =>
+        verdict.outcome === 'committed' && faultsOf(verdict).length === 0 ? [verdict.operationId] : [],
+      ),
     )
+    const good = turns.filter((turn) => turn.every(({ operationId }) => right.has(operationId)))
     Object.assign(stage.goldenPath, { turns: turns.length, good: good.length })
     const [gwen] = people as [Person]
     const stored = (await gwen.client.query('list_messages', { to: 'golden' })) as readonly string[]
