@@ -398,7 +398,9 @@ begin
     update {schema}.operations o
     set result = p_result, state = 'committed', positions = flush_operation.positions,
         settled_at = flush_operation.at
-    where o.id = p_id and o.state = 'started' and o.node = p_node;
+    -- Written so that the index of open operations by node cannot serve it: that one holds an entry for each
+    -- operation of the node since the last vacuum.
+    where o.id = p_id and o.state = 'started' and o.node is not distinct from p_node;
   else
     insert into {schema}.operations
       (id, name, user_id, node, input_hash, state, result, positions, started_at, settled_at)

@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import type { PoolClient, QueryResult } from 'pg'
 import {
   LockstepError,
@@ -105,7 +106,10 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
   // Each statement of a flight has its own error boundary: a failed flush turns the COMMIT behind it into a
   // ROLLBACK, which answers without an error. Only the tag tells.
   async #commitInOneFlight<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    const [flushed, committed] = await Promise.allSettled([this.#send(flush), this.#send({ text: 'commit' })])
+    const uncork = cork(this.#client)
+    const sent = [this.#send(flush), this.#send({ text: 'commit' })] as const
+    uncork()
+    const [flushed, committed] = await Promise.allSettled(sent)
     const flushError = flushed.status === 'rejected' ? this.#toFlushError(flushed.reason) : undefined
     if (committed.status === 'rejected') return endingOfFailedCommit(committed.reason, flushError)
     return endingOfTag(
@@ -151,6 +155,13 @@ function endingOfTag<Row>(
 function endingOfFailedCommit<Row>(error: unknown, flushError: unknown): CommitEnding<Row> {
   if (isErrorResponse(error)) return { ending: 'rolled_back', error: flushError ?? error }
   return { ending: 'unknown', error }
+}
+
+/** What is sent until the answer is called leaves in one packet; @types/pg does not know the stream. */
+function cork(client: PoolClient): () => void {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection
+  stream.cork()
+  return () => stream.uncork()
 }
 
 function isPipelined(client: PoolClient): boolean {
