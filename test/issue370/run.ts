@@ -62,4 +62,10 @@ function runPass(mode: PassResult['mode'], url: string): Promise<PassResult> {
 
 // Postgres is ended with this process, and the pass when it finds itself alone.
 process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
-await main()
+try {
+  await main()
+} catch (error) {
+  console.error(error)
+  console.log('0 passed, 1 failed')
+  process.exitCode = 1
+}

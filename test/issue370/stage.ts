@@ -54,6 +54,7 @@ export class Stage {
   readonly #url: string
   readonly #people = new Map<string, Person>()
   #clock: OutsideClock | undefined
+  #isFenceLost = false
 
   private constructor(
     mode: Mode,
@@ -155,7 +156,7 @@ export class Stage {
     // What does not come is found by the judge.
     await this.witness.until(() => operations.every(isComplete), 'the events').catch(() => {})
     const users = new Set(operations.map(({ user }) => user))
-    await Promise.all([...users].map(async (user) => (await this.person(user)).settled()))
+    await this.#settled(users)
     await this.witness.fence()
     await this.witness.settled()
     const committed = await this.#commitTimes(operations)
@@ -184,6 +185,15 @@ export class Stage {
       this.#server.closeAllConnections()
     })
     await Promise.all([this.pool.end(), this.#direct.end()])
+  }
+
+  /** Notices that were sent have come. Where not even a fence is told, waiting for the next one would show nothing more. */
+  async #settled(users: ReadonlySet<string>): Promise<void> {
+    if (this.#isFenceLost) return
+    const people = await Promise.all([...users].map((user) => this.person(user)))
+    await Promise.all(people.map((person) => person.settled())).catch(() => {
+      this.#isFenceLost = true
+    })
   }
 
   /** By how much moments of this process may be wrong on the database's clock. */
