@@ -33,7 +33,9 @@ export class SocketTap {
   handed(userId: string, channel: string, events: readonly EncodedEvent[]): void {
     const first = events[0]
     if (first === undefined) return
-    if (first.channel !== channel || isForeign(channel, userId)) this.#expose(userId, first)
+    if (first.channel !== channel || isForeign(channel, userId)) {
+      for (const event of events) this.#expose(userId, event)
+    }
     if (events === this.#lastBatch) return
     this.#lastBatch = events
     if (this.#seen.has(first)) return
