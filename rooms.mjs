@@ -44,7 +44,8 @@ export const rooms = [
   },
   {
     name: 'health',
-    knows: 'how far the layers drift from the commit: gaps, violations, score, alerts, roll-ups, their exports',
+    knows:
+      'how far the layers drift from the commit: gaps, violations, score, alerts, roll-ups, their exports',
     refuses: 'the insides of the rooms that report to it',
     only: ['protocol', 'core', 'postgres'],
   },

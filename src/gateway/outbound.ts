@@ -1,3 +1,5 @@
+import type { EncodedEvent } from '../events/subscription.ts'
+import { SharedFrames } from './shared-frames.ts'
 import type { GatewaySocket } from './socket.ts'
 
 /** A WebSocket message is not grown beyond this; what follows goes into the next one. */
@@ -18,6 +20,8 @@ export class Outbound {
   readonly #flusher: Flusher
   readonly #maxQueued: number
   #pending = ''
+  /** All that is pending, where that is one event. */
+  #event: EncodedEvent | undefined
   #closed = false
 
   constructor(socket: GatewaySocket, owner: OutboundOwner, flusher: Flusher, maxQueued: number) {
@@ -27,7 +31,8 @@ export class Outbound {
     this.#maxQueued = maxQueued
   }
 
-  push(frame: string): void {
+  /** @param event whose frame it is, where other sockets are sent the same */
+  push(frame: string, event?: EncodedEvent): void {
     if (this.#closed) return
     if (this.#waiting() + frame.length > this.#maxQueued) {
       this.#owner.overflow()
@@ -35,8 +40,10 @@ export class Outbound {
     }
     if (this.#pending === '') {
       this.#pending = frame
+      this.#event = event
       this.#flusher.schedule(this)
     } else {
+      this.#event = undefined
       this.#pending = `${this.#pending}\n${frame}`
       // Hand over early: the kernel takes it now, and only what it cannot take counts as waiting.
       if (this.#pending.length >= messageLength) this.flush()
@@ -54,14 +61,18 @@ export class Outbound {
   flush(): void {
     if (this.#closed || this.#pending === '') return
     const message = this.#pending
+    const event = this.#event
     this.#pending = ''
-    this.#socket.send(message)
+    this.#event = undefined
+    if (event === undefined) this.#socket.send(message)
+    else this.#flusher.frames.send(this.#socket, event)
   }
 
   /** Sends what waits, unless it shall be dropped, and takes nothing any more. */
   close(drop: boolean): void {
     if (!drop) this.flush()
     this.#pending = ''
+    this.#event = undefined
     this.#closed = true
   }
 
@@ -72,6 +83,7 @@ export class Outbound {
 
 /** One per gateway: sends at the end of the current turn what its peers were given in it. */
 export class Flusher {
+  readonly frames = new SharedFrames()
   readonly #onFlushed: (() => void) | undefined
   #dirty: Outbound[] = []
 

@@ -67,8 +67,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     closeSocket(this.#socket, closeCodes.slow, 'slow consumer')
   }
 
-  push(frame: string): void {
-    this.#outbound.push(frame)
+  push(frame: string, event?: EncodedEvent): void {
+    this.#outbound.push(frame, event)
   }
 
   pushTransient(frame: string): boolean {

@@ -25,7 +25,7 @@ import {
 /** The connection that subscriptions belong to. */
 export interface SubscriptionHost {
   readonly id: string
-  push(frame: string): void
+  push(frame: string, event?: EncodedEvent): void
   /** As `push`, for what may be dropped when the peer is behind: then false. */
   pushTransient(frame: string): boolean
   /** Frames of these events have been pushed. */
@@ -53,7 +53,7 @@ class Subscription implements Subscriber {
   deliver(events: readonly EncodedEvent[]): void {
     for (const event of events) {
       if (this.state !== 'live') return
-      this.#set.host.push(event.push)
+      this.#set.host.push(event.push, event)
     }
     this.#set.host.handed(this.channel, events)
   }

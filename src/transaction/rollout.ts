@@ -169,7 +169,7 @@ export class Rollout {
     try {
       const flag = `lockstep.mode.${operation}`
       const { value } = await provider.resolveStringEvaluation(flag, mode, context, this.#providerLogger)
-      if (!isMode(value)) throw new Error(`"${String(value)}" is no rollout mode`)
+      if (!isMode(value)) throw new Error(`"${value}" is no rollout mode`)
       this.#providerFailed = false
       return value
     } catch (error) {

