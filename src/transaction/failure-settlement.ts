@@ -150,7 +150,9 @@ export class FailureSettlement {
         outcome: { outcome: 'rolled_back', operationId: key.id, notice: transient },
         error,
       })
-      return this.#settleUntilKnown(operation, notice)
+      const settled = await this.#settleUntilKnown(operation, notice)
+      // The attempt that failed may have been the one that decided.
+      return settled.state === 'committed' ? settled : { state: settled.state, notice: settled.notice }
     }
   }
 
@@ -162,6 +164,8 @@ export class FailureSettlement {
   #report(operation: OpenOperation<Ended<unknown>>, settled: SettledOperation, failedAt: number): void {
     const { probe } = this.#options
     if (!probe.isOn) return
+    // By the node that took this one for dead, which has counted it.
+    if (settled.state === 'rolled_back' && settled.wasDecidedBefore === true) return
     const { key, mode, beganAt } = operation
     const committed = settled.state === 'committed'
     probe.ended({

@@ -29,7 +29,12 @@ export type SettledOperation =
       readonly result: unknown
       readonly positions: Readonly<Record<string, number>>
     }
-  | { readonly state: 'rolled_back'; readonly notice: Notice | null }
+  | {
+      readonly state: 'rolled_back'
+      readonly notice: Notice | null
+      /** Somebody else had decided it, and has reported its end. Absent also where that cannot be told. */
+      readonly wasDecidedBefore?: true
+    }
 
 export interface SettlerOptions {
   readonly own: Queryable
@@ -79,7 +84,7 @@ export class Settler {
     if (row.settled) this.#announceNotice(key, notice, row)
     return row.state === 'committed'
       ? { state: 'committed', result: fromJson(row.result), positions: row.positions ?? {} }
-      : { state: 'rolled_back', notice: row.notice }
+      : { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
   }
 
   /** Asks until the answer is there; ends early only by the signal, with its reason. */
@@ -88,11 +93,16 @@ export class Settler {
     notice: Notice,
     { signal, mode }: { readonly signal: AbortSignal; readonly mode: Mode },
   ): Promise<SettledOperation> {
+    let hasFailed = false
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
       signal.throwIfAborted()
       try {
-        return await this.settle(key, notice, mode)
+        const settled = await this.settle(key, notice, mode)
+        // An attempt whose reply was lost may have been the one that decided.
+        if (!hasFailed || settled.state === 'committed') return settled
+        return { state: settled.state, notice: settled.notice }
       } catch (error) {
+        hasFailed = true
         if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) throw error
         this.#options.logger.warn(
           { operationId: key.id, error: messageOf(error), retryMs },
@@ -130,7 +140,7 @@ export class Settler {
   /** Of one that had committed nobody knows when: it is not measured. */
   #report(key: OperationKey, settled: SettledOperation): void {
     const { probe, clock } = this.#options
-    if (!probe.isOn || settled.state === 'committed') return
+    if (!probe.isOn || settled.state === 'committed' || settled.wasDecidedBefore === true) return
     const now = clock.monotonic()
     probe.ended({
       operationId: key.id,

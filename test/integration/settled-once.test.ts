@@ -1,0 +1,99 @@
+// Each operation counts once in the cluster, also when more than one node comes to its end.
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { silentProbe, systemClock, type EndReport, type Queryable } from '../../src/core/index.ts'
+import { fromPool, type OperationKey } from '../../src/postgres/index.ts'
+import { createNotice } from '../../src/transaction/notice.ts'
+import { Settler } from '../../src/transaction/settlement.ts'
+import { newOperationId, silentLogger } from '../../src/index.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+let pool: pg.Pool
+beforeEach(async () => {
+  database = await createTestDatabase()
+  pool = new pg.Pool({ connectionString: database.url, max: 4 })
+})
+afterEach(async () => {
+  await pool.end()
+  await database.drop()
+})
+
+const noticeFor = ({ id, name }: OperationKey) =>
+  createNotice({
+    operationId: id,
+    operationName: name,
+    rollback: {},
+    code: 'LS_OPERATION_INTERRUPTED',
+    affectedLayers: [],
+  })
+
+function createSettler(ended: EndReport[], wrap: (own: Queryable) => Queryable = (own) => own): Settler {
+  const { own, schema } = fromPool(pool)
+  const probe = { ...silentProbe, isOn: true, ended: (report: EndReport) => void ended.push(report) }
+  return new Settler({
+    own: wrap(own),
+    schema,
+    clock: systemClock,
+    logger: silentLogger,
+    probe,
+    announce: () => {},
+  })
+}
+
+/** An operation of a node that is not there any more. */
+async function plantOrphan(): Promise<OperationKey> {
+  const key = { id: newOperationId(), name: 'add_note', userId: 'ann', node: randomUUID(), inputHash: 'x' }
+  await pool.query(
+    `insert into lockstep.operations (id, name, user_id, node, input_hash, state) values ($1, $2, $3, $4, $5, 'started')`,
+    [key.id, key.name, key.userId, key.node, key.inputHash],
+  )
+  return key
+}
+
+test('an orphan that two nodes read at once is reported by the one that settles it', async () => {
+  const { id } = await plantOrphan()
+  const [first, second]: [EndReport[], EndReport[]] = [[], []]
+  const quick = createSettler(second)
+  let hasRead = false
+  const slow = createSettler(first, (own) => ({
+    async query<Row>(statement: Parameters<Queryable['query']>[0]) {
+      const answer = await own.query<Row>(statement)
+      // Between its read and its settlement another node does both.
+      if (!hasRead) {
+        hasRead = true
+        await quick.settleOrphans(noticeFor, 10)
+      }
+      return answer
+    },
+  }))
+  expect(await slow.settleOrphans(noticeFor, 10)).toBe(1)
+  expect(second.map(({ operationId }) => operationId)).toEqual([id])
+  expect(first).toEqual([])
+})
+
+test('a settlement says whether somebody had decided before, except after a reply that was lost', async () => {
+  const key = await plantOrphan()
+  const notice = noticeFor(key)
+  const settler = createSettler([])
+  expect(await settler.settle(key, notice)).not.toHaveProperty('wasDecidedBefore')
+  expect(await settler.settle(key, notice)).toMatchObject({ state: 'rolled_back', wasDecidedBefore: true })
+
+  const other = await plantOrphan()
+  let isLost = false
+  const unlucky = createSettler([], (own) => ({
+    async query<Row>(statement: Parameters<Queryable['query']>[0]) {
+      const answer = await own.query<Row>(statement)
+      if (!isLost) {
+        isLost = true
+        throw new Error('the reply was lost')
+      }
+      return answer
+    },
+  }))
+  const signal = new AbortController().signal
+  const settled = await unlucky.settleUntilKnown(other, noticeFor(other), { signal, mode: 'enforce' })
+  expect(settled.state).toBe('rolled_back')
+  expect(settled).not.toHaveProperty('wasDecidedBefore')
+})
