@@ -1,48 +1,32 @@
 import type { UserContext } from '../core/index.ts'
 import { replyCodes, type RecoveryRequest } from '../protocol/index.ts'
-import type { Acknowledgements } from './acknowledgements.ts'
 import { Allowance } from './allowance.ts'
 import { Calls } from './calls.ts'
 import type { ClientCommand } from './commands.ts'
 import { Lane } from './lane.ts'
-import type { GatewaySettings } from './options.ts'
-import type { GatewayPorts } from './ports.ts'
 import { errorReply, reply } from './replies.ts'
+import type { SessionContext } from './session-context.ts'
 import { Subscriptions, type SubscriptionHost } from './subscription.ts'
 
 /** The commands a dispatcher answers; the session answers the rest itself. */
 export type UserCommand = Exclude<ClientCommand, { readonly kind: 'pong' | 'connect' | 'refresh' }>
 
-export interface DispatcherOptions {
-  readonly host: SubscriptionHost
-  readonly ports: GatewayPorts
-  readonly settings: GatewaySettings
-  readonly user: UserContext
-  /** Absent where nobody measures. */
-  readonly acknowledgements: Acknowledgements | undefined
-}
-
 /** Answers the commands of one connection whose user is known. */
 export class Dispatcher {
   user: UserContext
   readonly #host: SubscriptionHost
-  readonly #ports: GatewayPorts
-  readonly #settings: GatewaySettings
-  readonly #acknowledgements: Acknowledgements | undefined
+  readonly #context: SessionContext
   readonly #subscriptions: Subscriptions
   /** Made by the first command: most connections only listen. */
   #allowance: Allowance | undefined
   #lane: Lane | undefined
   #calls: Calls | undefined
 
-  constructor(options: DispatcherOptions) {
-    const { host, ports, settings, user, acknowledgements } = options
+  constructor(host: SubscriptionHost, context: SessionContext, user: UserContext) {
     this.user = user
     this.#host = host
-    this.#ports = ports
-    this.#settings = settings
-    this.#acknowledgements = acknowledgements
-    this.#subscriptions = new Subscriptions(host, ports, settings.limits, user.id)
+    this.#context = context
+    this.#subscriptions = new Subscriptions(host, context, user.id)
   }
 
   /**
@@ -65,7 +49,7 @@ export class Dispatcher {
 
   /** Counts one command; false when it was answered with error 111 instead, or passed over. */
   admit(command: Exclude<ClientCommand, { readonly kind: 'pong' }>): boolean {
-    const { limits, clock } = this.#settings
+    const { limits, clock } = this.#context.settings
     const now = clock.monotonic()
     this.#allowance ??= new Allowance(limits.maxCommandsPerSecond, now)
     if (this.#allowance.take(now)) return true
@@ -82,7 +66,7 @@ export class Dispatcher {
       case 'unsubscribe':
         return this.#enqueue(command.id, true, () => this.#unsubscribe(command.id, command.channel))
       case 'rpc':
-        this.#calls ??= new Calls(this.#host, this.#ports, this.#settings.limits)
+        this.#calls ??= new Calls(this.#host, this.#context.ports, this.#context.settings.limits)
         return this.#calls.call({ ...command, user: this.user })
       case 'ping':
         return this.#host.push(reply(command.id, 'ping'))
@@ -95,7 +79,7 @@ export class Dispatcher {
       case 'empty':
         return this.#host.push(errorReply(command.id, replyCodes.badRequest))
       case 'send':
-        this.#acknowledgements?.take(command.data, this.#subscriptions)
+        this.#context.acknowledgements?.take(command.data, this.#subscriptions)
     }
   }
 
@@ -115,7 +99,7 @@ export class Dispatcher {
 
   #enqueue(id: number, exclusive: boolean, run: () => Promise<() => void>): void {
     this.#lane ??= new Lane()
-    if (this.#lane.length >= this.#settings.limits.maxPendingCommands) {
+    if (this.#lane.length >= this.#context.settings.limits.maxPendingCommands) {
       return this.#host.push(errorReply(id, replyCodes.tooManyRequests))
     }
     this.#lane.add({ exclusive, run })

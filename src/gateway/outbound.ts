@@ -1,4 +1,5 @@
 import type { EncodedEvent } from '../events/subscription.ts'
+import type { GatewaySettings } from './options.ts'
 import { SharedFrames } from './shared-frames.ts'
 import type { GatewaySocket } from './socket.ts'
 
@@ -10,6 +11,12 @@ export interface OutboundOwner {
   overflow(): void
 }
 
+/** What all connections of a gateway have in common here. */
+export interface OutboundShared {
+  readonly flusher: Flusher
+  readonly settings: Pick<GatewaySettings, 'limits'>
+}
+
 /**
  * What waits to be sent to one peer. Frames of one turn of the loop travel as one WebSocket message, joined by
  * newlines; the queue of a peer that does not read is bounded, so that it costs memory to nobody but itself.
@@ -17,31 +24,29 @@ export interface OutboundOwner {
 export class Outbound {
   readonly #socket: GatewaySocket
   readonly #owner: OutboundOwner
-  readonly #flusher: Flusher
-  readonly #maxQueued: number
+  readonly #shared: OutboundShared
   #pending = ''
   /** All that is pending, where that is one event. */
   #event: EncodedEvent | undefined
   #closed = false
 
-  constructor(socket: GatewaySocket, owner: OutboundOwner, flusher: Flusher, maxQueued: number) {
+  constructor(socket: GatewaySocket, owner: OutboundOwner, shared: OutboundShared) {
     this.#socket = socket
     this.#owner = owner
-    this.#flusher = flusher
-    this.#maxQueued = maxQueued
+    this.#shared = shared
   }
 
   /** @param event whose frame it is, where other sockets are sent the same */
   push(frame: string, event?: EncodedEvent): void {
     if (this.#closed) return
-    if (this.#waiting() + frame.length > this.#maxQueued) {
+    if (this.#waiting() + frame.length > this.#shared.settings.limits.maxQueuedBytes) {
       this.#owner.overflow()
       return
     }
     if (this.#pending === '') {
       this.#pending = frame
       this.#event = event
-      this.#flusher.schedule(this)
+      this.#shared.flusher.schedule(this)
     } else {
       this.#event = undefined
       this.#pending = `${this.#pending}\n${frame}`
@@ -52,7 +57,8 @@ export class Outbound {
 
   /** Dropped when the peer is behind already: what counts must not be pushed out by what does not. */
   pushTransient(frame: string): boolean {
-    if (this.#closed || this.#waiting() + frame.length > this.#maxQueued / 4) return false
+    if (this.#closed || this.#waiting() + frame.length > this.#shared.settings.limits.maxQueuedBytes / 4)
+      return false
     this.push(frame)
     return true
   }
@@ -65,7 +71,7 @@ export class Outbound {
     this.#pending = ''
     this.#event = undefined
     if (event === undefined) this.#socket.send(message)
-    else this.#flusher.frames.send(this.#socket, event)
+    else this.#shared.flusher.frames.send(this.#socket, event)
   }
 
   /** Sends what waits, unless it shall be dropped, and takes nothing any more. */

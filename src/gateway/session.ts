@@ -31,7 +31,10 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   #revokedMeanwhile: Revocation[] | undefined
   /** Sent along with connect, to be read once that has succeeded. */
   #held = ''
-  /** What must have happened by `#deadline`, on the monotonic clock. */
+  /**
+   * What must have happened by `#deadline`, on the monotonic clock. Whole milliseconds: a fraction would be an object of its
+   * own on every connection.
+   */
   #awaits: 'connect' | 'ping' | 'pong' = 'connect'
   #deadline: number
 
@@ -39,8 +42,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const { limits, clock } = context.settings
     this.#socket = socket
     this.#context = context
-    this.#outbound = new Outbound(socket, this, context.flusher, limits.maxQueuedBytes)
-    this.#deadline = clock.monotonic() + limits.connectTimeoutMs
+    this.#outbound = new Outbound(socket, this, context)
+    this.#deadline = Math.ceil(clock.monotonic() + limits.connectTimeoutMs)
   }
 
   /** Waits for an answer that is still being made. */
@@ -124,7 +127,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
         return this.close(closeCodes.noPong, 'no pong')
       case 'ping':
         this.#awaits = 'pong'
-        this.#deadline = monotonicMs + pongTimeoutMs
+        this.#deadline = Math.ceil(monotonicMs + pongTimeoutMs)
         this.push(pingFrame)
     }
   }
@@ -195,20 +198,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {
-    const { ports, settings, connections, acknowledgements } = this.#context
+    const { connections } = this.#context
     try {
       const identity = await this.#authenticate(request.token)
       if (this.#isClosed()) return
       if (!connections.admit(identity.user.id)) {
         return this.close(closeCodes.connectionLimit, 'too many connections of this user')
       }
-      const dispatcher = new Dispatcher({
-        host: this,
-        ports,
-        settings,
-        user: identity.user,
-        acknowledgements,
-      })
+      const dispatcher = new Dispatcher(this, this.#context, identity.user)
       this.#dispatcher = dispatcher
       const own = await dispatcher.joinOwn(request.subs)
       if (!this.#isClosed()) this.#open(id, identity, own)
@@ -222,7 +219,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#state = 'open'
     this.#awaits = 'ping'
     // The first ping comes early by chance, so that connections made at once do not ping at once for ever.
-    this.#deadline = clock.monotonic() + pingIntervalMs * (0.5 + Math.random() / 2)
+    this.#deadline = Math.ceil(clock.monotonic() + pingIntervalMs * (0.5 + Math.random() / 2))
     const ping = Math.max(1, Math.round(pingIntervalMs / 1_000))
     const body = `${this.#adopt(identity)},"ping":${ping},"pong":true,"subs":${own.subs}`
     this.push(reply(id, 'connect', `{${body}}`))

@@ -10,8 +10,6 @@ import {
 import type { Receiver } from './acknowledgements.ts'
 import type { SubscribeCommand } from './commands.ts'
 import { userFields } from './identity.ts'
-import type { GatewayLimits } from './options.ts'
-import type { GatewayPorts } from './ports.ts'
 import {
   errorReply,
   failureReply,
@@ -21,6 +19,7 @@ import {
   unsubscribePush,
   type Recovered,
 } from './replies.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** The connection that subscriptions belong to. */
 export interface SubscriptionHost {
@@ -82,17 +81,15 @@ class Subscription implements Subscriber {
 /** Every channel of one connection, the user's own included. */
 export class Subscriptions implements Receiver {
   readonly host: SubscriptionHost
-  readonly #ports: GatewayPorts
-  readonly #limits: GatewayLimits
+  readonly #context: SessionContext
   readonly ownChannel: string
   #own: Subscription | undefined
   /** Those the client asked for. Most memory of an idle connection would be an empty map. */
   #asked: Map<string, Subscription> | undefined
 
-  constructor(host: SubscriptionHost, ports: GatewayPorts, limits: GatewayLimits, userId: string) {
+  constructor(host: SubscriptionHost, context: SessionContext, userId: string) {
     this.host = host
-    this.#ports = ports
-    this.#limits = limits
+    this.#context = context
     this.ownChannel = userChannel(userId)
   }
 
@@ -126,7 +123,7 @@ export class Subscriptions implements Receiver {
     this.#asked ??= new Map()
     this.#asked.set(command.channel, subscription)
     try {
-      await this.#ports.authorizeSubscription(user, command.channel)
+      await this.#context.ports.authorizeSubscription(user, command.channel)
       const joined = subscription.state === 'ended' ? undefined : await this.#join(subscription, command)
       return () => this.#answer(subscription, joined, id, command)
     } catch (error) {
@@ -155,7 +152,7 @@ export class Subscriptions implements Receiver {
     for (const subscription of this.#asked?.values() ?? []) {
       if (subscription.state !== 'live') continue
       try {
-        await this.#ports.authorizeSubscription(user, subscription.channel)
+        await this.#context.ports.authorizeSubscription(user, subscription.channel)
       } catch (error) {
         // A check that cannot answer is not a no: it is asked again in the next round.
         if (isLockstepError(error) && !error.retryable) this.#revoke(subscription)
@@ -195,17 +192,19 @@ export class Subscriptions implements Receiver {
     if (channel === this.ownChannel || this.#asked?.has(channel) === true) return replyCodes.alreadySubscribed
     if (channel.startsWith(userPrefix)) return replyCodes.permissionDenied
     const count = 1 + (this.#asked?.size ?? 0)
-    return count >= this.#limits.maxChannelsPerConnection ? replyCodes.limitExceeded : undefined
+    return count >= this.#context.settings.limits.maxChannelsPerConnection
+      ? replyCodes.limitExceeded
+      : undefined
   }
 
   async #join(subscription: Subscription, asked: RecoveryRequest): Promise<Recovered> {
     const recoverFrom = { offset: asked.offset ?? 0, epoch: asked.epoch ?? '' }
     const request = asked.recover === true ? { recoverFrom } : {}
-    const joined = await this.#ports.events.join(subscription.channel, request, subscription)
+    const joined = await this.#context.ports.events.join(subscription.channel, request, subscription)
     subscription.joined = joined
     if (subscription.state === 'ended') joined.leave()
     // More than the connection may queue would only end it, and again after every reconnect: reload instead.
-    const tooMuch = recoveryLength(joined) > this.#limits.maxQueuedBytes / 2
+    const tooMuch = recoveryLength(joined) > this.#context.settings.limits.maxQueuedBytes / 2
     return tooMuch ? { kind: 'unrecoverable', position: joined.position, missed: [] } : joined
   }
 
@@ -242,6 +241,6 @@ export class Subscriptions implements Receiver {
   #report(error: unknown, requestId: string, channel: string, user: UserContext): void {
     if (isLockstepError(error) && !error.retryable) return
     const fields = { error, requestId, channel, ...userFields(user) }
-    this.#ports.logger.error(fields, `subscribe failed: ${messageOf(error)}`)
+    this.#context.ports.logger.error(fields, `subscribe failed: ${messageOf(error)}`)
   }
 }
