@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { Checks } from './checks.ts'
 import { ChildNode } from './child-node.ts'
-import { figuresOnce, readFigures, shownCounts, sumOf } from './figures.ts'
+import { figuresOnce, shownCounts, sumOf } from './figures.ts'
 import { listenToAll } from './listeners.ts'
 import type { LoadResult } from './load.ts'
 
@@ -29,9 +29,15 @@ export async function checkCleanRun(checks: Checks, databaseUrl: string, operati
   const [committed, rolledBack] = [sum((one) => one.committed), sum((one) => one.rolledBack)]
   const http = nodes[0]?.http ?? ''
   const deliveries = committed * nodes.length
+  const toTell = listeners
+    .flatMap((one) => one.users)
+    .reduce((all, user) => all + sum(({ rolledBackOf }) => rolledBackOf[user] ?? 0), 0)
   const figures = await figuresOnce(
     http,
-    ({ score, gaps }) => score.operations >= operations && gaps.websocket_db_gap.count >= deliveries,
+    ({ score, gaps }) =>
+      score.operations >= operations &&
+      gaps.websocket_db_gap.count >= deliveries &&
+      gaps.rollback_notice_gap.count >= toTell,
   )
   const outcomes = await outcomesOf(databaseUrl)
   const { gaps, score, unwatched, violations } = figures
@@ -47,11 +53,10 @@ export async function checkCleanRun(checks: Checks, databaseUrl: string, operati
   )
   checks.check('violations', sumOf(violations.counts) === 0, shownCounts(violations.counts))
   const isOverloaded = results.some(({ p99Ms }) => p99Ms > overloadedMs)
-  checks.check(
-    `score at least 0.85${isOverloaded ? ' (not judged: the machine is overloaded)' : ''}`,
-    score.overall >= 0.85 || isOverloaded,
-    `${score.overall.toFixed(4)}, ${score.unhealthy} unhealthy`,
-  )
+  const shownScore = `${score.overall.toFixed(4)}, ${score.unhealthy} unhealthy`
+  if (isOverloaded && score.overall < 0.85)
+    checks.say(`score not judged, the machine is overloaded: ${shownScore}`)
+  else checks.check('score at least 0.85', score.overall >= 0.85, shownScore)
   const measured = Object.values(gaps).reduce((all, { count }) => all + count, 0)
   checks.check(
     `unwatched at most ${mostUnwatched * 100} % of what was measured`,
@@ -71,9 +76,6 @@ export async function checkCleanRun(checks: Checks, databaseUrl: string, operati
   const heard = listeners.reduce((all, { events }) => all + events, 0)
   checks.check('people on both nodes heard all', heard === deliveries, `${heard} of ${deliveries}`)
   const notices = listeners.reduce((all, { notices: told }) => all + told, 0)
-  const toTell = listeners
-    .flatMap((one) => one.users)
-    .reduce((all, user) => all + sum(({ rolledBackOf }) => rolledBackOf[user] ?? 0), 0)
   checks.check(
     'those who were there heard of their rollbacks, and that was measured',
     notices === toTell && gaps.rollback_notice_gap.count === toTell && toTell > 0,
@@ -101,7 +103,7 @@ async function checkAwake(checks: Checks, [first, second]: readonly ChildNode[])
     found.join() === `missing_rollback_notification ${id}` && sumOf(violations.counts) === 1,
     shownCounts(violations.counts),
   )
-  const other = await readFigures(first.http)
+  const other = await figuresOnce(first.http, ({ violations: { counts } }) => sumOf(counts) > 0)
   checks.check(
     'both nodes answer the same',
     sumOf(other.violations.counts) === 1,

@@ -4,7 +4,7 @@ import { ChildNode } from './child-node.ts'
 import { listenToAll } from './listeners.ts'
 
 const rooms = 100
-const perSecond = 300
+const perSecond = 200
 const lookEveryMs = 15_000
 const mostDrift = 0.1
 

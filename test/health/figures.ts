@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { DashboardData } from '../../src/health/index.ts'
 
 /** What a node answers for its cluster. */
-export async function readFigures(http: string): Promise<DashboardData> {
+async function readFigures(http: string): Promise<DashboardData> {
   const response = await fetch(`${http}/lockstep/dashboard/data?minutes=60`)
   if (!response.ok) throw new Error(`the dashboard's data answered ${response.status}`)
   return (await response.json()) as DashboardData
