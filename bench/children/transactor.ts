@@ -6,17 +6,20 @@ import {
   createLockstep,
   defineChannel,
   fromPool,
+  newOperationId,
   silentLogger,
   type Lockstep,
   type LockstepOptions,
   type PgDatabase,
 } from '../../src/index.ts'
 import type { MonitorOptions } from '../../src/options.ts'
+import { flushOperation } from '../../src/postgres/index.ts'
 import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
 
-export type TransactionVariant = 'lockstep' | 'plain' | 'outbox' | 'notify' | 'counter'
+/** `statements`: those that Lockstep sends on the connection of an operation, by hand, and nothing else of it. */
+export type TransactionVariant = 'lockstep' | 'plain' | 'outbox' | 'notify' | 'counter' | 'statements'
 
 export interface TransactorConfig {
   readonly databaseUrl: string
@@ -69,7 +72,33 @@ function byHand(rest: (client: pg.PoolClient, channel: string, id: string) => Pr
 
 const envelope = (id: string): string => JSON.stringify({ id, body })
 
-const peers: Readonly<Record<Exclude<TransactionVariant, 'lockstep'>, () => Send>> = {
+async function statementsAlone(): Promise<Send> {
+  const database = fromPool(pool, patient)
+  await database.migrate()
+  return async (channel) => {
+    const id = newOperationId()
+    const client = await pool.connect()
+    try {
+      await client.query(
+        `begin isolation level read committed; set local lockstep.operation = '${id}'; set local application_name = '${id}'`,
+      )
+      const { rows } = await client.query<{ id: string }>(insertMessage, [channel, body])
+      const data = envelope(rows[0]?.id ?? '')
+      const key = { id, name: 'send_message', userId: 'ada', node: id, inputHash: 'send_message' }
+      const events = [{ channel: `room:${channel}`, type: 'noted', data }]
+      const { name = '', text, values = [] } = flushOperation(database.schema, key, false, data, events)
+      const ended = await Promise.all([
+        client.query({ name, text, values: [...values] }),
+        client.query('commit'),
+      ])
+      if (ended[1].command !== 'COMMIT') throw new Error('rolled back')
+    } finally {
+      client.release()
+    }
+  }
+}
+
+const peers: Readonly<Record<Exclude<TransactionVariant, 'lockstep' | 'statements'>, () => Send>> = {
   plain: () => byHand(() => []),
   outbox: () =>
     byHand((client, channel, id) => [client.query(insertOutbox, [channel, 'noted', envelope(id)])]),
@@ -109,7 +138,12 @@ async function coordinated(): Promise<Send> {
     })
 }
 
-const send = config.variant === 'lockstep' ? await coordinated() : peers[config.variant]()
+const send = await sendOf(config.variant)
+
+async function sendOf(variant: TransactionVariant): Promise<Send> {
+  if (variant === 'lockstep') return coordinated()
+  return variant === 'statements' ? statementsAlone() : peers[variant]()
+}
 
 // Without anybody who listens, a relay by NOTIFY would not be one.
 if (config.variant === 'notify') {
