@@ -14,7 +14,7 @@ export async function checkEndurance(checks: Checks, databaseUrl: string, minute
   const nodes = [await ChildNode.start(databaseUrl), await ChildNode.start(databaseUrl)]
   const listeners = await Promise.all(nodes.map(({ http }, n) => listenToAll(http, rooms, n * 10)))
   const operations = Math.round(minutes * 60 * perSecond)
-  const load = { operations, perSecond, rooms, users: 40, failEvery: 50 }
+  const load = { operations, perSecond, rooms, users: 40, failEvery: 50, mostSeconds: minutes * 60 + 5 }
   const run = { isOver: false }
   const loads = Promise.all(nodes.map((node) => node.load(load))).finally(() => (run.isOver = true))
   const heaps: number[][] = nodes.map(() => [])

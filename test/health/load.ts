@@ -9,6 +9,8 @@ export interface Load {
   readonly perSecond: number
   readonly rooms: number
   readonly users: number
+  /** It ends then, whatever has been started. */
+  readonly mostSeconds?: number
   /** One in so many fails. */
   readonly failEvery: number
 }
@@ -65,7 +67,8 @@ export async function runLoad({ note }: Application, load: Load): Promise<LoadRe
     open.add(call)
   }
 
-  while (started < load.operations) {
+  const endsAt = began + (load.mostSeconds ?? Infinity) * 1_000
+  while (started < load.operations && lastTick < endsAt) {
     await pause(tickMs)
     const now = performance.now()
     due = Math.min(due + ((now - lastTick) * perSecond) / 1_000, perSecond / 10)
