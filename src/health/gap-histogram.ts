@@ -55,6 +55,8 @@ export class GapHistogram {
   }
 
   add(other: EncodedGaps): void {
+    // Its smallest is written as 0, and is none.
+    if (other.count === 0) return
     this.count += other.count
     this.sumMs += other.sum
     this.minMs = Math.min(this.minMs, other.min)

@@ -3,6 +3,7 @@ import type { Interceptor, Link } from './proxy.ts'
 import {
   firstParameterOfBind,
   MessageReader,
+  statementOf,
   tagOf,
   textOfParse,
   textOfQuery,
@@ -56,7 +57,8 @@ class CommitInterceptor implements Interceptor {
   readonly #onListen: () => void
   readonly #fromClient = new MessageReader('client')
   readonly #fromServer = new MessageReader('server')
-  #flushParsed = false
+  /** Names of the statements that are the flush, prepared once for a connection; or the unnamed one. */
+  readonly #flushes = new Set<string>()
   #fault: CommitFault | undefined
   #held: Buffer[] = []
   #awaitsAnswer = false
@@ -102,9 +104,10 @@ class CommitInterceptor implements Interceptor {
     const { type, body } = message
     if (type === 'Q' && textOfQuery(body).startsWith('listen ')) this.#onListen()
     if (type === 'P') {
-      this.#flushParsed = textOfParse(body).includes('.flush_operation(')
-    } else if (type === 'B' && this.#flushParsed) {
-      this.#flushParsed = false
+      const isFlush = textOfParse(body).includes('.flush_operation(')
+      if (isFlush) this.#flushes.add(statementOf(message))
+      else this.#flushes.delete(statementOf(message))
+    } else if (type === 'B' && this.#flushes.has(statementOf(message))) {
       this.#fault = this.#choose(firstParameterOfBind(body))
       this.#isFlushAnswered = false
     } else if (type === 'Q' && this.#fault !== undefined && /^commit$/i.test(textOfQuery(body))) {

@@ -47,6 +47,13 @@ export function textOfQuery(body: Buffer): string {
   return body.toString('utf8', 0, body.indexOf(0))
 }
 
+/** Name of the prepared statement of a Parse or Bind message; empty for the unnamed one. */
+export function statementOf({ type, body }: Pick<Message, 'type' | 'body'>): string {
+  // A Bind begins with the portal's name.
+  const start = type === 'B' ? body.indexOf(0) + 1 : 0
+  return body.toString('utf8', start, body.indexOf(0, start))
+}
+
 /** First parameter of a Bind message, as text. */
 export function firstParameterOfBind(body: Buffer): string {
   const portal = body.indexOf(0)

@@ -41,6 +41,8 @@ test('parts that travelled and were merged say what a list of all gaps says', ()
         expect(Math.abs(figure - exact)).toBeLessThanOrEqual(exact * 0.01 + 0.002)
       }
     }),
+    // A part in which nothing was measured once brought its 0 along as the smallest gap.
+    { examples: [[[[100], []]]] },
   )
 })
 
