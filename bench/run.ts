@@ -1,5 +1,6 @@
 // npm run bench -- [lanes] [--quick] [--save] [--rounds 5] [--seconds 2]; npm run bench -- report; npm run bench -- list.
 import { parseArgs } from 'node:util'
+import { built, describeBuild } from './harness/built.ts'
 import { startBenchPostgres, type BenchPostgres } from './harness/database.ts'
 import type { Lane, LaneContext } from './harness/lane.ts'
 import { describeMachine } from './harness/machine.ts'
@@ -62,6 +63,11 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
     console.log(`${running.map(({ name }) => name).join(', ')}: about ${minutes} minutes`)
   }
   try {
+    // Postgres starts meanwhile.
+    const [build] = await Promise.all([built(), context.postgres()])
+    console.log(
+      `measured: ${describeBuild(build)}${build.tookMs === undefined ? '' : `, compiled in ${(build.tookMs / 1_000).toFixed(1)} s`}`,
+    )
     for (const lane of running) {
       const machine = describeMachine((await context.postgres()).version)
       const findings = await lane.run(
@@ -70,7 +76,16 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
       Object.assign(figures, findings.figures)
       if (!quick) printFindings(lane.name, findings)
       const { rounds, seconds } = context
-      if (values.save) await saveResult({ lane: lane.name, quick, rounds, seconds, machine, ...findings })
+      if (values.save)
+        await saveResult({
+          lane: lane.name,
+          quick,
+          rounds,
+          seconds,
+          machine,
+          library: describeBuild(build),
+          ...findings,
+        })
     }
   } finally {
     await (await postgres)?.close()

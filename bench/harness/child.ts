@@ -1,7 +1,8 @@
 // The bench's end of a server under test: a process of its own, so that no variant shares a loop with another.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { built } from './built.ts'
 
 interface Reply {
   readonly id: number
@@ -42,8 +43,8 @@ export class Child {
   /** Resolves when it is ready. */
   static async start(file: string, config: object): Promise<Child> {
     const child = new Child(
-      fork(fileURLToPath(new URL(`../children/${file}`, import.meta.url)), {
-        execArgv: ['--expose-gc', '--import', 'tsx'],
+      fork(join((await built()).children, file.replace(/\.ts$/, '.js')), {
+        execArgv: ['--expose-gc'],
         env: { ...process.env, BENCH_CHILD: JSON.stringify(config) },
       }),
     )

@@ -46,11 +46,18 @@ function tableOf({ title, note, columns, rows }: Table): string {
 const cellOf = (cell: Cell): string => (typeof cell === 'number' ? cell.toLocaleString('en', digits) : cell)
 const digits = { maximumSignificantDigits: 4 } as const
 
-function provenance({ lane, rounds, seconds, quick, machine }: LaneResult): string {
+function provenance({
+  lane,
+  rounds,
+  seconds,
+  quick,
+  machine,
+  library = 'sources through tsx',
+}: LaneResult): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`)
   return (
     `_\`npm run bench -- ${lane}${quick ? ' --quick' : ''} --rounds ${rounds} --seconds ${seconds}\` at commit ` +
-    `${machine.commit}: ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, ` +
+    `${machine.commit} (${library}): ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, ` +
     `load ${machine.load.join(' ')} before it; ${versions.join(', ')}._\n`
   )
 }

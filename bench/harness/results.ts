@@ -12,6 +12,8 @@ export interface LaneResult extends LaneFindings {
   readonly rounds: number
   readonly seconds: number
   readonly machine: Machine
+  /** What of Lockstep was measured. Results from before the bench compiled it do not say. */
+  readonly library?: string
 }
 
 const folder = fileURLToPath(new URL('../results/', import.meta.url))
