@@ -36,9 +36,10 @@ test('what the bench measures has neither fault points nor a transpiler’s wrap
   const files = readdirSync(folder, { recursive: true }).map(String)
   expect(files).toContain(join('src', 'index.js'))
   expect(files).toContain(join('bench', 'children', 'transactor.js'))
-  for (const file of files.filter((name) => name.endsWith('.js'))) {
-    const text = readFileSync(join(folder, file), 'utf8')
-    expect(text, file).not.toMatch(/\bfaultPoint\(|\b__name\(|\.ts['"]\)?;?$/m)
-  }
+  const other = /\bfaultPoint\(|\b__name\(|\.ts['"]\)?;?$/m
+  const unlike = files.filter(
+    (file) => file.endsWith('.js') && other.test(readFileSync(join(folder, file), 'utf8')),
+  )
+  expect(unlike).toEqual([])
   expect(await built()).toBe(build)
 }, 90_000)
