@@ -1,5 +1,4 @@
-import type { Writable } from 'node:stream'
-import type { PoolClient, QueryResult } from 'pg'
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import {
   LockstepError,
   type CommitEnding,
@@ -8,8 +7,10 @@ import {
   type SavepointScope,
   type Statement,
 } from '../core/index.ts'
+import { PgBackend } from './pg-backend.ts'
+import { assertFlights, sendFlight, type FlightResults } from './pg-flight.ts'
 import { timed, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
-import { PgTransactionClient } from './pg-transaction-client.ts'
+import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
 import { isErrorResponse, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
@@ -18,26 +19,41 @@ export interface PgTransactionOptions extends SendOptions {
   readonly operationId: string
 }
 
-/** One transaction on one connection of the caller's pool, which it gives back or discards at its end. */
-export class PgTransaction implements OpenTransaction<PgTransactionClient> {
+/**
+ * One transaction on one connection of the caller's pool, which it gives back or discards at its end. BEGIN leaves
+ * in the flight of the first statement, COMMIT in that of the flush.
+ */
+export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTarget {
   readonly db: PgTransactionClient
   readonly #client: PoolClient
   readonly #options: PgTransactionOptions
   readonly #guard = new TransactionGuard()
+  /** Settles when BEGIN was carried out. Absent until it is sent. */
+  #beginning: Promise<void> | undefined
+  #hasBegun = false
+  readonly #backend: PgBackend
   #discard = false
   #savepoints = 0
 
-  private constructor(client: PoolClient, options: PgTransactionOptions) {
+  private constructor(client: PoolClient, backend: PgBackend, options: PgTransactionOptions) {
     this.#client = client
+    this.#backend = backend
     this.#options = options
-    this.db = new PgTransactionClient(client, this.#guard)
+    this.db = new PgTransactionClient(this, this.#guard)
   }
 
-  /** @throws LS_CONNECTION_LOST; the client is discarded then */
+  /**
+   * Asks a connection first that is new, or has rested: what happens to a statement on one that has broken in
+   * silence is known only after its time-out.
+   * @throws LS_CONNECTION_LOST, LS_CONFIG_INVALID; the client is discarded then
+   */
   static async begin(client: PoolClient, options: PgTransactionOptions): Promise<PgTransaction> {
     try {
-      await client.query(timed({ text: beginStatement(options.operationId) }, options))
-      return new PgTransaction(client, options)
+      assertFlights(client)
+      const backend = await PgBackend.of(client, options)
+      const transaction = new PgTransaction(client, backend, options)
+      if (backend.hasRested) await transaction.#beginAlone()
+      return transaction
     } catch (error) {
       client.release(true)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
@@ -48,75 +64,140 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
     this.#guard.end()
   }
 
+  /** Undefined once BEGIN was carried out; until then, what follows the first statement has to wait. */
+  get pending(): Promise<void> | undefined {
+    return this.#hasBegun ? undefined : this.#beginning
+  }
+
+  /** @throws LS_TRANSACTION_CLOSED, and the driver's own errors */
+  async query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+    this.#guard.assertOpen()
+    if (this.#beginning === undefined) {
+      if (!isSeveral(statement)) return this.#beginWith<Row>(statement)
+      await this.#beginAlone()
+      this.#guard.assertOpen()
+    }
+    return this.#client.query<Row>(statement)
+  }
+
   savepoint(): Promise<SavepointScope<PgTransactionClient>> {
     return this.#openSavepoint(this.#guard)
   }
 
   async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
     this.close()
-    const ending = await (isPipelined(this.#client)
-      ? this.#commitInOneFlight<Row>(flush)
-      : this.#commitInTurn<Row>(flush))
-    this.#client.release(ending.ending === 'unknown' || this.#discard)
+    const ending = await this.#commit<Row>(flush)
+    this.#release(ending.ending === 'unknown')
     return ending
   }
 
   async rollback(): Promise<void> {
     this.close()
-    const healthy = await tryRollback(this.#client, this.#options)
-    this.#client.release(!healthy || this.#discard)
+    this.#release(this.#beginning !== undefined && !(await tryRollback(this.#client, this.#options)))
   }
 
   async cancel(): Promise<void> {
     this.#discard = true
     try {
-      // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
-      // Answers once the backend is gone, and its locks with it.
-      await this.#options.own.query({
-        text: `select pg_terminate_backend(pid, 5000) from pg_stat_activity
-               where application_name = $1 and datname = current_database()`,
-        values: [applicationName(this.#options.operationId)],
-      })
+      await this.#backend.terminate(this.#options.own, this.#options.operationId)
     } catch {
       // Without it the statement runs to its end before the ROLLBACK; nothing commits either way.
     }
   }
 
-  #send(statement: Statement): Promise<QueryResult> {
-    return this.#client.query(timed(statement, this.#options))
+  /**
+   * Begins a transaction under the operation's id. The setting vanishes with the transaction; the flush asserts it,
+   * so that it cannot commit on its own behind a statement that ended the transaction early.
+   */
+  get #begin(): readonly string[] {
+    const { operationId } = this.#options
+    return [
+      'begin isolation level read committed',
+      `set local lockstep.operation = '${operationId}'`,
+      ...this.#backend.marks(operationId),
+    ]
+  }
+
+  /** In one round trip, and without a query, so that the user's code may still set the isolation level. */
+  #beginAlone(): Promise<void> {
+    this.#beginning = this.#sendBegin()
+    return this.#beginning
+  }
+
+  async #sendBegin(): Promise<void> {
+    await this.#client.query(timed({ text: this.#begin.join('; ') }, this.#options))
+    this.#hasBegun = true
+  }
+
+  async #beginWith<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+    let onFirst: () => void = () => {}
+    let onFailure: (error: unknown) => void = () => {}
+    this.#beginning = new Promise<void>((resolve, reject) => {
+      onFirst = () => {
+        this.#hasBegun = true
+        resolve()
+      }
+      onFailure = reject
+    })
+    // Whoever comes next hears it.
+    this.#beginning.catch(() => {})
+    try {
+      const [result] = await sendFlight(this.#client, {
+        before: this.#begin,
+        statement,
+        after: [],
+        timeoutMs: (statement as { readonly query_timeout?: number }).query_timeout,
+        onFirst,
+      })
+      return result as QueryResult<Row>
+    } catch (error) {
+      if (!this.#hasBegun) onFailure(error)
+      // The error's own stack begins at the socket.
+      if (error instanceof Error) Error.captureStackTrace(error)
+      throw error
+    }
   }
 
   async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<PgTransactionClient>> {
     const nested = guard.nest()
     const name = `lockstep_${++this.#savepoints}`
-    await this.#send({ text: `savepoint ${name}` })
-    const end = async (sql: string): Promise<void> => {
+    const send = async (text: string): Promise<void> => {
+      await this.pending
+      await this.query(timed({ text }, this.#options))
+    }
+    await send(`savepoint ${name}`)
+    const end = async (...texts: readonly string[]): Promise<void> => {
       nested.assertOpen()
       nested.end()
-      await this.#send({ text: sql })
+      for (const text of texts) await send(text)
     }
     return {
-      db: new PgTransactionClient(this.#client, nested),
+      db: new PgTransactionClient(this, nested),
       savepoint: () => this.#openSavepoint(nested),
       release: () => end(`release savepoint ${name}`),
       rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
     }
   }
 
-  // Each statement of a flight has its own error boundary: a failed flush turns the COMMIT behind it into a
-  // ROLLBACK, which answers without an error. Only the tag tells.
-  async #commitInOneFlight<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    const uncork = cork(this.#client)
-    const sent = [this.#send(flush), this.#send({ text: 'commit' })] as const
-    uncork()
-    const [flushed, committed] = await Promise.allSettled(sent)
-    const flushError = flushed.status === 'rejected' ? this.#toFlushError(flushed.reason) : undefined
-    if (committed.status === 'rejected') return endingOfFailedCommit(committed.reason, flushError)
-    return endingOfTag(
-      committed.value,
-      flushed.status === 'fulfilled' ? flushed.value : undefined,
-      flushError,
-    )
+  async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
+    const { timeoutMs } = this.#options
+    const before = this.#beginning === undefined ? this.#begin : []
+    try {
+      await this.pending
+    } catch (error) {
+      // Nothing has begun, so there is nothing to commit.
+      this.#discard = true
+      return { ending: 'rolled_back', error }
+    }
+    try {
+      const statement = timed(flush, this.#options)
+      return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], timeoutMs }))
+    } catch (error) {
+      if (!isErrorResponse(error)) return { ending: 'unknown', error }
+      // COMMIT was skipped, or failed itself: in the first case the transaction is still open.
+      this.#discard ||= !(await tryRollback(this.#client, this.#options))
+      return { ending: 'rolled_back', error: this.#toFlushError(error) }
+    }
   }
 
   /** A prepared flush that the pooler lost is worth another attempt, which sends it without a name. */
@@ -125,61 +206,20 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient> {
     return new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
   }
 
-  async #commitInTurn<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    let flushed: QueryResult
-    try {
-      flushed = await this.#send(flush)
-    } catch (error) {
-      this.#discard = !(await tryRollback(this.#client, this.#options))
-      return { ending: 'rolled_back', error: this.#toFlushError(error) }
-    }
-    try {
-      return endingOfTag(await this.#send({ text: 'commit' }), flushed, undefined)
-    } catch (error) {
-      return endingOfFailedCommit(error, undefined)
-    }
+  #release(isBroken: boolean): void {
+    this.#backend.heard()
+    this.#client.release(isBroken || this.#discard)
   }
 }
 
-function endingOfTag<Row>(
-  commit: QueryResult,
-  flushed: QueryResult | undefined,
-  flushError: unknown,
-): CommitEnding<Row> {
-  if (commit.command === 'COMMIT' && flushed !== undefined) {
-    return { ending: 'committed', flushed: toRows<Row>(flushed) }
-  }
-  return { ending: 'rolled_back', error: flushError ?? new LockstepError('LS_TRANSACTION_ABORTED') }
+function endingOf<Row>([flushed, committed]: FlightResults): CommitEnding<Row> {
+  // The tag of a COMMIT in a transaction that had failed is ROLLBACK, and no error.
+  return committed?.command === 'COMMIT'
+    ? { ending: 'committed', flushed: toRows<Row>(flushed) }
+    : { ending: 'rolled_back', error: new LockstepError('LS_TRANSACTION_ABORTED') }
 }
 
-function endingOfFailedCommit<Row>(error: unknown, flushError: unknown): CommitEnding<Row> {
-  if (isErrorResponse(error)) return { ending: 'rolled_back', error: flushError ?? error }
-  return { ending: 'unknown', error }
-}
-
-/** What is sent until the answer is called leaves in one packet; @types/pg does not know the stream. */
-function cork(client: PoolClient): () => void {
-  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection
-  stream.cork()
-  return () => stream.uncork()
-}
-
-function isPipelined(client: PoolClient): boolean {
-  return (client as unknown as { pipeline?: boolean }).pipeline === true
-}
-
-/**
- * Begins a transaction under an operation's id, in one round trip and without a query, so that the user's code
- * may still set its isolation level. Both settings vanish with the transaction. The flush asserts the first, so
- * that it cannot commit on its own behind a statement that ended the transaction early; by the second the
- * backend is found when it has to be stopped, also behind a pooler, where the client is told another process id.
- */
-function beginStatement(operationId: string): string {
-  return `begin isolation level read committed;
-    set local lockstep.operation = '${operationId}';
-    set local application_name = '${applicationName(operationId)}'`
-}
-
-function applicationName(operationId: string): string {
-  return `lockstep ${operationId}`
+/** Only the simple protocol, which takes no parameters, carries several statements in one text. */
+function isSeveral({ text, values }: QueryConfig): boolean {
+  return (values === undefined || values.length === 0) && text.includes(';')
 }

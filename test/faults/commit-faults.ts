@@ -39,6 +39,11 @@ export interface CommitFault {
 /** Asked at the flush of every operation; undefined lets it pass. */
 export type ChooseCommitFault = (operationId: string) => CommitFault | undefined
 
+/** Those that wait until the server has carried out the flush. */
+const answersFlush: ReadonlySet<CommitFaultKind> = new Set(['dropped', 'slow-commit', 'slow-rollback'])
+/** Flush of the protocol, no relation of the above: the server sends what it holds back. */
+const flushMessage = Buffer.from([0x48, 0, 0, 0, 4])
+
 /** How long an answer to COMMIT is waited for after the client has gone. */
 const answerTimeoutMs = 15_000
 
@@ -61,6 +66,8 @@ class CommitInterceptor implements Interceptor {
   readonly #flushes = new Set<string>()
   #fault: CommitFault | undefined
   #held: Buffer[] = []
+  /** COMMIT and what follows it, up to the Sync that ends the flight. */
+  #sinceCommit: Buffer[] | undefined
   #awaitsAnswer = false
   #answered = false
   #isFlushAnswered = false
@@ -86,11 +93,12 @@ class CommitInterceptor implements Interceptor {
   down(bytes: Buffer): void {
     const onward: Buffer[] = []
     for (const { type, body, bytes: whole } of this.#fromServer.read(bytes)) {
-      if (this.#awaitsAnswer && type === 'C' && /^(?:COMMIT|ROLLBACK)/.test(tagOf(body)))
+      if (this.#awaitsAnswer && (type === 'E' || (type === 'C' && /^(?:COMMIT|ROLLBACK)/.test(tagOf(body)))))
         this.#answered = true
       if (!this.#answered) onward.push(whole)
       else if (type === 'Z') return this.#end()
-      if (type === 'Z' && this.#fault !== undefined) this.#flushAnswered()
+      const isAnswer = type === 'E' || (type === 'C' && tagOf(body).startsWith('SELECT'))
+      if (isAnswer && this.#fault !== undefined) this.#flushAnswered()
     }
     if (onward.length > 0 && !this.#link.client.destroyed) this.#link.pass('down', Buffer.concat(onward))
   }
@@ -110,23 +118,32 @@ class CommitInterceptor implements Interceptor {
     } else if (type === 'B' && this.#flushes.has(statementOf(message))) {
       this.#fault = this.#choose(firstParameterOfBind(body))
       this.#isFlushAnswered = false
-    } else if (type === 'Q' && this.#fault !== undefined && /^commit$/i.test(textOfQuery(body))) {
-      return this.#commit(this.#fault, message, onward)
+      this.#sinceCommit = undefined
     }
-    if (this.#fault?.kind !== 'late-flight') return false
+    if (this.#fault === undefined) return false
+    if (type === 'P' && /^commit$/i.test(textOfParse(body))) this.#sinceCommit = []
+    if (this.#sinceCommit !== undefined) {
+      this.#sinceCommit.push(message.bytes)
+      if (type === 'S') this.#commit(this.#fault, Buffer.concat(this.#sinceCommit), onward)
+      return true
+    }
+    if (this.#fault.kind !== 'late-flight') return false
     this.#held.push(message.bytes)
     return true
   }
 
-  #commit(fault: CommitFault, message: Message, onward: Buffer[]): boolean {
+  /** @param commit the messages of COMMIT, and the Sync it shares with the flush */
+  #commit(fault: CommitFault, commit: Buffer, onward: Buffer[]): void {
     const { client, server } = this.#link
     const later = (work: () => void): void => void setTimeout(work, fault.delayMs)
     this.#taken = fault.kind !== 'delayed'
     this.#awaitsAnswer = fault.kind !== 'delayed'
+    // The server keeps its answer to the flush for itself until it is asked for it.
+    if (answersFlush.has(fault.kind)) onward.push(flushMessage)
     this.#flush(onward)
     switch (fault.kind) {
       case 'reply-lost':
-        this.#link.pass('up', message.bytes)
+        this.#link.pass('up', commit)
         break
       case 'dropped':
         this.#onFlushAnswered = () => this.#link.reset('both')
@@ -134,7 +151,7 @@ class CommitInterceptor implements Interceptor {
       case 'slow-commit':
         this.#onFlushAnswered = () => {
           client.resetAndDestroy()
-          later(() => this.#link.pass('up', message.bytes))
+          later(() => this.#link.pass('up', commit))
         }
         break
       case 'slow-rollback':
@@ -145,18 +162,16 @@ class CommitInterceptor implements Interceptor {
         break
       case 'late-flight':
         client.resetAndDestroy()
-        later(() => this.#link.pass('up', Buffer.concat([...this.#held, message.bytes])))
+        later(() => this.#link.pass('up', Buffer.concat([...this.#held, commit])))
         break
       case 'delayed':
         this.#fault = undefined
-        later(() => this.#link.pass('up', message.bytes))
+        later(() => this.#link.pass('up', commit))
     }
     if (this.#isFlushAnswered) this.#flushAnswered()
     if (this.#taken) setTimeout(() => this.#end(), fault.delayMs + answerTimeoutMs).unref()
-    return true
   }
 
-  /** Nothing was asked for between the flush and COMMIT, so the first answer to be complete is the flush's. */
   #flushAnswered(): void {
     this.#isFlushAnswered = true
     const act = this.#onFlushAnswered

@@ -1,0 +1,75 @@
+import type { PoolClient, QueryResult } from 'pg'
+import type { Queryable } from '../core/index.ts'
+import { timed, type SendOptions } from './pg-statements.ts'
+
+/** The server's side of one connection: how long it has been silent, and how it is found to be ended. */
+export class PgBackend {
+  readonly #pid: number
+  readonly #startedAt: string
+  /** False behind a pooler, which gives each transaction another backend, and tells the client none of them. */
+  readonly #isTheClients: boolean
+  #heardAt = performance.now()
+
+  private constructor(client: PoolClient, { pid, started_at }: BackendRow) {
+    this.#pid = pid
+    this.#startedAt = started_at
+    this.#isTheClients = (client as unknown as { processID?: number }).processID === pid
+  }
+
+  /** Asks the server, at the first use of a connection. @throws the driver's own errors */
+  static async of(client: PoolClient, options: SendOptions): Promise<PgBackend> {
+    const known = backends.get(client)
+    if (known !== undefined) return known
+    const answer: QueryResult<BackendRow> = await client.query(timed({ text: identify }, options))
+    const backend = new PgBackend(client, answer.rows[0] ?? { pid: 0, started_at: '' })
+    backends.set(client, backend)
+    return backend
+  }
+
+  /** Whether the connection was idle for so long that it may have broken in silence, as behind a firewall. */
+  get hasRested(): boolean {
+    return performance.now() - this.#heardAt > restMs
+  }
+
+  heard(): void {
+    this.#heardAt = performance.now()
+  }
+
+  /** Statements of a transaction's beginning by which `terminate` finds who works for it. */
+  marks(operationId: string): readonly string[] {
+    return this.#isTheClients ? [] : [`set local application_name = '${applicationName(operationId)}'`]
+  }
+
+  /** Ends it, and answers once it is gone, and its locks with it. @throws what `own` throws */
+  async terminate(own: Queryable, operationId: string): Promise<void> {
+    // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
+    const select = 'select pg_terminate_backend(pid, 5000) from pg_stat_activity'
+    await own.query(
+      this.#isTheClients
+        ? {
+            text: `${select} where pid = $1 and extract(epoch from backend_start)::text = $2`,
+            values: [this.#pid, this.#startedAt],
+          }
+        : {
+            text: `${select} where application_name = $1 and datname = current_database()`,
+            values: [applicationName(operationId)],
+          },
+    )
+  }
+}
+
+const backends = new WeakMap<PoolClient, PgBackend>()
+const restMs = 1_000
+
+interface BackendRow {
+  readonly pid: number
+  /** In seconds. With the process id it names a backend for good, although process ids come again. */
+  readonly started_at: string
+}
+
+const identify = `select pid, extract(epoch from backend_start)::text as started_at
+  from pg_stat_get_activity(pg_backend_pid())`
+
+function applicationName(operationId: string): string {
+  return `lockstep ${operationId}`
+}

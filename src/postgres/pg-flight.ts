@@ -1,0 +1,181 @@
+import type { Writable } from 'node:stream'
+import type { PoolClient, QueryConfig, QueryResult } from 'pg'
+import { LockstepError } from '../core/index.ts'
+
+/** Statements that travel together. They have no parameters and answer nothing that is read. */
+export interface Flight {
+  readonly before: readonly string[]
+  readonly statement: QueryConfig
+  readonly after: readonly string[]
+  /** In milliseconds; `pg` destroys the connection then. Absent: as long as it takes. */
+  readonly timeoutMs?: number | undefined
+  /** The first of `before` was carried out. */
+  readonly onFirst?: () => void
+}
+
+/** Of the statement, then of each that came after it. */
+export type FlightResults = readonly [QueryResult, ...QueryResult[]]
+
+/**
+ * Sends several statements with one Sync behind the last. The server skips all that follow an error up to the Sync
+ * (Postgres manual, "Extended Query"), so that none of them can run outside the transaction that an earlier one was
+ * to begin, and no COMMIT behind a flush that failed. `pg` by itself sends a Sync with each.
+ * @throws what `pg` throws
+ */
+export function sendFlight(client: PoolClient, flight: Flight): Promise<FlightResults> {
+  const FlightQuery = flightQueryOf(client)
+  return new Promise((resolve, reject) => {
+    const query = new FlightQuery(flight, (error, results) => {
+      if (error !== null) reject(error)
+      else resolve((Array.isArray(results) ? results : [results]) as unknown as FlightResults)
+    })
+    if (flight.timeoutMs !== undefined) query.query_timeout = flight.timeoutMs
+    ;(client as unknown as { query(query: BaseQuery): unknown }).query(query)
+  })
+}
+
+/** @throws LS_CONFIG_INVALID for a client that does not speak the protocol in JavaScript, such as `pg-native`'s */
+export function assertFlights(client: PoolClient): void {
+  flightQueryOf(client)
+}
+
+type Callback = (error: Error | null, results: QueryResult | QueryResult[]) => void
+
+/** What is used of `pg`'s connection, as its own cursors and streams use it. */
+interface WireConnection {
+  readonly stream: Writable
+  readonly parsedStatements: Record<string, string>
+  readonly submittedNamedStatements: Record<string, string>
+  parse(statement: { text: string; name?: string }): void
+  bind(portal: object): void
+  describe(target: { type: 'P' | 'S'; name: string }): void
+  execute(portal: { portal?: string; rows?: number }): void
+  close(target: { type: 'P' | 'S'; name: string }): void
+  flush(): void
+  sync(): void
+}
+
+/** What is used of `pg`'s `Query`: the part that a client calls. */
+interface BaseQuery {
+  name: string | undefined
+  query_timeout?: number
+  requiresPreparation(): boolean
+  prepare(connection: WireConnection): void
+  handleCommandComplete(message: unknown, connection: WireConnection): void
+}
+
+type BaseQueryClass = new (config: QueryConfig, values: undefined, callback: Callback) => BaseQuery
+type FlightQueryClass = new (flight: Flight, callback: Callback) => BaseQuery
+
+/** By the client's own class: an application may have another copy of `pg` than this file would import. */
+const classes = new WeakMap<BaseQueryClass, FlightQueryClass>()
+
+function flightQueryOf(client: PoolClient): FlightQueryClass {
+  const { Query } = client.constructor as { readonly Query?: BaseQueryClass }
+  if (typeof Query?.prototype.prepare !== 'function') {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: 'fromPool needs a pool of the `pg` package with its JavaScript client, not with `pg-native`.',
+    })
+  }
+  const known = classes.get(Query)
+  if (known !== undefined) return known
+  const made = createFlightQuery(Query)
+  classes.set(Query, made)
+  return made
+}
+
+function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
+  return class FlightQuery extends Query {
+    readonly #flight: Flight
+    #name: string | undefined
+    #unanswered: number
+
+    constructor(flight: Flight, callback: Callback) {
+      super(flight.statement, undefined, callback)
+      this.#flight = flight
+      this.#unanswered = flight.before.length
+    }
+
+    /** The simple protocol cannot share a Sync. */
+    override requiresPreparation(): boolean {
+      return true
+    }
+
+    override prepare(connection: WireConnection): void {
+      const { before, after } = this.#flight
+      for (const text of before) execute(connection, text)
+      super.prepare(after.length === 0 ? connection : new ExtendedConnection(connection, after))
+      // The client takes the next ParseComplete for that of the statement with this name.
+      if (this.#unanswered === 0) return
+      this.#name = this.name
+      this.name = undefined
+    }
+
+    override handleCommandComplete(message: unknown, connection: WireConnection): void {
+      if (this.#unanswered === 0) return super.handleCommandComplete(message, connection)
+      if (this.#unanswered === this.#flight.before.length) this.#flight.onFirst?.()
+      this.#unanswered -= 1
+      if (this.#unanswered === 0) this.name = this.#name
+    }
+  }
+}
+
+function execute(connection: WireConnection, text: string): void {
+  connection.parse({ text })
+  connection.bind({})
+  connection.execute({})
+}
+
+/** The connection as the statement sees it: further ones go out before its Sync, unless it was not sent itself. */
+class ExtendedConnection implements WireConnection {
+  readonly #connection: WireConnection
+  readonly #after: readonly string[]
+  #isExecuted = false
+
+  constructor(connection: WireConnection, after: readonly string[]) {
+    this.#connection = connection
+    this.#after = after
+  }
+
+  get stream(): Writable {
+    return this.#connection.stream
+  }
+
+  get parsedStatements(): Record<string, string> {
+    return this.#connection.parsedStatements
+  }
+
+  get submittedNamedStatements(): Record<string, string> {
+    return this.#connection.submittedNamedStatements
+  }
+
+  parse(statement: { text: string; name?: string }): void {
+    this.#connection.parse(statement)
+  }
+
+  bind(portal: object): void {
+    this.#connection.bind(portal)
+  }
+
+  describe(target: { type: 'P' | 'S'; name: string }): void {
+    this.#connection.describe(target)
+  }
+
+  execute(portal: { portal?: string; rows?: number }): void {
+    this.#isExecuted = true
+    this.#connection.execute(portal)
+  }
+
+  close(target: { type: 'P' | 'S'; name: string }): void {
+    this.#connection.close(target)
+  }
+
+  flush(): void {
+    this.#connection.flush()
+  }
+
+  sync(): void {
+    if (this.#isExecuted) for (const text of this.#after) execute(this.#connection, text)
+    this.#connection.sync()
+  }
+}
