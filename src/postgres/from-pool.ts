@@ -141,10 +141,29 @@ async function acquireClient(
   timeoutMs: number,
   onError: (error: Error) => void,
 ): Promise<PoolClient> {
-  const connecting = pool.connect()
+  // One that is idle, and that nobody waits for, comes at once.
+  const isAtHand = pool.idleCount > pool.waitingCount
+  try {
+    const connecting = pool.connect()
+    const client = await (isAtHand ? connecting : orExhausted(pool, connecting, timeoutMs))
+    listenForErrors(client, onError)
+    return client
+  } catch (error) {
+    throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
+  }
+}
+
+/** @throws LS_POOL_EXHAUSTED */
+async function orExhausted(
+  pool: Pool,
+  connecting: Promise<PoolClient>,
+  timeoutMs: number,
+): Promise<PoolClient> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
+      // The pool will still hand the client over; give it straight back.
+      connecting.then((client) => client.release()).catch(() => {})
       reject(
         new LockstepError('LS_POOL_EXHAUSTED', {
           message: `No connection of the pool became free within ${timeoutMs} ms (max ${pool.options.max}).`,
@@ -153,13 +172,7 @@ async function acquireClient(
     }, timeoutMs)
   })
   try {
-    const client = await Promise.race([connecting, timeout])
-    listenForErrors(client, onError)
-    return client
-  } catch (error) {
-    // The pool will still hand the client over; give it straight back. A failure to connect is reported below.
-    connecting.then((client) => client.release()).catch(() => {})
-    throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
+    return await Promise.race([connecting, timeout])
   } finally {
     clearTimeout(timer)
   }

@@ -58,13 +58,14 @@ interface WireConnection {
 /** What is used of `pg`'s `Query`: the part that a client calls. */
 interface BaseQuery {
   name: string | undefined
+  values: unknown[] | undefined
   query_timeout?: number
   requiresPreparation(): boolean
   prepare(connection: WireConnection): void
   handleCommandComplete(message: unknown, connection: WireConnection): void
 }
 
-type BaseQueryClass = new (config: QueryConfig, values: undefined, callback: Callback) => BaseQuery
+type BaseQueryClass = new (config: string | QueryConfig, values: undefined, callback: Callback) => BaseQuery
 type FlightQueryClass = new (flight: Flight, callback: Callback) => BaseQuery
 
 /** By the client's own class: an application may have another copy of `pg` than this file would import. */
@@ -91,7 +92,14 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
     #unanswered: number
 
     constructor(flight: Flight, callback: Callback) {
-      super(flight.statement, undefined, callback)
+      const { statement } = flight
+      const isPlain = hasOnlyTheUsual(statement)
+      // A config is copied property by property, descriptors and all.
+      super(isPlain ? statement.text : statement, undefined, callback)
+      if (isPlain) {
+        this.values = statement.values
+        this.name = statement.name
+      }
       this.#flight = flight
       this.#unanswered = flight.before.length
     }
@@ -118,6 +126,13 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
       if (this.#unanswered === 0) this.name = this.#name
     }
   }
+}
+
+const usual = new Set(['text', 'values', 'name', 'query_timeout'])
+
+function hasOnlyTheUsual(statement: QueryConfig): boolean {
+  for (const key in statement) if (!usual.has(key)) return false
+  return true
 }
 
 function execute(connection: WireConnection, text: string): void {
