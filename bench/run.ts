@@ -14,7 +14,6 @@ const { values, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
-    large: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     sockets: { type: 'string', default: '5000' },
@@ -50,9 +49,8 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
   let postgres: Promise<BenchPostgres> | undefined
   const context: LaneContext = {
     quick,
-    large: values.large,
-    rounds: Number(values.rounds ?? (quick ? 3 : 7)),
-    seconds: Number(values.seconds ?? (quick ? 0.4 : 2)),
+    rounds: Number(values.rounds ?? (quick ? 5 : 15)),
+    seconds: Number(values.seconds ?? (quick ? 0.35 : 0.8)),
     sockets: Number(values.sockets),
     postgres: () => (postgres ??= startBenchPostgres()),
     say: (line) => console.log(line),

@@ -15,7 +15,14 @@ import {
 import type { MonitorOptions } from '../../src/options.ts'
 import { flushOperation } from '../../src/postgres/index.ts'
 import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
-import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
+import {
+  closedLoop,
+  countedLoop,
+  openLoop,
+  type ClosedLoad,
+  type CountedLoad,
+  type OpenLoad,
+} from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
 
 /** `statements`: those that Lockstep sends on the connection of an operation, by hand, and nothing else of it. */
@@ -33,6 +40,10 @@ export interface TransactorConfig {
 }
 
 export interface TransactionLoad extends ClosedLoad {
+  readonly channels: number
+}
+
+export interface TransactionWarmUp extends CountedLoad {
   readonly channels: number
 }
 
@@ -86,7 +97,7 @@ async function statementsAlone(): Promise<Send> {
       const data = envelope(rows[0]?.id ?? '')
       const key = { id, name: 'send_message', userId: 'ada', node: id, inputHash: 'send_message' }
       const events = [{ channel: `room:${channel}`, type: 'noted', data }]
-      const { name = '', text, values = [] } = flushOperation(database.schema, key, false, data, events)
+      const { name = '', text, values = [] } = flushOperation(database.schema, key, data, events)
       const ended = await Promise.all([
         client.query({ name, text, values: [...values] }),
         client.query('commit'),
@@ -160,6 +171,8 @@ const port = await listenLocally(server)
 answerBench({
   /** Of Lockstep's sockets. */
   port: () => port,
+  warmUp: ({ channels, ...load }: TransactionWarmUp) =>
+    countedLoop(load, (n) => send(channelOf(n, channels))),
   closed: ({ channels, ...load }: TransactionLoad) => closedLoop(load, (n) => send(channelOf(n, channels))),
   open: async ({ channels, ...load }: OpenLoad & { readonly channels: number }) => {
     const latencies = new Latencies()

@@ -16,8 +16,13 @@ export interface BenchPostgres {
   readonly version: string
   /** A new database; resolves to its URL. */
   createDatabase(sql?: string): Promise<string>
-  /** Processor time of the server and all its sessions so far, in microseconds; NaN where /proc is not there. */
-  cpuUs(): Promise<number>
+  /** Vacuums and analyses a database, so that neither falls into a turn. */
+  tidy(databaseUrl: string): Promise<void>
+  /**
+   * Processor time so far, in microseconds, of the sessions of this database and of what serves all of them (writers of
+   * the WAL, of pages and the like), which is only of use as a difference. NaN where /proc is not there.
+   */
+  cpuUs(databaseUrl: string): Promise<number>
   close(): Promise<void>
 }
 
@@ -26,6 +31,8 @@ const settings = {
   // A checkpoint in the middle of one variant's turn would be charged to that variant.
   max_wal_size: '8GB',
   checkpoint_timeout: '1h',
+  // And so would be a vacuum; `tidy` does it between turns.
+  autovacuum: 'off',
 }
 
 /** An embedded server with `fsync` on, in a folder of its own. */
@@ -55,7 +62,8 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
         if (sql !== undefined) await query(url, (client) => client.query(sql))
         return url
       },
-      cpuUs: () => cpuOf(server.pid),
+      tidy: (url) => query(url, async (client) => void (await client.query('vacuum analyze'))),
+      cpuUs: (url) => cpuOf(server.pid, new URL(url).pathname.slice(1)),
       async close() {
         await server.stop('immediate')
         await remove()
@@ -87,22 +95,36 @@ export async function query<T>(url: string, work: (client: pg.Client) => Promise
   }
 }
 
-const ticksPerSecond = 100
-
-/** Of the postmaster, its living children, and those it has buried. */
-async function cpuOf(postmaster: number): Promise<number> {
-  let ticks = 0
+/** Those that have ended meanwhile are left out: with `autovacuum` off, no process begins or ends in a turn. */
+async function cpuOf(postmaster: number, database: string): Promise<number> {
   try {
+    let us = 0
     for (const entry of await readdir('/proc')) {
       if (!/^\d+$/.test(entry)) continue
       const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
       const of = (field: number): number => Number(fields[field - 3] ?? 0)
-      if (Number(entry) === postmaster) ticks += of(14) + of(15) + of(16) + of(17)
-      else if (of(4) === postmaster) ticks += of(14) + of(15)
+      if (Number(entry) !== postmaster && of(4) !== postmaster) continue
+      if (await servesAnother(entry, database)) continue
+      us += (await scheduledUs(entry)) ?? ((of(14) + of(15)) * 1_000_000) / ticksPerSecond
     }
+    return us
   } catch {
     return Number.NaN
   }
-  return (ticks * 1_000_000) / ticksPerSecond
+}
+
+const ticksPerSecond = 100
+
+/** A session has the name of its database in its title. */
+async function servesAnother(pid: string, database: string): Promise<boolean> {
+  const title = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  const [, session] = / (bench_[0-9a-f]{12}) /.exec(title) ?? []
+  return session !== undefined && session !== database
+}
+
+/** Of a process with one thread, in microseconds; ticks of ten milliseconds would be coarse beside a short turn. */
+async function scheduledUs(pid: string): Promise<number | undefined> {
+  const text = await readFile(`/proc/${pid}/schedstat`, 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : Number(text.split(' ')[0]) / 1_000
 }

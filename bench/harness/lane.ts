@@ -1,4 +1,5 @@
 import type { BenchPostgres } from './database.ts'
+import type { Ratio } from './rounds.ts'
 
 export interface LaneOptions {
   /** Only what the one line of figures needs. */
@@ -7,8 +8,6 @@ export interface LaneOptions {
   /** Of one variant in one round. */
   readonly seconds: number
   readonly sockets: number
-  /** The largest sizes too, where filling them takes minutes. */
-  readonly large: boolean
 }
 
 export interface LaneContext extends LaneOptions {
@@ -58,3 +57,6 @@ export interface Lane {
 export const rounded = (value: number, digits = 2): number => Number(value.toFixed(digits))
 /** Three significant digits are what a histogram holds, and more than the noise allows. */
 export const shown = (value: number): number => (value === 0 ? 0 : Number(value.toPrecision(3)))
+/** A ratio with its lowest and highest round. */
+export const times = ({ median, lowest, highest }: Ratio): string =>
+  `${median.toFixed(2)} × (${lowest.toFixed(2)} to ${highest.toFixed(2)})`

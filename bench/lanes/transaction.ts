@@ -1,11 +1,11 @@
-import type { TransactionVariant, TransactorConfig, TransactionLoad } from '../children/transactor.ts'
-import { Child, endAll } from '../harness/child.ts'
+import type { TransactionVariant, TransactorConfig } from '../children/transactor.ts'
+import { endAll } from '../harness/child.ts'
 import type { BenchPostgres } from '../harness/database.ts'
 import type { Percentiles } from '../harness/histogram.ts'
-import { rounded, shown, type Cell, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
-import { rampSeconds, type ClosedResult } from '../harness/load.ts'
+import { rounded, shown, times, type Cell, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
 import { interleave, medianOf, ratioOf, type Ratio, type Rounds } from '../harness/rounds.ts'
 import { transactorSchema } from '../harness/transactor-schema.ts'
+import { startTransactor, turn, warmUp, type Transactor, type Turn } from '../harness/turn.ts'
 
 const names: Readonly<Record<TransactionVariant, string>> = {
   lockstep: 'Lockstep',
@@ -19,101 +19,108 @@ const names: Readonly<Record<TransactionVariant, string>> = {
 const many = ['lockstep', 'plain', 'outbox', 'notify'] as const
 const manyChannels = 1_000
 const compared = 16
+/** Nearly all of it has been compiled by then, and a quick run has no time for the rest. */
+const quickWarmUp = 4_000
 
-interface Turn extends ClosedResult {
-  readonly postgresUsPerOperation: number
+type Many = Rounds<(typeof many)[number], Turn>
+
+interface Found {
+  readonly byWorkers: Map<number, Many>
+  hot?: Partial<Rounds<TransactionVariant, Turn>>
+  open?: Rounds<(typeof many)[number], Percentiles>
 }
 
 export const transaction: Lane = {
   name: 'transaction',
   about: 'a coordinated operation against the same insert: plain, with an outbox row, with outbox and NOTIFY',
-  minutes: 5,
+  minutes: 8,
   async run(context) {
-    const { quick, say } = context
+    const { quick } = context
     const postgres = await context.postgres()
-    const children = await startAll(postgres, quick ? compared : 64)
-    try {
-      await warmUp(children)
-      const found = new Map<number, Rounds<(typeof many)[number], Turn>>()
-      for (const workers of quick ? [compared] : [1, 16, 64]) {
-        found.set(workers, await measure({ context, postgres, children }, many, workers, manyChannels))
-        say(`transaction, ${workers} connections: ${summary(found.get(workers))}`)
-      }
-      const hot = await measure(
-        { context, postgres, children },
-        quick ? ['lockstep', 'counter'] : ['lockstep', 'counter', 'outbox'],
-        compared,
-        1,
-      )
-      say(`transaction, one hot channel: ${summary(hot)}`)
-      const open = quick ? undefined : await atRate(context, children)
-      const byPart = quick ? undefined : await measureParts(context, postgres)
-      return {
-        figures: figuresOf(found.get(compared), hot),
-        tables: [
-          ...throughputTables(found),
-          hotTable(hot),
-          ...(open === undefined ? [] : [openTable(open)]),
-          ...(byPart === undefined ? [] : [partsTable(byPart)]),
-        ],
-        plots: [
-          {
-            name: 'throughput',
-            title: 'Transactions a second, many channels',
-            unit: 'transactions/s',
-            labels: [...found.keys()].map((workers) => `${workers} connections`),
-            series: many.map((variant) => ({
-              name: names[variant],
-              values: [...found.values()].map((rounds) => Math.round(speed(rounds[variant]))),
-            })),
-          },
-        ],
-      }
-    } finally {
-      await endAll(Object.values(children))
+    const found: Found = { byWorkers: new Map() }
+    for (const workers of quick ? [compared] : [1, compared, 64])
+      await measure({ context, postgres, workers }, found)
+    const byPart = quick ? undefined : await measureParts(context, postgres)
+    const { byWorkers, hot = {}, open } = found
+    return {
+      figures: figuresOf(byWorkers.get(compared), hot),
+      tables: [
+        ...throughputTables(byWorkers),
+        hotTable(hot),
+        ...(open === undefined ? [] : [openTable(open)]),
+        ...(byPart === undefined ? [] : [partsTable(byPart)]),
+      ],
+      plots: [
+        {
+          name: 'throughput',
+          title: 'Transactions a second, many channels',
+          unit: 'transactions/s',
+          labels: [...byWorkers.keys()].map((workers) => `${workers} connections`),
+          series: many.map((variant) => ({
+            name: names[variant],
+            values: [...byWorkers.values()].map((rounds) => Math.round(speed(rounds[variant]))),
+          })),
+        },
+      ],
     }
   },
 }
 
-type Children = Readonly<Record<Exclude<TransactionVariant, 'statements'>, Child>>
-
 interface Setting {
   readonly context: LaneContext
   readonly postgres: BenchPostgres
-  readonly children: Children
+  readonly workers: number
 }
 
-async function startAll(postgres: BenchPostgres, connections: number): Promise<Children> {
+/** With processes of its own, since a pool has as many connections as there are workers. */
+async function measure({ context, postgres, workers }: Setting, found: Found): Promise<void> {
+  const { quick, rounds, seconds, say } = context
+  const transactors = await startAll(postgres, workers, [
+    ...many,
+    ...(workers === compared ? (['counter'] as const) : []),
+  ])
+  const of = (variant: TransactionVariant): Transactor => transactors.get(variant) as Transactor
+  const run = <const Variant extends TransactionVariant>(
+    variants: readonly Variant[],
+    channels: number,
+  ): Promise<Rounds<Variant, Turn>> =>
+    interleave(variants, rounds, (variant) => turn(postgres, of(variant), { workers, seconds, channels }))
+  try {
+    await warmUp(
+      postgres,
+      [...transactors.values()],
+      { workers, channels: manyChannels },
+      quick ? quickWarmUp : undefined,
+    )
+    const result = await run(many, manyChannels)
+    found.byWorkers.set(workers, result)
+    say(`transaction, ${workers} connections: ${summary(result)}`)
+    if (workers !== compared) return
+    found.hot = await run(quick ? ['lockstep', 'counter'] : ['lockstep', 'counter', 'outbox'], 1)
+    say(`transaction, one hot channel: ${summary(found.hot)}`)
+    if (!quick) {
+      const load = { perSecond: openRate, seconds, channels: manyChannels }
+      found.open = await interleave(many, rounds, (variant) =>
+        of(variant).child.ask<Percentiles>('open', load),
+      )
+    }
+  } finally {
+    await endAll([...transactors.values()].map(({ child }) => child))
+  }
+}
+
+async function startAll(
+  postgres: BenchPostgres,
+  connections: number,
+  variants: readonly TransactionVariant[],
+): Promise<Map<TransactionVariant, Transactor>> {
   const started = await Promise.all(
-    ([...many, 'counter'] as const).map(async (variant) => {
+    variants.map(async (variant) => {
       const databaseUrl = await postgres.createDatabase(transactorSchema)
-      const config: TransactorConfig = { databaseUrl, variant, connections }
-      return [variant, await Child.start('transactor.ts', config)] as const
+      return [variant, await startTransactor({ databaseUrl, variant, connections })] as const
     }),
   )
-  return Object.fromEntries(started) as Children
-}
-
-async function warmUp(children: Children): Promise<void> {
-  const load: TransactionLoad = { workers: compared, seconds: 0.3, channels: manyChannels }
-  for (const child of Object.values(children)) await child.ask('closed', load)
-}
-
-function measure<const Variant extends keyof Children>(
-  { context: { rounds, seconds }, postgres, children }: Setting,
-  variants: readonly Variant[],
-  workers: number,
-  channels: number,
-): Promise<Rounds<Variant, Turn>> {
-  const load: TransactionLoad = { workers, seconds, channels }
-  return interleave(variants, rounds, (variant) => turnOf(postgres, children[variant], load))
-}
-
-async function turnOf(postgres: BenchPostgres, child: Child, load: TransactionLoad): Promise<Turn> {
-  const before = await postgres.cpuUs()
-  const result = await child.ask<ClosedResult>('closed', load)
-  const operations = result.perSecond * (load.seconds + rampSeconds)
-  return { ...result, postgresUsPerOperation: ((await postgres.cpuUs()) - before) / operations }
+  return new Map(started)
 }
 
 /** Each is without what the one before it is without, too. */
@@ -129,7 +136,7 @@ const parts = {
 type Part = keyof typeof parts
 
 async function measureParts(context: LaneContext, postgres: BenchPostgres): Promise<Rounds<Part, Turn>> {
-  const children = new Map<Part, Child>()
+  const transactors = new Map<Part, Transactor>()
   try {
     for (const part of Object.keys(parts) as Part[]) {
       const databaseUrl = await postgres.createDatabase(transactorSchema)
@@ -139,14 +146,15 @@ async function measureParts(context: LaneContext, postgres: BenchPostgres): Prom
         connections: compared,
         ...parts[part],
       }
-      children.set(part, await Child.start('transactor.ts', config))
+      transactors.set(part, await startTransactor(config))
     }
-    const load = { workers: compared, channels: manyChannels, seconds: context.seconds }
-    const run = (part: Part): Promise<Turn> => turnOf(postgres, children.get(part) as Child, load)
-    for (const part of children.keys()) await run(part)
-    return await interleave([...children.keys()], context.rounds, run)
+    const load = { workers: compared, channels: manyChannels }
+    await warmUp(postgres, [...transactors.values()], load)
+    return await interleave([...transactors.keys()], context.rounds, (part) =>
+      turn(postgres, transactors.get(part) as Transactor, { ...load, seconds: context.seconds }),
+    )
   } finally {
-    await endAll([...children.values()])
+    await endAll([...transactors.values()].map(({ child }) => child))
   }
 }
 
@@ -172,29 +180,20 @@ function partsTable(found: Rounds<Part, Turn>): Table {
   }
 }
 
-async function atRate(
-  { rounds, seconds }: LaneContext,
-  children: Children,
-): Promise<Rounds<(typeof many)[number], Percentiles>> {
-  return interleave(many, rounds, (variant) =>
-    children[variant].ask<Percentiles>('open', { perSecond: openRate, seconds, channels: manyChannels }),
-  )
-}
-
 const openRate = 200
 const speed = (turns: readonly Turn[]): number => medianOf(turns, ({ perSecond }) => perSecond)
 const against = (a: readonly Turn[], b: readonly Turn[]): Ratio => ratioOf(a, b, ({ perSecond }) => perSecond)
 
 function figuresOf(
-  rounds: Rounds<(typeof many)[number], Turn> | undefined,
-  hot: Rounds<'lockstep' | 'counter', Turn>,
+  rounds: Many | undefined,
+  { lockstep = [], counter = [] }: Partial<Rounds<TransactionVariant, Turn>>,
 ): Record<string, number> {
   const figures: Record<string, number> = {}
   for (const peer of ['plain', 'outbox', 'notify'] as const) {
     if (rounds !== undefined)
       figures[`transaction_vs_${peer}`] = rounded(against(rounds.lockstep, rounds[peer]).median)
   }
-  figures['hot_channel_vs_counter'] = rounded(against(hot.lockstep, hot.counter).median)
+  figures['hot_channel_vs_counter'] = rounded(against(lockstep, counter).median)
   return figures
 }
 
@@ -223,10 +222,7 @@ function rowsOf(
   ])
 }
 
-const times = ({ median, lowest, highest }: Ratio): string =>
-  `${median.toFixed(2)} × (${lowest.toFixed(2)} to ${highest.toFixed(2)})`
-
-function throughputTables(found: ReadonlyMap<number, Rounds<(typeof many)[number], Turn>>): Table[] {
+function throughputTables(found: ReadonlyMap<number, Many>): Table[] {
   return [...found].map(([workers, rounds]) => ({
     title: `Many channels, ${workers} ${workers === 1 ? 'connection' : 'connections'}`,
     note: `As many workers as connections of the pool, each with one transaction at a time, over ${manyChannels.toLocaleString('en')} channels.`,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { FrameCounter, maskedText } from '../../bench/harness/frame-counter.ts'
 import { Latencies } from '../../bench/harness/histogram.ts'
-import { openLoop } from '../../bench/harness/load.ts'
+import { closedLoop, countedLoop, openLoop } from '../../bench/harness/load.ts'
 import { interleave, median, ratioOf } from '../../bench/harness/rounds.ts'
 
 /** As a server sends it: without a mask. */
@@ -64,6 +64,23 @@ test('an operation that stalls delays neither the schedule nor the time that oth
   expect(intended).toHaveLength(20)
   const [first = 0] = intended
   for (const [n, us] of intended.entries()) expect(us - first).toBeCloseTo(n * 1_000)
+})
+
+test('a warm-up is as many operations as it says, whatever the workers', async () => {
+  const seen: number[] = []
+  await countedLoop({ workers: 7, operations: 20 }, async (n) => void seen.push(n))
+  expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n))
+})
+
+test('throughput leaves out what ended before the measured time and after it', async () => {
+  const stepMs = 60
+  const { perSecond, operations, latency } = await closedLoop(
+    { workers: 3, seconds: 0.2 },
+    () => new Promise((resolve) => setTimeout(resolve, stepMs)),
+  )
+  // All that ended within 0.2 s were counted, of all that began within 0.3 s.
+  expect(latency.count).toBe(Math.round(perSecond * 0.2))
+  expect(operations).toBeGreaterThan(latency.count)
 })
 
 test('percentiles are in milliseconds', () => {
