@@ -43,8 +43,7 @@ export interface FromPoolOptions {
 }
 
 /**
- * The driver for `pg`. Give the pool `pipeline: true`, and the flush and COMMIT of an operation travel in one
- * flight. The pool stays yours: `close` ends only Lockstep's own connections.
+ * The driver for `pg`, with its JavaScript client. The pool stays yours: `close` ends only Lockstep's own connections.
  * @throws LS_CONFIG_INVALID
  */
 export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<PgDatabase> {

@@ -38,9 +38,7 @@ export async function openDatabase(config: Config, log: Log): Promise<OpenDataba
 }
 
 function openPostgres(connectionString: string, description: string): OpenDatabase {
-  // `pipeline` lets the flush and COMMIT of an operation travel in one flight; the types of pg lack it still.
-  const options: pg.PoolConfig & { pipeline: boolean } = { connectionString, max: 10, pipeline: true }
-  const pool = new pg.Pool(options)
+  const pool = new pg.Pool({ connectionString, max: 10 })
   return { description, database: fromPool(pool), close: () => pool.end() }
 }
 
