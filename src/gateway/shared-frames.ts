@@ -1,4 +1,4 @@
-import { WebSocket } from 'ws'
+import * as ws from 'ws'
 import type { EncodedEvent } from '../events/subscription.ts'
 import type { GatewaySocket } from './socket.ts'
 
@@ -11,7 +11,8 @@ interface Framing {
 }
 
 const senderOfWs = '_sender'
-const framing = (WebSocket as unknown as { Sender?: Partial<Framing> }).Sender
+/** @types/ws does not know it. */
+const framing = (ws as { readonly Sender?: Partial<Framing> }).Sender
 
 /**
  * The WebSocket frames of events that go to many sockets, each made once: a frame of a server is not masked (RFC 6455,
@@ -22,7 +23,7 @@ export class SharedFrames {
   readonly #frames = new WeakMap<EncodedEvent, readonly Buffer[]>()
 
   send(socket: GatewaySocket, event: EncodedEvent): void {
-    if (socket.readyState !== WebSocket.OPEN) return
+    if (socket.readyState !== ws.WebSocket.OPEN) return
     const sender = (socket as unknown as Partial<Record<string, Partial<Sender>>>)[senderOfWs]
     const frame = sender?.sendFrame === undefined ? undefined : this.#frameOf(event)
     if (frame === undefined) socket.send(event.push)
