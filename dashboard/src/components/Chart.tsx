@@ -68,7 +68,8 @@ function chartOptions(
   return {
     width,
     height,
-    padding: [10, 10, 0, 0],
+    // Right: half of the last label, which is centred on the edge.
+    padding: [10, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { size: 7 } },
     scales: {
