@@ -15,7 +15,6 @@ export function memoryBus(name = 'default'): Bus {
 class MemoryTransport implements Transport {
   readonly kind = 'memory'
   readonly maxMessageBytes = Number.POSITIVE_INFINITY
-  readonly gatherMs = 0
   readonly deafnessHint = ''
   readonly #name: string
   readonly #subjects = new Set<string>()

@@ -40,11 +40,16 @@ export function encodeBusTransient({ channel, type, operationId, at, data }: Tra
   return JSON.stringify(tuple)
 }
 
+/** What every message of a sender begins with, and no other message of ours. */
+export function beginningOf(from: string): string {
+  return `{"from":${JSON.stringify(from)},`
+}
+
 /** Puts parts that are encoded already into one message. */
 export function encodeMessage(from: string, parts: EncodedParts): string {
   const { events = [], heads = [], transients = [] } = parts
   const rest = transients.length === 0 ? '' : `,"transients":[${transients.join(',')}]`
-  return `{"from":${JSON.stringify(from)},"events":[${events.join(',')}],"heads":[${heads.join(',')}]${rest}}`
+  return `${beginningOf(from)}"events":[${events.join(',')}],"heads":[${heads.join(',')}]${rest}}`
 }
 
 /** @returns undefined for anything that is not such a message: others may write to the same broker */

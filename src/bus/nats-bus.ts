@@ -33,7 +33,6 @@ const decoder = new TextDecoder()
 
 class NatsTransport implements Transport {
   readonly kind = 'nats'
-  readonly gatherMs = 0
   readonly deafnessHint = ''
   readonly #connection: NatsConnectionLike
   readonly #subscriptions = new Map<string, { unsubscribe(): void }>()

@@ -34,6 +34,10 @@ export class Outbox {
     return this.#events.length === 0 && this.#heads.size === 0 && this.#transients.length === 0
   }
 
+  get eventCount(): number {
+    return this.#events.length
+  }
+
   add(events: readonly StoredEvent[]): void {
     for (const event of events) {
       const json = encodeBusEvent(event)

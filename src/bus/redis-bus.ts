@@ -44,7 +44,6 @@ const changes = ['ready', 'error', 'close', 'reconnecting', 'end'] as const
 class RedisTransport implements Transport {
   readonly kind = 'redis'
   readonly maxMessageBytes = 512 * 1024
-  readonly gatherMs = 0
   readonly deafnessHint = ''
   readonly #publisher: RedisClient
   readonly #subscriber: RedisClient

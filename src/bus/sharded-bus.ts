@@ -2,10 +2,11 @@ import { createHash, randomUUID } from 'node:crypto'
 import { messageOf } from '../core/index.ts'
 import type { StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth, BusPort } from './bus.ts'
-import { decodeMessage, encodeMessage } from './message.ts'
+import { beginningOf, decodeMessage, encodeMessage } from './message.ts'
 import { Outbox } from './outbox.ts'
+import { Pacer } from './pacer.ts'
 import { SelfTest } from './self-test.ts'
-import { shardOf } from './shards.ts'
+import { shardOf, shards } from './shards.ts'
 import { Subscriptions } from './subscriptions.ts'
 import type { Transport } from './transport.ts'
 
@@ -21,7 +22,9 @@ export interface BusOptions {
 export class ShardedBus implements Bus {
   readonly #transport: Transport
   readonly #selfTestMs: number
+  readonly #pacer: Pacer | undefined
   readonly #id = randomUUID()
+  readonly #ownBeginning = beginningOf(this.#id)
   #started: Started | undefined
   #state: BusHealth['state'] = 'starting'
   #problem: string | undefined
@@ -32,6 +35,7 @@ export class ShardedBus implements Bus {
 
   constructor(transport: Transport, options: BusOptions = {}) {
     this.#transport = transport
+    if (transport.pace !== undefined) this.#pacer = new Pacer(transport.pace)
     this.#selfTestMs = options.selfTestMs ?? 5_000
   }
 
@@ -45,7 +49,8 @@ export class ShardedBus implements Bus {
     const transport = this.#transport
     // In characters that no broker takes for anything else.
     const scope = createHash('sha256').update(port.scope).digest('hex').slice(0, 16)
-    const subjectOf = (channel: string): string => transport.subjectOf(scope, String(shardOf(channel)))
+    const subjects = shards.map((shard) => transport.subjectOf(scope, String(shard)))
+    const subjectOf = (channel: string): string => subjects[shardOf(channel)] as string
     const ownSubject = transport.subjectOf(scope, this.#id)
     const selfTest = new SelfTest({
       clock: port.clock,
@@ -128,7 +133,8 @@ export class ShardedBus implements Bus {
 
   #hear(text: string): void {
     const started = this.#started
-    if (started === undefined || this.#state === 'closed') return
+    // Most of what comes back is this node's own, which says so before anything has to be parsed.
+    if (started === undefined || this.#state === 'closed' || text.startsWith(this.#ownBeginning)) return
     const message = decodeMessage(text)
     if (message === undefined) {
       started.port.logger.warn(
@@ -137,7 +143,6 @@ export class ShardedBus implements Bus {
       )
       return
     }
-    if (message.from === this.#id) return
     if (message.from.startsWith(`${this.#id}:`)) {
       started.selfTest.hear(message.from.slice(this.#id.length + 1))
       return
@@ -187,21 +192,25 @@ export class ShardedBus implements Bus {
   #flushSoon(started: Started): void {
     if (this.#flushing) return
     this.#flushing = true
+    const { clock } = started.port
     const flush = (): void => void this.#flush(started)
-    if (this.#transport.gatherMs === 0) setImmediate(flush)
-    else started.port.clock.after(this.#transport.gatherMs, flush)
+    const waitMs = this.#pacer?.waitMs(clock.monotonic()) ?? 0
+    if (waitMs === 0) setImmediate(flush)
+    else clock.after(waitMs, flush)
   }
 
   /** One batch at a time: what comes meanwhile is gathered, and a broker that stalls holds one batch, not all. */
   async #flush(started: Started): Promise<void> {
+    const { outbox, port } = started
     try {
-      if (this.#connected && this.#state !== 'closed') await this.#transport.send(started.outbox.take())
-      else started.outbox.clear()
+      this.#pacer?.left(port.clock.monotonic(), outbox.eventCount)
+      if (this.#connected && this.#state !== 'closed') await this.#transport.send(outbox.take())
+      else outbox.clear()
     } catch (error) {
-      started.port.logger.warn({ error: messageOf(error) }, 'the bus did not take events')
+      port.logger.warn({ error: messageOf(error) }, 'the bus did not take events')
     }
     this.#flushing = false
-    if (!started.outbox.isEmpty) this.#flushSoon(started)
+    if (!outbox.isEmpty) this.#flushSoon(started)
   }
 }
 

@@ -4,6 +4,9 @@
  */
 const shardCount = 64
 
+/** Their numbers. */
+export const shards: readonly number[] = Array.from({ length: shardCount }, (_, shard) => shard)
+
 /** The shard of a channel: FNV-1a over its UTF-16 code units, equal on every node. */
 export function shardOf(channel: string): number {
   let hash = 0x811c9dc5

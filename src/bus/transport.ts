@@ -1,4 +1,5 @@
 import type { Clock, Logger } from '../core/index.ts'
+import type { Pace } from './pacer.ts'
 
 /** One message and where it goes. */
 export interface OutgoingMessage {
@@ -21,8 +22,8 @@ export interface Transport {
   readonly kind: string
   /** Larger messages are not given to `send`. Bytes of UTF-8. */
   readonly maxMessageBytes: number
-  /** How long events are gathered into one message, in milliseconds; 0: to the end of this turn of the loop. */
-  readonly gatherMs: number
+  /** How often batches leave. Absent: what came in one turn of the loop is a batch, and leaves at its end. */
+  readonly pace?: Pace
   /** What may be wrong when this node does not hear what it sends to itself. */
   readonly deafnessHint: string
   /** @param scope hexadecimal digits @param part the number of a shard, or the id of a node */

@@ -11,7 +11,7 @@ export interface EventHubOptions {
   readonly log: EventLog
   readonly clock: Clock
   readonly logger: Logger
-  /** Default 10. */
+  /** Default 25: a little more than a bus gathers events for. */
   readonly gapWaitMs?: number
   /** Events kept in memory for each channel with subscribers. Default 100. */
   readonly recentEvents?: number
@@ -40,7 +40,7 @@ export class EventHub implements EventSource {
 
   constructor(options: EventHubOptions) {
     this.#options = options
-    const { log, clock, logger, gapWaitMs = 10, recentEvents = 100 } = options
+    const { log, clock, logger, gapWaitMs = 25, recentEvents = 100 } = options
     if (options.ackSample !== undefined) this.#sampler = new AckSampler(clock, options.ackSample)
     this.#feedOptions = {
       log,

@@ -29,9 +29,11 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
   }
   return {
     ended,
-    async query<Row>(statement: Statement) {
+    async query<Row>({ name, text, values = [] }: Statement) {
+      // A session of its own is a backend of its own, so what it has prepared is there.
+      const prepared = name === undefined ? {} : { name }
       try {
-        return toRows<Row>(await client.query(statement.text, [...(statement.values ?? [])]))
+        return toRows<Row>(await client.query({ ...prepared, text, values: [...values] }))
       } catch (error) {
         throw toLockstepError(error, 'LS_CONNECTION_LOST')
       }

@@ -2,12 +2,14 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { postgresBus, type Bus } from '../../src/bus/index.ts'
 import { systemClock, type DatabaseSession } from '../../src/core/index.ts'
+import type { StoredEvent } from '../../src/events/index.ts'
 import { fromPglite, fromPool } from '../../src/postgres/index.ts'
 import { describeBus } from '../conformance/bus-conformance.ts'
 import { createFaultProxy } from '../faults/proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { Inbox } from '../support/sockets.ts'
 import { createTestLogger } from '../support/world.ts'
+import { ManualClock } from './gateway-harness.ts'
 
 describeBus('postgres', async (databaseUrl) => {
   const proxy = await createFaultProxy({ target: () => Number(new URL(databaseUrl).port) })
@@ -92,6 +94,48 @@ describe('the connection of a bus over postgres', () => {
     bus.publish([{ channel: 'room:a', offset: 1, operationId: '', type: 't', data: '1', at: new Date() }])
     expect(missed.items).toEqual([])
     await bus.close()
+  })
+
+  it('sends a lone event at once, gathers a stream, and has no ear for itself', async () => {
+    const [clock, heard] = [new ManualClock(), new Inbox<number>()]
+    const [sender, receiver] = [postgresBus(database), postgresBus(database)]
+    const [own, logger] = [new Inbox<number>(), createTestLogger()]
+    const port = (to: Inbox<number>) => ({
+      scope: 'a history',
+      logger,
+      heads: () => {},
+      transients: () => {},
+      missed: () => {},
+      events: (events: readonly StoredEvent[]) => events.forEach(({ offset }) => to.push(offset)),
+    })
+    const subscribed = new Inbox<true>()
+    await sender.start({ ...port(own), clock })
+    await receiver.start({ ...port(heard), clock: systemClock, missed: () => subscribed.push(true) })
+    sender.serve('room:a')
+    receiver.serve('room:a')
+    await subscribed.until((items) => items.length === 2)
+    const publish = (offset: number): void =>
+      sender.publish([
+        { channel: 'room:a', offset, operationId: '', type: 't', data: '"\\n\\u0000"', at: new Date() },
+      ])
+    // No time goes by for the sender, so nothing that waits for some is heard.
+    publish(1)
+    await heard.until((offsets) => offsets.length === 1)
+    for (let offset = 2; offset <= 12; offset += 1) publish(offset)
+    receiver.publish([
+      { channel: 'room:a', offset: 100, operationId: '', type: 't', data: '1', at: new Date() },
+    ])
+    await own.until((offsets) => offsets.length === 1)
+    expect(heard.items).toEqual([1])
+    clock.advance(10)
+    await heard.until((offsets) => offsets.length === 12)
+    publish(13)
+    clock.advance(19)
+    expect(heard.items).toHaveLength(12)
+    clock.advance(1)
+    await heard.until((offsets) => offsets.length === 13)
+    expect(own.items).toEqual([100])
+    await Promise.all([sender.close(), receiver.close()])
   })
 
   it('is refused where there is no LISTEN', () => {

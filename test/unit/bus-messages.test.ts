@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import {
+  beginningOf,
   decodeMessage,
   encodeBusEvent,
   encodeBusHead,
@@ -38,6 +39,18 @@ it('arrives as it was sent', () => {
         transients: transients.map(encodeBusTransient),
       })
       expect(decodeMessage(text)).toEqual({ from: 'a node', events, heads, transients })
+    }),
+  )
+})
+
+it('says at its beginning who sent it, and is on one line', () => {
+  fc.assert(
+    fc.property(fc.uuid(), fc.uuid(), fc.array(anyEvent), (own, other, events) => {
+      const messages = [own, other, `${own}:7`].map((from) =>
+        encodeMessage(from, { events: events.map(encodeBusEvent) }),
+      )
+      expect(messages.map((text) => text.startsWith(beginningOf(own)))).toEqual([true, own === other, false])
+      for (const text of messages) expect(text).not.toContain('\n')
     }),
   )
 })
