@@ -15,10 +15,10 @@ import {
   redisBus,
   silentLogger,
   type Bus,
-  type Database,
 } from '../../src/index.ts'
-import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
-import { openLoop, type OpenLoad } from '../harness/load.ts'
+import { answerBench, childConfig, listenLocally, patient } from '../harness/child-host.ts'
+import { noteCommits } from '../harness/commit-clock.ts'
+import { countedLoop, openLoop, type CountedLoad, type OpenLoad } from '../harness/load.ts'
 
 export type PublisherVariant =
   'lockstep' | 'socket.io' | 'poller' | 'relay' | 'centrifugo-outbox' | 'centrifugo-stream'
@@ -32,6 +32,10 @@ export interface PublisherConfig {
 }
 
 export interface PublishLoad extends OpenLoad {
+  readonly channels: number
+}
+
+export interface PublishWarmUp extends CountedLoad {
   readonly channels: number
 }
 
@@ -52,19 +56,31 @@ const pool = new pg.Pool({
   pipeline: true,
   idleTimeoutMillis: 0,
 })
+const committed = noteCommits(pool, messageOf)
 const server = createServer()
 
-/** Resolves to the moment the COMMIT was acknowledged. */
-type Publish = (channel: string, n: number) => Promise<number>
+/** Resolves when its COMMIT was acknowledged, or later. */
+type Publish = (channel: string, n: number) => Promise<unknown>
+
+/** The text of a message begins with its number. */
+const textOf = (n: number): string => `${n} ${body}`
+
+/** The number of the message that a statement inserts. */
+function messageOf([, text]: readonly unknown[]): number | undefined {
+  return typeof text === 'string' && text.endsWith(body) ? Number.parseInt(text, 10) : undefined
+}
 
 /** The row, and what else belongs to the transaction, in the flight of COMMIT. */
-async function commit(channel: string, rest: (client: pg.PoolClient) => Promise<unknown>[]): Promise<number> {
+async function commit(
+  channel: string,
+  n: number,
+  rest: (client: pg.PoolClient) => Promise<unknown>[],
+): Promise<void> {
   const client = await pool.connect()
   try {
     await client.query('begin')
-    await client.query(insertMessage, [channel, body])
+    await client.query(insertMessage, [channel, textOf(n)])
     await Promise.all([...rest(client), client.query('commit')])
-    return nowUs()
   } finally {
     client.release()
   }
@@ -81,14 +97,13 @@ async function brokerBus(): Promise<Bus | undefined> {
 }
 
 async function lockstepPublisher(): Promise<Publish> {
-  const committed = new Map<string, number>()
   const bus = await brokerBus()
   const room = defineChannel('room:{id}', {
     events: { noted: z.object({ n: z.number(), body: z.string() }) },
     canSubscribe: () => true,
   })
   const lockstep = createLockstep({
-    database: timingCommits(fromPool(pool, patient), committed),
+    database: fromPool(pool, patient),
     channels: [room],
     auth: async (token) => ({ user: { id: token } }),
     logger: silentLogger,
@@ -96,39 +111,11 @@ async function lockstepPublisher(): Promise<Publish> {
   })
   await lockstep.start()
   lockstep.attach(server)
-  return async (channel, n) => {
-    let operationId = ''
-    await lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
-      operationId = tx.operationId
-      await tx.db.query(insertMessage, [channel, body])
+  return (channel, n) =>
+    lockstep.transaction({ name: 'send_message', user: 'ada' }, async (tx) => {
+      await tx.db.query(insertMessage, [channel, textOf(n)])
       tx.emit(room({ id: channel }), 'noted', { n, body })
     })
-    const committedUs = committed.get(operationId) ?? Number.NaN
-    committed.delete(operationId)
-    return committedUs
-  }
-}
-
-/** Notes when the driver said that a COMMIT had been acknowledged; changes nothing else. */
-function timingCommits<Db>(database: Database<Db>, committed: Map<string, number>): Database<Db> {
-  return {
-    ...database,
-    begin: async (options) => {
-      const open = await database.begin(options)
-      return new Proxy(open, {
-        get: (target, key) => {
-          const value: unknown = Reflect.get(target, key, target)
-          if (typeof value !== 'function') return value
-          if (key !== 'commit') return value.bind(target) as unknown
-          return async (flush: never) => {
-            const ending = await target.commit(flush)
-            committed.set(options.operationId, nowUs())
-            return ending
-          }
-        },
-      })
-    },
-  }
 }
 
 async function socketIoPublisher(): Promise<Publish> {
@@ -145,9 +132,8 @@ async function socketIoPublisher(): Promise<Publish> {
     })
   })
   return async (channel, n) => {
-    const committedUs = await commit(channel, () => [])
+    await commit(channel, n, () => [])
     io.to(channel).emit('noted', { type: 'noted', data: { n, body } })
-    return committedUs
   }
 }
 
@@ -194,7 +180,7 @@ async function pollerPublisher(): Promise<Publish> {
     setTimeout(() => void poll(), pollMs)
   }
   void poll()
-  return (channel, n) => commit(channel, (client) => [outboxRow(client, channel, n)])
+  return (channel, n) => commit(channel, n, (client) => [outboxRow(client, channel, n)])
 }
 
 /** A row of an outbox and a NOTIFY that carries the event, in the transaction; a listener that passes it on. */
@@ -208,7 +194,7 @@ async function relayPublisher(): Promise<Publish> {
   })
   await listener.query('listen outbox')
   return (channel, n) =>
-    commit(channel, (client) => [
+    commit(channel, n, (client) => [
       outboxRow(client, channel, n),
       client.query(`select pg_notify('outbox', $1)`, [`${channel} ${eventText(n)}`]),
     ])
@@ -216,7 +202,7 @@ async function relayPublisher(): Promise<Publish> {
 
 /** The row that Centrifugo's consumer of an outbox reads. Its table and trigger are made by the lane. */
 const centrifugoOutbox = (): Publish => (channel, n) =>
-  commit(channel, (client) => [
+  commit(channel, n, (client) => [
     client.query(`insert into centrifugo_outbox (method, payload, partition) values ('publish', $1, 0)`, [
       JSON.stringify({ channel: `room:${channel}`, data: JSON.parse(eventText(n)) as object }),
     ]),
@@ -224,7 +210,7 @@ const centrifugoOutbox = (): Publish => (channel, n) =>
 
 /** The function of Centrifugo's stream broker over Postgres. */
 const centrifugoStream = (): Publish => (channel, n) =>
-  commit(channel, (client) => [
+  commit(channel, n, (client) => [
     client.query('select cf_stream_publish(p_channel := $1, p_data := $2::jsonb)', [
       `room:${channel}`,
       eventText(n),
@@ -244,13 +230,28 @@ const publish = await variants[config.variant]()
 const port = await listenLocally(server)
 let next = 0
 
+/** Resolves to when its COMMIT was acknowledged. */
+async function publishNext(
+  place: number,
+  channels: number,
+): Promise<readonly [n: number, committedUs: number]> {
+  const n = (next += 1)
+  await publish(`c${place % channels}`, n)
+  const committedUs = committed.get(n)
+  if (committedUs === undefined) throw new Error(`message ${n} did not commit`)
+  committed.delete(n)
+  return [n, committedUs]
+}
+
 answerBench({
   port: () => port,
+  warmUp: ({ channels, ...load }: PublishWarmUp) =>
+    countedLoop(load, (place) => publishNext(place, channels)),
   publish: async ({ channels, ...load }: PublishLoad): Promise<Published[]> => {
     const published: Published[] = []
     await openLoop(load, async (place, intendedUs) => {
-      const n = (next += 1)
-      published.push([n, intendedUs, await publish(`c${place % channels}`, n)])
+      const [n, committedUs] = await publishNext(place, channels)
+      published.push([n, intendedUs, committedUs])
     })
     return published
   },

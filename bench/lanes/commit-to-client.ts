@@ -1,15 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Published, PublisherConfig, PublishLoad, PublisherVariant } from '../children/publisher.ts'
+import type {
+  Published,
+  PublisherConfig,
+  PublisherVariant,
+  PublishLoad,
+  PublishWarmUp,
+} from '../children/publisher.ts'
 import type { ClientKind, Received, SubscribeRequest } from '../children/subscribers.ts'
 import { startNats, startRedis, type Broker } from '../../test/support/brokers.ts'
 import { centrifugoOutboxSchema, startCentrifugo, type Centrifugo } from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
 import { query } from '../harness/database.ts'
 import { Latencies, type Percentiles } from '../harness/histogram.ts'
-import { rounded, shown, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
+import { rounded, shown, times, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
+import { warmUpOperations } from '../harness/load.ts'
 import { centrifugoBinary } from '../harness/machine.ts'
 import { programPath } from '../harness/programs.ts'
-import { interleave } from '../harness/rounds.ts'
+import { interleave, medianOf, ratioOf } from '../harness/rounds.ts'
 import { transactorSchema } from '../harness/transactor-schema.ts'
 
 interface Candidate {
@@ -33,13 +40,15 @@ const centrifugos: readonly Candidate[] = [
   { name: 'Centrifugo, stream broker', variant: 'centrifugo-stream', client: 'centrifugo', durable: true },
 ]
 const channels = 10
-const rates = { light: 50, medium: 200 } as const
+/** Transactions a second. */
+const rates = { light: 100, medium: 300 } as const
+type Load = keyof typeof rates
 
 export const commitToClient: Lane = {
   name: 'commit',
   about:
     'from COMMIT acknowledged to the callback of a subscriber, one and three nodes, each bus, against peers',
-  minutes: 8,
+  minutes: 9,
   async run(context) {
     if (context.quick) return quickFindings(context)
     const brokers = await startBrokers()
@@ -73,7 +82,7 @@ export const commitToClient: Lane = {
 }
 
 async function quickFindings(context: LaneContext) {
-  const found = await measure(context, { candidates: [own, relay], nodes: 1, brokers: {}, onlyRate: 100 })
+  const found = await measure(context, { candidates: [own, relay], nodes: 1, brokers: {} })
   return { figures: { ...ownFigures(found), ...against('', found) }, tables: tablesOf(found, 'One node') }
 }
 
@@ -93,27 +102,32 @@ interface Setting {
   readonly candidates: readonly Candidate[]
   readonly nodes: number
   readonly brokers: Brokers
-  readonly onlyRate?: number
 }
 
-interface Row {
-  readonly candidate: Candidate
-  readonly load: string
+/** Of one turn, in milliseconds. */
+interface Turn {
   /** From the acknowledged COMMIT. */
   readonly committed: Percentiles
   /** From the moment the transaction should have been sent. */
   readonly intended: Percentiles
 }
 
+interface Row {
+  readonly candidate: Candidate
+  readonly load: Load
+  readonly turns: readonly Turn[]
+}
+
 interface Running {
   readonly candidate: Candidate
   readonly writer: Child
+  readonly databaseUrl: string
   readonly group: number
   readonly receivers: number
 }
 
 async function measure(context: LaneContext, setting: Setting): Promise<readonly Row[]> {
-  const { candidates, nodes, onlyRate } = setting
+  const { candidates, nodes } = setting
   const clients = await Child.start('subscribers.ts', {})
   const started: { close(): Promise<void> }[] = []
   try {
@@ -121,36 +135,37 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
     for (const candidate of candidates) {
       running.set(candidate.name, await start(context, { ...setting, candidate, clients, started }))
     }
-    const loads = onlyRate === undefined ? Object.entries(rates) : [['light', onlyRate] as const]
+    for (const one of running.values()) await warmUp(context, clients, one)
     const rows: Row[] = []
-    for (const [load, perSecond] of loads) {
-      for (const one of running.values()) await turn(clients, one, { perSecond: 200, seconds: 1, channels })
-      const pooled = new Map(
-        candidates.map(({ name }) => [name, { committed: new Latencies(), intended: new Latencies() }]),
+    for (const load of context.quick ? (['light'] as const) : (Object.keys(rates) as Load[])) {
+      const perSecond = rates[load]
+      const found = await interleave([...running.keys()], turnsOf(context), (name) =>
+        turn(clients, running.get(name) as Running, { perSecond, seconds: secondsOf(context), channels }),
       )
-      const seconds = context.quick ? 1 : Math.max(context.seconds, 3)
-      await interleave([...running.keys()], context.rounds, async (name) => {
-        const one = running.get(name) as Running
-        const { committed, intended } = pooled.get(name) as { committed: Latencies; intended: Latencies }
-        for (const delivery of await turn(clients, one, { perSecond, seconds, channels })) {
-          committed.record(delivery.sinceCommitUs)
-          intended.record(delivery.sinceIntendedUs)
-        }
-      })
-      for (const candidate of candidates) {
-        const { committed, intended } = pooled.get(candidate.name) as Record<string, Latencies> & {
-          committed: Latencies
-          intended: Latencies
-        }
-        rows.push({ candidate, load, committed: committed.percentiles, intended: intended.percentiles })
-      }
-      context.say(`commit to client, ${nodes} nodes, ${perSecond}/s: ${summary(rows, load)}`)
+      const ofLoad = candidates.map((candidate) => ({ candidate, load, turns: found[candidate.name] ?? [] }))
+      context.say(`commit to client, ${nodes} nodes, ${perSecond}/s: ${summary(ofLoad)}`)
+      rows.push(...ofLoad)
     }
     return rows
   } finally {
     await endAll([clients])
     for (const one of started.toReversed()) await one.close()
   }
+}
+
+/** Enough deliveries in each turn that the second or third slowest is its p99. */
+const secondsOf = ({ quick, seconds }: LaneContext): number => Math.max(seconds, quick ? 1 : 1.5)
+const turnsOf = ({ quick, rounds }: LaneContext): number => (quick ? Math.min(rounds, 3) : rounds)
+
+async function warmUp(
+  { quick, postgres }: LaneContext,
+  clients: Child,
+  { writer, databaseUrl, ...running }: Running,
+): Promise<void> {
+  const operations = quick ? warmUpOperations / 3 : warmUpOperations
+  await writer.ask('warmUp', { workers: 8, operations, channels } satisfies PublishWarmUp)
+  await receive(clients, running, operations)
+  await (await postgres()).tidy(databaseUrl)
 }
 
 interface Starting extends Setting {
@@ -185,7 +200,7 @@ async function start(
   const ports = nodes === 1 ? all : all.slice(1)
   const request: SubscribeRequest = { client: candidate.client, ports, channels }
   const group = await clients.ask<number>('subscribe', request)
-  return { candidate, writer: children[0] as Child, group, receivers: ports.length }
+  return { candidate, writer: children[0] as Child, databaseUrl, group, receivers: ports.length }
 }
 
 async function centrifugoNodes(
@@ -203,70 +218,83 @@ async function centrifugoNodes(
 const portsOf = (children: readonly Child[]): Promise<number[]> =>
   Promise.all(children.map((child) => child.ask<number>('port')))
 
-interface Delivery {
-  readonly sinceCommitUs: number
-  readonly sinceIntendedUs: number
+const patienceMs = 30_000
+
+async function turn(clients: Child, running: Running, load: PublishLoad): Promise<Turn> {
+  const published = await running.writer.ask<Published[]>('publish', load)
+  const sent = new Map(published.map(([n, intendedUs, committedUs]) => [n, { intendedUs, committedUs }]))
+  const [committed, intended] = [new Latencies(), new Latencies()]
+  for (const [n, receivedUs] of await receive(clients, running, published.length)) {
+    const message = sent.get(n)
+    if (message === undefined) throw new Error(`${running.candidate.name}: message ${n} came twice`)
+    committed.record(receivedUs - message.committedUs)
+    intended.record(receivedUs - message.intendedUs)
+  }
+  return { committed: committed.percentiles, intended: intended.percentiles }
 }
 
-const patienceMs = 10_000
-
-async function turn(clients: Child, running: Running, load: PublishLoad): Promise<Delivery[]> {
-  const { writer, group, receivers } = running
-  const published = await writer.ask<Published[]>('publish', load)
-  const wanted = published.length * receivers
+/** What has come, once so many messages are with all receivers. */
+async function receive(
+  clients: Child,
+  { candidate, group, receivers }: Pick<Running, 'candidate' | 'group' | 'receivers'>,
+  messages: number,
+): Promise<Received[]> {
+  const wanted = messages * receivers
   for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += 20) {
     if ((await clients.ask<number>('count', group)) >= wanted) break
     await pause(20)
   }
   const received = await clients.ask<Received[]>('take', group)
   if (received.length !== wanted) {
-    throw new Error(`${running.candidate.name}: ${received.length} of ${wanted} messages arrived in time`)
+    throw new Error(`${candidate.name}: ${received.length} of ${wanted} messages arrived in time`)
   }
-  const sent = new Map(published.map(([n, intendedUs, committedUs]) => [n, { intendedUs, committedUs }]))
-  return received.flatMap(([n, receivedUs]) => {
-    const times = sent.get(n)
-    if (times === undefined) return []
-    const { intendedUs, committedUs } = times
-    return [{ sinceCommitUs: receivedUs - committedUs, sinceIntendedUs: receivedUs - intendedUs }]
-  })
+  return received
 }
+
+const p50 = (row: Row | undefined): number => medianOf(row?.turns ?? [], ({ committed }) => committed.p50)
+const p99 = (row: Row | undefined): number => medianOf(row?.turns ?? [], ({ committed }) => committed.p99)
 
 const ownFigures = (rows: readonly Row[]): Record<string, number> => {
   const row = rows.find(({ candidate, load }) => candidate.variant === 'lockstep' && load === 'light')
-  return {
-    commit_to_client_p50_ms: rounded(row?.committed.p50 ?? Number.NaN),
-    commit_to_client_p99_ms: rounded(row?.committed.p99 ?? Number.NaN),
-  }
+  return { commit_to_client_p50_ms: rounded(p50(row)), commit_to_client_p99_ms: rounded(p99(row)) }
 }
 
-/** The p99 of the best peer over ours, and over that of our best bus: higher is better for us. */
+/** The p99 of the best peer over that of our best bus, turn by turn: higher is better for us. */
 function against(prefix: string, rows: readonly Row[]): Record<string, number> {
   const light = rows.filter(({ load }) => load === 'light')
-  const best = (fits: (candidate: Candidate) => boolean): number =>
-    Math.min(...light.filter(({ candidate }) => fits(candidate)).map(({ committed }) => committed.p99))
+  const best = (fits: (candidate: Candidate) => boolean): readonly Turn[] | undefined =>
+    light.filter(({ candidate }) => fits(candidate)).toSorted((a, b) => p99(a) - p99(b))[0]?.turns
   const ours = best(({ variant }) => variant === 'lockstep')
   const durable = best(({ variant, durable: isDurable }) => isDurable && variant !== 'lockstep')
   const socketIo = best(({ variant }) => variant === 'socket.io')
+  const ratio = (peer: readonly Turn[]): number =>
+    rounded(ratioOf(peer, ours ?? [], ({ committed }) => committed.p99).median)
   return {
-    [`commit_to_client_${prefix}p99_vs_best_durable_peer`]: rounded(durable / ours),
-    ...(Number.isFinite(socketIo)
-      ? { [`commit_to_client_${prefix}p99_vs_socketio`]: rounded(socketIo / ours) }
-      : {}),
+    ...(durable === undefined
+      ? {}
+      : { [`commit_to_client_${prefix}p99_vs_best_durable_peer`]: ratio(durable) }),
+    ...(socketIo === undefined ? {} : { [`commit_to_client_${prefix}p99_vs_socketio`]: ratio(socketIo) }),
   }
 }
 
 function tablesOf(rows: readonly Row[], nodes: string): Table[] {
-  return [...new Set(rows.map(({ load }) => load))].map((load) => ({
-    title: `${nodes}, ${load} load (${rates[load as keyof typeof rates]} transactions a second)`,
-    columns: ['variant', 'p50 ms', 'p99 ms', 'max ms', 'from intended: p50 ms', 'p99 ms', 'deliveries'],
-    rows: rows
-      .filter((row) => row.load === load)
-      .map(({ candidate, committed, intended }) => [
-        candidate.name,
-        ...[committed.p50, committed.p99, committed.max, intended.p50, intended.p99].map(shown),
-        committed.count,
+  return [...new Set(rows.map(({ load }) => load))].map((load) => {
+    const ofLoad = rows.filter((row) => row.load === load)
+    const first = ofLoad.find(({ candidate }) => candidate.variant === 'lockstep')?.turns ?? []
+    return {
+      title: `${nodes}, ${load} load (${rates[load]} transactions a second)`,
+      note: `Medians of ${first.length} turns of ${first[0]?.committed.count ?? 0} deliveries; the ratio is of p99, turn by turn, to that of the first line.`,
+      columns: ['variant', 'p50 ms', 'p99 ms', 'of the first', 'from intended: p50 ms', 'p99 ms'],
+      rows: ofLoad.map((row) => [
+        row.candidate.name,
+        shown(p50(row)),
+        shown(p99(row)),
+        row.turns === first ? '' : times(ratioOf(row.turns, first, ({ committed }) => committed.p99)),
+        shown(medianOf(row.turns, ({ intended }) => intended.p50)),
+        shown(medianOf(row.turns, ({ intended }) => intended.p99)),
       ]),
-  }))
+    }
+  })
 }
 
 function plotOf(name: string, nodes: string, rows: readonly Row[]) {
@@ -277,14 +305,11 @@ function plotOf(name: string, nodes: string, rows: readonly Row[]) {
     unit: 'ms',
     labels: light.map(({ candidate }) => candidate.name),
     series: [
-      { name: 'p50', values: light.map(({ committed }) => committed.p50) },
-      { name: 'p99', values: light.map(({ committed }) => committed.p99) },
+      { name: 'p50', values: light.map((row) => shown(p50(row))) },
+      { name: 'p99', values: light.map((row) => shown(p99(row))) },
     ],
   }
 }
 
-const summary = (rows: readonly Row[], wanted: string): string =>
-  rows
-    .filter(({ load }) => load === wanted)
-    .map(({ candidate, committed }) => `${candidate.name} ${shown(committed.p50)}/${shown(committed.p99)} ms`)
-    .join(', ')
+const summary = (rows: readonly Row[]): string =>
+  rows.map((row) => `${row.candidate.name} ${shown(p50(row))}/${shown(p99(row))} ms`).join(', ')
