@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { FrameCounter, maskedText } from '../../bench/harness/frame-counter.ts'
 import { Latencies } from '../../bench/harness/histogram.ts'
 import { closedLoop, countedLoop, openLoop } from '../../bench/harness/load.ts'
-import { interleave, median, ratioOf } from '../../bench/harness/rounds.ts'
+import { interleave, intervalOf, median, ratioOf } from '../../bench/harness/rounds.ts'
 
 /** As a server sends it: without a mask. */
 function frame(text: string): Buffer {
@@ -39,20 +39,45 @@ test('what a client of the bench sends is masked, and its text is the same', () 
   }
 })
 
-test('variants take turns, and in the other direction each second round', async () => {
+test('variants take turns: each follows each, and stands at each place, equally often', async () => {
   const order: string[] = []
-  const found = await interleave(['a', 'b', 'c'], 3, async (variant, round) => {
+  const found = await interleave(['a', 'b', 'c'], 6, async (variant, round) => {
     order.push(variant)
     return round
   })
-  expect(order.join('')).toBe('abccbaabc')
-  expect(found).toEqual({ a: [0, 1, 2], b: [0, 1, 2], c: [0, 1, 2] })
+  expect(order.join('')).toBe('abccbabcaacbcabbac')
+  expect(found).toEqual({ a: [0, 1, 2, 3, 4, 5], b: [0, 1, 2, 3, 4, 5], c: [0, 1, 2, 3, 4, 5] })
 })
 
 test('a ratio is the median of the ratios of the rounds', () => {
   expect(median([3, 1, 2])).toBe(2)
   expect(median([4, 1, 2, 3])).toBe(2.5)
   expect(ratioOf([2, 9, 4], [1, 3, 4], (value) => value)).toEqual({ median: 2, lowest: 1, highest: 3 })
+})
+
+test('an interval holds the truth as often as it says, and narrows as rounds are added', () => {
+  let state = 7
+  const uniform = (): number => (state = (state * 16_807) % 2_147_483_647) / 2_147_483_647
+  const noise = (): number => Array.from({ length: 12 }, uniform).reduce((sum, value) => sum + value, -6)
+  const setsOf = (sets: number, rounds: number, spreadOfSets: number): number[][] =>
+    Array.from({ length: sets }, () => {
+      const common = 0.97 + spreadOfSets * noise()
+      return Array.from({ length: rounds }, () => common + 0.1 * noise())
+    })
+  const trials = 40
+  const held = (spreadOfSets: number): number =>
+    Array.from({ length: trials }, () => intervalOf(setsOf(6, 10, spreadOfSets))).filter(
+      ({ low, high }) => low <= 0.97 && 0.97 <= high,
+    ).length / trials
+  expect(held(0)).toBeGreaterThan(0.9)
+  // What all rounds of some processes have in common, rounds alone would take for the truth.
+  expect(held(0.05)).toBeGreaterThan(0.85)
+  const width = (sets: number): number => {
+    const { low, high } = intervalOf(setsOf(sets, 10, 0))
+    return high - low
+  }
+  expect(width(24)).toBeLessThan(width(3))
+  expect(intervalOf([[1, 2, 3]])).toEqual(intervalOf([[1, 2, 3]]))
 })
 
 test('an operation that stalls delays neither the schedule nor the time that others are charged from', async () => {
