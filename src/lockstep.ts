@@ -134,7 +134,7 @@ class LockstepInstance<Db> {
     this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
     this.#coordinator = new TransactionCoordinator({
       database,
-      intents: new IntentWriter(own, schema),
+      intents: new IntentWriter({ own, schema, clock, logger }),
       settler,
       outcomes: this.#outcomes,
       lease: this.#lease,

@@ -7,6 +7,8 @@ export type FaultHook = (name: FaultPoint) => void | Promise<void>
 /** Every fault point there is; the fault-point lane runs each of them. */
 export const faultPoints = [
   'transaction.before-intent',
+  'transaction.before-batch',
+  'transaction.after-batch',
   'transaction.after-intent',
   'transaction.before-work',
   'transaction.after-work',
@@ -15,9 +17,13 @@ export const faultPoints = [
   'transaction.before-notice',
   'transaction.after-notice',
   'transaction.before-reply',
+  'transaction.before-clear',
+  'transaction.after-clear',
   'events.before-deliver',
   'settlement.before-settle',
   'settlement.after-settle',
+  'settlement.before-forget',
+  'settlement.after-forget',
   'lease.before-renew',
 ] as const
 

@@ -1,11 +1,10 @@
 import { LockstepError, isLockstepError, type ErrorCode } from '../core/index.ts'
 
 /**
- * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; LS001 and LS002
- * are raised by Lockstep's own functions (sql/migrations).
+ * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; LS002 is raised by
+ * Lockstep's own functions (sql/migrations).
  */
 const exact: Readonly<Record<string, ErrorCode>> = {
-  LS001: 'LS_OPERATION_FENCED',
   LS002: 'LS_TRANSACTION_CONTROL',
   '25P02': 'LS_TRANSACTION_ABORTED',
   '25P03': 'LS_STATEMENT_TIMEOUT',
@@ -27,6 +26,9 @@ const byClass: Readonly<Record<string, ErrorCode>> = {
   '22': 'LS_DATA_INVALID',
   '23': 'LS_CONSTRAINT_VIOLATED',
 }
+
+/** Of the outcomes: one that is violated means that the operation has been settled by somebody else. */
+const oneOutcome = 'lockstep_one_outcome'
 
 const unreachable = new Set([
   'ECONNREFUSED',
@@ -58,6 +60,7 @@ export function isErrorResponse(error: unknown): boolean {
 /** The catalogue code for an error of a driver, or undefined for one that did not come from the database. */
 export function databaseErrorCode(error: unknown): ErrorCode | undefined {
   const state = sqlState(error)
+  if (property(error, 'constraint') === oneOutcome) return 'LS_OPERATION_FENCED'
   if (state !== undefined) return exact[state] ?? byClass[state.slice(0, 2)]
   const code = property(error, 'code')
   if (typeof code === 'string') {

@@ -9,7 +9,13 @@ import {
   type OpenTransaction,
   type UserContext,
 } from '../core/index.ts'
-import { flushOperation, type FlushRow, type OperationKey, type PendingEvent } from '../postgres/index.ts'
+import {
+  flushOperation,
+  toFlushRow,
+  type FlushRow,
+  type OperationKey,
+  type PendingEvent,
+} from '../postgres/index.ts'
 import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
 
@@ -17,7 +23,7 @@ export interface AttemptRequest<Db, Result> {
   readonly key: OperationKey
   readonly user: UserContext
   readonly signal: AbortSignal
-  /** Settles to whether this id is new. Absent when no intent is written. */
+  /** Settles to whether this id has no outcome yet. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
   readonly mode: Mode
   readonly trace: OperationTrace
@@ -106,29 +112,23 @@ async function workAndCommit<Db, Result>(
     open.close()
     if (request.intent !== undefined && !(await request.intent)) throw known
     await faultPoint('transaction.after-intent')
-    flush = flushOperation(
-      database.schema,
-      request.key,
-      request.intent !== undefined,
-      toResultJson(result),
-      scope.events,
-    )
+    flush = flushOperation(database.schema, request.key, toResultJson(result), scope.events)
     await faultPoint('transaction.before-commit')
   } catch (error) {
     scope.close()
     await open.rollback()
     return error === known ? { ending: 'known' } : rolledBack(error)
   }
-  const ending: CommitEnding<FlushRow> = await request.trace.commit(() => open.commit<FlushRow>(flush))
+  const ending: CommitEnding<unknown> = await request.trace.commit(() => open.commit<unknown>(flush))
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(ending.error)
   if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
-  const flushed = ending.flushed.rows[0]
-  if (flushed === undefined) {
+  const row = ending.flushed.rows[0]
+  if (row === undefined) {
     return { ending: 'unknown', error: new LockstepError('LS_CONNECTION_LOST'), affectedLayers: layers() }
   }
   const runHooks = (): Promise<void> => scope.runHooks('committed', logger)
-  return { ending: 'committed', result, events: scope.events, flushed, runHooks }
+  return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
 }
 
 /** Thrown inside this file only: the id turned out to be known, so this copy of the work counts for nothing. */

@@ -5,7 +5,7 @@ import type { StoredEvent } from '../events/index.ts'
 import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
-import type { IntentWriter } from './intent-writer.ts'
+import type { Intent, IntentWriter } from './intent-writer.ts'
 import type { NodeLease } from './node-lease.ts'
 import {
   FailureSettlement,
@@ -106,6 +106,7 @@ export class TransactionCoordinator<Db> {
     await this.#drained(2_000)
     // What is left waits for a database that is away: other nodes, or the next start, settle it.
     this.#giveUp.abort(new LockstepError('LS_NODE_STOPPING'))
+    await this.#options.intents.close()
   }
 
   #assertAccepting(): void {
@@ -129,10 +130,16 @@ export class TransactionCoordinator<Db> {
     operation.mode = mode
     operation.beganAt = this.#options.clock.monotonic()
     try {
-      return await this.#run(request, operation, trace)
+      const ended = await this.#run(request, operation, trace).catch((error: unknown) => {
+        if (isLockstepError(error)) throw error
+        return this.#failures.settleBroken(request, operation, error)
+      })
+      operation.intent?.ended()
+      return ended
     } catch (error) {
-      if (isLockstepError(error)) throw error
-      return await this.#failures.settleBroken(request, operation, error)
+      // It stands, as somebody else's. Any other error leaves the intent to whoever settles it.
+      if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) operation.intent?.ended()
+      throw error
     } finally {
       trace.ended()
     }
@@ -147,7 +154,7 @@ export class TransactionCoordinator<Db> {
     const ending = await this.#attempts(request, operation, trace)
     if (ending.ending === 'known') {
       return this.#failures.orPending(operation, async () => ({
-        outcome: await outcomes.whenSettled(request.id, operation.key, this.#giveUp.signal),
+        outcome: await outcomes.find(request.id, operation.key),
       }))
     }
     if (ending.ending !== 'committed') {
@@ -181,37 +188,30 @@ export class TransactionCoordinator<Db> {
     const signal =
       request.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, request.signal])
     const emitNow = this.#emitNowOf(operation)
-    const intent = await this.#startIntent(request.intent, operation)
+    await faultPoint('transaction.before-intent')
+    if (request.intent) operation.intent = this.#options.intents.write(key)
+    // Awaited before the flush; until then a failure is nobody's.
+    operation.intent?.landed.catch(() => {})
     if (database.singleSession) {
       // The one session belongs to the transaction from BEGIN on, so the intent has to come first.
-      const early = await endedByIntent(intent)
+      const early = await endedByIntent(operation.intent)
       if (early !== undefined) return early
     }
     for (let number = 1; ; number++) {
       const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, trace, emitNow },
+        { ...request, key, signal, intent: operation.intent?.landed, mode: operation.mode, trace, emitNow },
         logger,
       )
       if (
         ending.ending !== 'rolled_back' ||
-        !isWorthAnother(ending.error, number) ||
+        failureCode(ending.error) !== 'LS_SERIALIZATION_FAILURE' ||
         number >= maxAttempts ||
         signal.aborted
       )
         return ending
       await pause(clock, Math.random() * 10 * 2 ** number, signal)
     }
-  }
-
-  // Wrapped in an object: a bare promise would be awaited on the way out, and the transaction would wait with it.
-  async #startIntent(wanted: boolean, operation: OpenOperation<Ended<unknown>>): Promise<Intent | undefined> {
-    await faultPoint('transaction.before-intent')
-    if (!wanted) return undefined
-    const landed = this.#options.intents.write(operation.key).then((isNew) => (operation.isFirst = isNew))
-    // Awaited before the flush; until then a failure is nobody's.
-    landed.catch(() => {})
-    return { landed }
   }
 
   /** Only `enforce` keeps events until the COMMIT. */
@@ -248,21 +248,6 @@ export class TransactionCoordinator<Db> {
     await Promise.race([all, pause(this.#options.clock, timeoutMs, timeout.signal)])
     timeout.abort()
   }
-}
-
-/**
- * A conflict with another transaction is; and so is a first flush that found no open operation: under REPEATABLE
- * READ the intent may have landed after the snapshot was taken, and the next attempt sees it. If the operation
- * really was settled by somebody else, the next attempt finds the same.
- */
-function isWorthAnother(error: unknown, number: number): boolean {
-  const code = failureCode(error)
-  return code === 'LS_SERIALIZATION_FAILURE' || (code === 'LS_OPERATION_FENCED' && number === 1)
-}
-
-interface Intent {
-  /** Settles to whether the id is new. */
-  readonly landed: Promise<boolean>
 }
 
 async function endedByIntent(

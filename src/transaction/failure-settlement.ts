@@ -84,7 +84,9 @@ export class FailureSettlement {
         ? await this.#settleRolledBack(request, operation, notice, error)
         : await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
     await faultPoint('transaction.after-notice')
-    this.#report(operation, settled, failedAt)
+    // This copy did not commit: another one did, whose node has counted it.
+    const isAnothers = failed.ending === 'rolled_back' && settled.state === 'committed'
+    if (!isAnothers) this.#report(operation, settled, failedAt)
     if (failed.ending === 'rolled_back') await failed.runHooks()
     return this.#toEnded(request, settled, notice, error)
   }
@@ -121,7 +123,7 @@ export class FailureSettlement {
   /**
    * COMMIT was never sent, or was refused: this copy is rolled back whatever happens. When the database is away the
    * user hears so at once, and the durable notice follows when it is back; unless another copy may have come
-   * first, whose outcome cannot be known now, and is not for this one to decide.
+   * first, whose outcome cannot be known now.
    */
   async #settleRolledBack(
     request: RequestFacts,
@@ -129,31 +131,31 @@ export class FailureSettlement {
     notice: Notice,
     error: unknown,
   ): Promise<SettledOperation> {
-    const { settler, announceTransient, clock } = this.#options
-    const { key } = operation
     try {
-      return await settler.settle(key, notice, operation.mode)
+      return await this.#options.settler.settle(operation.key, notice, operation.mode)
     } catch (settleError) {
       if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
-      if (request.repeat === true && !operation.isFirst) throw new LockstepError('LS_OUTCOME_PENDING')
-      const transient: Notice = { ...notice, transient: true }
-      if (operation.mode === 'enforce') {
-        announceTransient({
-          channel: userChannel(key.userId),
-          type: coordinationEvents.transactionRolledBack,
-          operationId: key.id,
-          data: JSON.stringify(transient),
-          at: new Date(clock.now()),
-        })
-      }
-      operation.answer({
-        outcome: { outcome: 'rolled_back', operationId: key.id, notice: transient },
-        error,
-      })
+      if (request.repeat === true) operation.fail(new LockstepError('LS_OUTCOME_PENDING'))
+      else this.#answerFromMemory(operation, { ...notice, transient: true }, error)
       const settled = await this.#settleUntilKnown(operation, notice)
       // The attempt that failed may have been the one that decided.
       return settled.state === 'committed' ? settled : { state: settled.state, notice: settled.notice }
     }
+  }
+
+  #answerFromMemory(operation: OpenOperation<Ended<unknown>>, notice: Notice, error: unknown): void {
+    const { announceTransient, clock } = this.#options
+    const { id, userId } = operation.key
+    if (operation.mode === 'enforce') {
+      announceTransient({
+        channel: userChannel(userId),
+        type: coordinationEvents.transactionRolledBack,
+        operationId: id,
+        data: JSON.stringify(notice),
+        at: new Date(clock.now()),
+      })
+    }
+    operation.answer({ outcome: { outcome: 'rolled_back', operationId: id, notice }, error })
   }
 
   #settleUntilKnown(operation: OpenOperation<Ended<unknown>>, notice: Notice): Promise<SettledOperation> {

@@ -1,59 +1,169 @@
-import type { Queryable } from '../core/index.ts'
-import { startOperations, type OperationKey } from '../postgres/index.ts'
+import { faultPoint } from '../core/fault-point.ts'
+import { messageOf, type Clock, type Logger, type Queryable } from '../core/index.ts'
+import { clearIntents, writeIntents, type OperationKey } from '../postgres/index.ts'
+import { IntentSlots, type Slot } from './intent-slots.ts'
 
-interface Waiting {
-  readonly key: OperationKey
-  readonly resolve: (isNew: boolean) => void
-  readonly reject: (error: unknown) => void
+export interface IntentWriterOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Between two looks for slots that have fallen idle. Default 500. */
+  readonly clearMs?: number
 }
 
-const maxBatch = 500
-
-/**
- * Writes intents: the durable note that an operation has started. One statement at a time carries all that have
- * come in since the last one, so the cost of an intent falls as the load rises.
- */
-export class IntentWriter {
-  readonly #own: Queryable
-  readonly #schema: string
-  #waiting: Waiting[] = []
-  #writing = false
-
-  constructor(own: Queryable, schema: string) {
-    this.#own = own
-    this.#schema = schema
-  }
-
+/** The durable note that an operation has started. */
+export interface Intent {
   /**
-   * @returns true when the id is new, false when an operation with this id is known already
+   * Settles to whether the id is new: false when it has an outcome already.
    * @throws retryable database errors; whether the intent landed is then unknown
    */
-  write(key: OperationKey): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ key, resolve, reject })
-      if (!this.#writing) {
-        this.#writing = true
-        setImmediate(() => void this.#drain())
-      }
-    })
+  readonly landed: Promise<boolean>
+  /** The outcome stands in the database, so the note is needed no longer. */
+  ended(): void
+}
+
+interface Entry {
+  readonly key: OperationKey
+  resolve: (isNew: boolean) => void
+  reject: (error: unknown) => void
+  /** What to do when it has an outcome; nothing yet before its batch is put together. */
+  letGo: () => void
+  hasEnded: boolean
+}
+
+/** A row of these, with names and ids of the usual length, fits in a page: it is updated in place. */
+const maxBatch = 50
+
+/**
+ * Writes intents. One statement at a time carries all that have come in since the last one, as one row, so the cost
+ * of an intent falls as the load rises. The row is written over when all of its operations have ended.
+ */
+export class IntentWriter {
+  readonly #options: IntentWriterOptions
+  /** By the node's lease: after a lost lease, operations that began under it have slots of their own. */
+  readonly #slots = new Map<string, IntentSlots>()
+  #waiting: Entry[] = []
+  #batches = 0
+  #writing = false
+  #cancelTimer: (() => void) | undefined
+  #clearing: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(options: IntentWriterOptions) {
+    this.#options = options
+  }
+
+  write(key: OperationKey): Intent {
+    const entry: Entry = { key, resolve: () => {}, reject: () => {}, letGo: () => {}, hasEnded: false }
+    const landed = new Promise<boolean>((resolve, reject) => Object.assign(entry, { resolve, reject }))
+    this.#waiting.push(entry)
+    if (!this.#writing) {
+      this.#writing = true
+      setImmediate(() => void this.#drain())
+    }
+    return { landed, ended: () => end(entry) }
+  }
+
+  /** Removes what this node has noted of operations that have ended; the others are left to who settles them. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelTimer?.()
+    await this.#clearing
+    for (const [node, slots] of this.#slots) await this.#clear(node, slots, slots.takeFree())
   }
 
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // In the order of their ids: two nodes that write the same ids then wait for each other, and do not deadlock.
-      const batch = this.#waiting.splice(0, maxBatch).toSorted((a, b) => (a.key.id < b.key.id ? -1 : 1))
-      try {
-        const statement = startOperations(
-          this.#schema,
-          batch.map(({ key }) => key),
-        )
-        const { rows } = await this.#own.query<{ id: string }>(statement)
-        const started = new Set(rows.map((row) => row.id))
-        for (const { key, resolve } of batch) resolve(started.has(key.id))
-      } catch (error) {
-        for (const { reject } of batch) reject(error)
-      }
+      const node = this.#waiting[0]?.key.node ?? ''
+      const others = this.#waiting.findIndex(({ key }) => key.node !== node)
+      await this.#writeBatch(
+        node,
+        this.#waiting.splice(0, Math.min(maxBatch, others < 0 ? maxBatch : others)),
+      )
     }
     this.#writing = false
   }
+
+  async #writeBatch(node: string, entries: readonly Entry[]): Promise<void> {
+    const { own, schema } = this.#options
+    const slots = this.#slotsOf(node)
+    const slot = slots.take(entries.length)
+    for (const entry of entries) {
+      entry.letGo = () => this.#letGo(slots, slot)
+      if (entry.hasEnded) entry.letGo()
+    }
+    try {
+      await faultPoint('transaction.before-batch')
+      const place = { node, slot: slot.number, batch: ++this.#batches }
+      const keys = entries.map(({ key }) => key)
+      const { rows } = await own.query<{ id: string }>(writeIntents(schema, place, keys))
+      await faultPoint('transaction.after-batch')
+      const known = new Set(rows.map((row) => row.id))
+      for (const entry of entries) {
+        const isKnown = known.has(entry.key.id)
+        // Somebody else gave it its outcome, and this node will not.
+        if (isKnown) end(entry)
+        entry.resolve(!isKnown)
+      }
+    } catch (error) {
+      for (const { reject } of entries) reject(error)
+    }
+    this.#letGo(slots, slot)
+  }
+
+  #slotsOf(node: string): IntentSlots {
+    const known = this.#slots.get(node)
+    if (known !== undefined) return known
+    const slots = new IntentSlots()
+    this.#slots.set(node, slots)
+    return slots
+  }
+
+  #letGo(slots: IntentSlots, slot: Slot): void {
+    slots.letGo(slot)
+    if (slots.freeCount > 0) this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#cancelTimer !== undefined || this.#closed) return
+    const { clock, clearMs = 500 } = this.#options
+    this.#cancelTimer = clock.after(clearMs, () => {
+      this.#clearing = this.#clearIdle().finally(() => {
+        this.#cancelTimer = undefined
+        if ([...this.#slots.values()].some(({ freeCount }) => freeCount > 0)) this.#schedule()
+      })
+    })
+  }
+
+  async #clearIdle(): Promise<void> {
+    for (const [node, slots] of this.#slots) {
+      await this.#clear(node, slots, slots.takeIdle())
+      if (slots.isUnused) this.#slots.delete(node)
+    }
+  }
+
+  async #clear(node: string, slots: IntentSlots, idle: readonly Slot[]): Promise<void> {
+    if (idle.length === 0) return
+    const { own, schema, logger } = this.#options
+    const numbers = idle.map(({ number }) => number)
+    try {
+      await faultPoint('transaction.before-clear')
+      await own.query(clearIntents(schema, node, numbers, this.#batches))
+      await faultPoint('transaction.after-clear')
+      slots.giveBack(idle, true)
+    } catch (error) {
+      slots.giveBack(idle, false)
+      logger.warn(
+        { node, error: messageOf(error) },
+        'the notes of ended operations were not removed this time',
+      )
+    }
+  }
+}
+
+function end(entry: Entry): void {
+  if (entry.hasEnded) return
+  entry.hasEnded = true
+  entry.letGo()
 }

@@ -1,5 +1,6 @@
 import type { Mode } from '../core/index.ts'
 import type { OperationKey } from '../postgres/index.ts'
+import type { Intent } from './intent-writer.ts'
 
 /** An operation this process works on. It may be answered before it has ended: its first answer counts. */
 export class OpenOperation<Answer> {
@@ -8,8 +9,8 @@ export class OpenOperation<Answer> {
   mode: Mode = 'enforce'
   /** In monotonic milliseconds. */
   beganAt = 0
-  /** This process has made the id known, so no other copy of the call can have come first. */
-  isFirst = false
+  /** Absent where none is written. */
+  intent: Intent | undefined
   /** The first answer, for the caller and for every copy of the same call. */
   readonly answered: Promise<Answer>
   /** Settles when this process has nothing left to do for it. Never rejects. */

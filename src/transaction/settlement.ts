@@ -14,11 +14,12 @@ import {
 } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import {
+  forgetOrphans,
   readOrphans,
   settleOperation,
   settleSilently,
-  toOperationRow,
   type OperationKey,
+  type OrphanRow,
   type SettleRow,
 } from '../postgres/index.ts'
 
@@ -52,9 +53,9 @@ const firstRetryMs = 50
 const longestRetryMs = 2_000
 
 /**
- * Brings operations to their outcome. Flipping the outcome and appending the notice is one transaction, so
- * "rolled back" and "told" cannot part; and since only an open operation can be flipped, any number of settlers
- * and a late COMMIT agree on one ending.
+ * Brings operations to their outcome. Writing the outcome and appending the notice is one transaction, so
+ * "rolled back" and "told" cannot part; and since an operation has one outcome, any number of settlers and a late
+ * COMMIT agree on it.
  */
 export class Settler {
   readonly #options: SettlerOptions
@@ -114,27 +115,36 @@ export class Settler {
   }
 
   /**
-   * Settles what dead nodes left open.
-   * @returns how many operations were looked at
+   * Settles what dead nodes left open, then removes their intents, as far as every operation they name has its outcome.
+   * @returns how many operations, and slots without any, were looked at
    */
   async settleOrphans(noticeFor: (key: OperationKey) => Notice, limit: number): Promise<number> {
-    const { own, schema, logger } = this.#options
-    const { rows } = await own.query(readOrphans(schema, limit))
-    for (const row of rows.map(toOperationRow)) {
-      const key: OperationKey = { ...row, node: row.node ?? '' }
-      try {
-        const settled = await this.settle(key, noticeFor(key))
-        logger.warn(
-          { operationId: key.id, operation: key.name, node: key.node, state: settled.state },
-          'an operation of a dead node was settled',
-        )
-        this.#report(key, settled)
-      } catch (error) {
-        // Its COMMIT may still be in flight in a backend that lives on: the next round finds it again.
-        logger.warn({ operationId: key.id, error: messageOf(error) }, 'an orphan was not settled this time')
-      }
+    const { own, schema } = this.#options
+    const { rows } = await own.query<OrphanRow>(readOrphans(schema, limit))
+    for (const row of rows) {
+      if (isOpen(row)) await this.#settleOrphan(row, noticeFor(row))
+    }
+    if (rows.length > 0) {
+      await faultPoint('settlement.before-forget')
+      await own.query(forgetOrphans(schema))
+      await faultPoint('settlement.after-forget')
     }
     return rows.length
+  }
+
+  async #settleOrphan(key: OperationKey, notice: Notice): Promise<void> {
+    const { logger } = this.#options
+    try {
+      const settled = await this.settle(key, notice)
+      logger.warn(
+        { operationId: key.id, operation: key.name, node: key.node, state: settled.state },
+        'an operation of a dead node was settled',
+      )
+      this.#report(key, settled)
+    } catch (error) {
+      // Its COMMIT may still be in flight in a backend that lives on: the next round finds it again.
+      logger.warn({ operationId: key.id, error: messageOf(error) }, 'an orphan was not settled this time')
+    }
   }
 
   /** Of one that had committed nobody knows when: it is not measured. */
@@ -168,6 +178,10 @@ export class Settler {
       },
     ])
   }
+}
+
+function isOpen(row: OrphanRow): row is OrphanRow & OperationKey {
+  return row.id !== null
 }
 
 /** A stored result: JSON text, or nothing for an operation that returned nothing. */

@@ -4,15 +4,16 @@ import {
   assertNotExpired,
   assertOperationId,
   LockstepError,
-  pause,
   type Clock,
   type Queryable,
   type UserContext,
 } from '../core/index.ts'
 import {
   closeUnknownOperations,
+  readOpen,
   readOperations,
   toOperationRow,
+  type OpenRow,
   type OperationRow,
 } from '../postgres/index.ts'
 import { createNotice } from './notice.ts'
@@ -43,18 +44,14 @@ export class StoredOutcomes {
   }
 
   /**
-   * Waits until the operation is settled by whoever runs it.
-   * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when the id is gone, database errors, the signal's reason
+   * The outcome of an operation that has ended.
+   * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when it is gone, database errors
    */
-  async whenSettled(id: string, claim: Claim, signal: AbortSignal): Promise<Outcome> {
-    for (let retryMs = 20; ; retryMs = Math.min(retryMs * 2, 500)) {
-      signal.throwIfAborted()
-      const row = (await this.#read([id]))[0]
-      if (row === undefined) throw new LockstepError('LS_OPERATION_FENCED')
-      assertSameOperation(row, claim)
-      if (row.state !== 'started') return this.#outcomeOf(row)
-      await pause(this.#options.clock, retryMs, signal)
-    }
+  async find(id: string, claim: Claim): Promise<Outcome> {
+    const row = (await this.#read([id]))[0]
+    if (row === undefined) throw new LockstepError('LS_OPERATION_FENCED')
+    assertSameOperation(row, claim)
+    return this.#outcomeOf(row)
   }
 
   /**
@@ -73,7 +70,10 @@ export class StoredOutcomes {
     const rows = new Map((await this.#read(ids)).map((row) => [row.id, row]))
     // Before anything is written or answered: a question about somebody else's operation gets nothing at all.
     assertAllOwn(rows.values(), user)
-    const unknown = ids.filter((id) => !rows.has(id) && !isOpenHere(id))
+    const without = ids.filter((id) => !rows.has(id) && !isOpenHere(id))
+    const open = await this.#readOpen(without)
+    assertAllOwn(open.values(), user)
+    const unknown = without.filter((id) => !open.has(id))
     const { clock, retentionMs } = this.#options
     for (const id of unknown) assertNotExpired(id, retentionMs, clock.now())
     const closed = await this.#close(unknown, user)
@@ -83,7 +83,7 @@ export class StoredOutcomes {
     return ids.map((id): OutcomeAnswer => {
       if (closed.has(id)) return { outcome: 'never_received', operationId: id }
       const row = rows.get(id)
-      if (row === undefined || row.state === 'started') return { outcome: 'pending', operationId: id }
+      if (row === undefined) return { outcome: 'pending', operationId: id }
       return isTombstone(row) ? { outcome: 'never_received', operationId: id } : this.#outcomeOf(row)
     })
   }
@@ -130,6 +130,13 @@ export class StoredOutcomes {
     return rows.map(toOperationRow)
   }
 
+  /** Those that run on another node, or were left open by one that died. */
+  async #readOpen(ids: readonly string[]): Promise<ReadonlyMap<string, OpenRow>> {
+    if (ids.length === 0) return new Map()
+    const { rows } = await this.#options.own.query<OpenRow>(readOpen(this.#options.schema, ids))
+    return new Map(rows.map((row) => [row.id, row]))
+  }
+
   async #close(ids: readonly string[], user: UserContext): Promise<ReadonlySet<string>> {
     if (ids.length === 0) return new Set()
     const statement = closeUnknownOperations(this.#options.schema, ids, user.id)
@@ -149,7 +156,7 @@ function isTombstone(row: OperationRow): boolean {
   return row.state === 'rolled_back' && row.inputHash === ''
 }
 
-function assertAllOwn(rows: Iterable<OperationRow>, user: UserContext): void {
+function assertAllOwn(rows: Iterable<OpenRow>, user: UserContext): void {
   for (const row of rows) {
     if (row.userId !== user.id) {
       throw new LockstepError('LS_FORBIDDEN', { details: { operationId: row.id, askedBy: user.id } })

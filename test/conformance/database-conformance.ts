@@ -2,19 +2,27 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isLockstepError, type CommitEnding, type Database, type SqlClient } from '../../src/core/index.ts'
 import {
+  clearIntents,
   flushOperation,
+  forgetOrphans,
   readEvents,
   readHeads,
+  readOpen,
   readOperations,
+  readOrphans,
   registerNode,
   settleOperation,
-  startOperations,
   toEventRow,
+  toFlushRow,
   toHeads,
   toLockstepError,
   toOperationRow,
+  writeIntents,
   type FlushRow,
+  type OpenRow,
   type OperationKey,
+  type OrphanRow,
+  type IntentSlot,
   type PendingEvent,
   type SettleRow,
 } from '../../src/postgres/index.ts'
@@ -60,10 +68,28 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       recoveryActions: ['retry'],
       userMessage: 'Not saved.',
     })
-    const start = (operation: OperationKey) =>
-      database.own.query<{ id: string }>(startOperations(database.schema, [operation]))
-    const flush = (operation: OperationKey, events: readonly PendingEvent[], intentWritten = true) =>
-      flushOperation(database.schema, operation, intentWritten, '{"ok":true}', events)
+    let batches = 0
+    /** Notes them as one batch, in a slot of its own unless told otherwise. @returns the ids that have an outcome */
+    const start = async (
+      operations: OperationKey | readonly OperationKey[],
+      at: Partial<IntentSlot> = {},
+    ) => {
+      batches += 1
+      const slot = { node, slot: batches, batch: batches, ...at }
+      const { rows } = await database.own.query<{ id: string }>(
+        writeIntents(database.schema, slot, [operations].flat()),
+      )
+      return rows.map((row) => row.id)
+    }
+    const openOf = async (...operations: readonly OperationKey[]) => {
+      const ids = operations.map(({ id }) => id)
+      const { rows } = await database.own.query<OpenRow>(readOpen(database.schema, ids))
+      return rows.map((row) => row.id)
+    }
+    const flush = (operation: OperationKey, events: readonly PendingEvent[]) =>
+      flushOperation(database.schema, operation, '{"ok":true}', events)
+    const flushed = (ending: CommitEnding<unknown>) =>
+      ending.ending === 'committed' ? ending.flushed.rows.map(toFlushRow) : ending.ending
     const settle = async (operation: OperationKey) => {
       const statement = settleOperation(database.schema, operation, notice(operation.id), 2_000)
       return (await database.own.query<SettleRow>(statement)).rows[0]
@@ -89,13 +115,10 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       await start(operation)
       const transaction = await database.begin({ operationId: operation.id })
       await transaction.db.query('insert into things values ($1, $2)', [operation.id, 'body'])
-      const ending = await transaction.commit<FlushRow>(
+      const ending = await transaction.commit(
         flush(operation, [event('b:1', 1), event('a:1', 2), event('b:1', 3)]),
       )
-      expect(ending).toMatchObject({
-        ending: 'committed',
-        flushed: { rows: [{ positions: { 'a:1': 1, 'b:1': 2 } }] },
-      })
+      expect(flushed(ending)).toEqual([{ positions: { 'a:1': 1, 'b:1': 2 }, at: expect.any(Date) }])
       expect(await hasThing(operation.id)).toBe(true)
       expect((await eventsOf('b:1')).map((row) => [row.offset, row.data])).toEqual([
         [1, event('b:1', 1).data],
@@ -123,10 +146,23 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       const second = key()
       await start(second)
       const next = await database.begin({ operationId: second.id })
-      expect(await next.commit<FlushRow>(flush(second, [event('hole:1', 1)]))).toMatchObject({
-        ending: 'committed',
-        flushed: { rows: [{ positions: { 'hole:1': 1 } }] },
-      })
+      const ending = await next.commit(flush(second, [event('hole:1', 1)]))
+      expect(flushed(ending)).toMatchObject([{ positions: { 'hole:1': 1 } }])
+    })
+
+    it('stores the same of one event alone as of several, with the time that it answers', async () => {
+      for (const [n, count] of [1, 2, 1].entries()) {
+        const operation = key()
+        const transaction = await database.begin({ operationId: operation.id })
+        const events = Array.from({ length: count }, (_, i) => event('same:1', n + i))
+        const [row] = flushed(await transaction.commit(flush(operation, events)))
+        const stored = (await eventsOf('same:1')).filter(({ operationId }) => operationId === operation.id)
+        expect(stored.map(({ type, data, at }) => ({ type, data, at }))).toEqual(
+          events.map(({ type, data }) => ({ type, data, at: (row as FlushRow).at })),
+        )
+        expect((row as FlushRow).positions).toEqual({ 'same:1': stored.at(-1)?.offset })
+      }
+      expect((await eventsOf('same:1')).map(({ offset }) => offset)).toEqual([1, 2, 3, 4])
     })
 
     it('refuses a statement after the end, and never sends it', async () => {
@@ -157,11 +193,12 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       const transaction = await database.begin({ operationId: operation.id })
       await transaction.db.query('insert into things values ($1)', [operation.id])
       await transaction.db.query('select 1 / 0').catch(() => {})
-      const ending = await transaction.commit<FlushRow>(flush(operation, [event('swallowed:1', 1)]))
+      const ending = await transaction.commit(flush(operation, [event('swallowed:1', 1)]))
       expect(ending.ending).toBe('rolled_back')
       expect(await hasThing(operation.id)).toBe(false)
       expect(await eventsOf('swallowed:1')).toEqual([])
-      expect(await stateOf(operation.id)).toMatchObject({ state: 'started' })
+      expect(await stateOf(operation.id)).toBeUndefined()
+      expect(await openOf(operation)).toEqual([operation.id])
     })
 
     it('reports a deferred constraint that fails at COMMIT as a rollback', async () => {
@@ -169,7 +206,7 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       await start(operation)
       const transaction = await database.begin({ operationId: operation.id })
       await transaction.db.query('insert into late values (1, 99)')
-      const ending = await transaction.commit<FlushRow>(flush(operation, [event('late:1', 1)]))
+      const ending = await transaction.commit(flush(operation, [event('late:1', 1)]))
       expect(rollbackCodeOf(ending)).toBe('LS_CONSTRAINT_VIOLATED')
       expect(await eventsOf('late:1')).toEqual([])
     })
@@ -180,25 +217,17 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       expect(await settle(operation)).toMatchObject({ settled: true, state: 'rolled_back' })
       const transaction = await database.begin({ operationId: operation.id })
       await transaction.db.query('insert into things values ($1)', [operation.id])
-      const ending = await transaction.commit<FlushRow>(flush(operation, [event('fenced:1', 1)]))
+      const ending = await transaction.commit(flush(operation, [event('fenced:1', 1)]))
       expect(rollbackCodeOf(ending)).toBe('LS_OPERATION_FENCED')
       expect(await hasThing(operation.id)).toBe(false)
       expect(await eventsOf('fenced:1')).toEqual([])
-    })
-
-    it('fences a flush of another node', async () => {
-      const operation = key()
-      await start(operation)
-      const transaction = await database.begin({ operationId: operation.id })
-      const ending = await transaction.commit(flush({ ...operation, node: randomUUID() }, []))
-      expect(ending.ending).toBe('rolled_back')
     })
 
     it('commits without an intent, once for each id', async () => {
       const operation = key()
       for (const expected of ['committed', 'rolled_back']) {
         const transaction = await database.begin({ operationId: operation.id })
-        const ending = await transaction.commit(flush(operation, [event('once:1', 1)], false))
+        const ending = await transaction.commit(flush(operation, [event('once:1', 1)]))
         expect(ending.ending).toBe(expected)
       }
       expect(await eventsOf('once:1')).toHaveLength(1)
@@ -225,9 +254,51 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
     it('settles an operation that never landed, and fences its late copy', async () => {
       const operation = key()
       expect(await settle(operation)).toMatchObject({ settled: true, state: 'rolled_back' })
-      expect((await start(operation)).rows).toEqual([])
+      expect(await start(operation)).toEqual([operation.id])
       const transaction = await database.begin({ operationId: operation.id })
-      expect((await transaction.commit(flush(operation, [], false))).ending).toBe('rolled_back')
+      expect(rollbackCodeOf(await transaction.commit(flush(operation, [])))).toBe('LS_OPERATION_FENCED')
+    })
+
+    it('notes a batch over the one before it, and never over a later one, whenever its statement arrives', async () => {
+      const [first, second, late] = [[key(), key()], [key()], key()]
+      expect(await start(first, { slot: 900, batch: 900 })).toEqual([])
+      expect(await openOf(...first)).toHaveLength(2)
+      await start(second, { slot: 900, batch: 902 })
+      expect(await openOf(...first, ...second)).toEqual(second.map(({ id }) => id))
+      await start(late, { slot: 900, batch: 901 })
+      await database.own.query(clearIntents(database.schema, node, [900], 901))
+      expect(await openOf(...second, late)).toEqual(second.map(({ id }) => id))
+      await database.own.query(clearIntents(database.schema, node, [900], 902))
+      expect(await openOf(...second)).toEqual([])
+    })
+
+    it('finds what nodes without a lease left open, and keeps their intents until all of it is settled', async () => {
+      const [dead, gone] = [randomUUID(), randomUUID()]
+      await database.own.query(registerNode(database.schema, dead, -1))
+      const [left, alive, ended, other] = [
+        { ...key(), node: dead },
+        key(),
+        { ...key(), node: gone },
+        { ...key(), node: gone },
+      ]
+      await start(alive)
+      await start(left, { node: dead, slot: 0 })
+      await start([ended, other], { node: gone, slot: 0 })
+      await settle(ended)
+      const orphans = async () => {
+        const { rows } = await database.own.query<OrphanRow>(readOrphans(database.schema, 10))
+        return new Set(rows.map(({ id }) => id))
+      }
+      expect(await orphans()).toEqual(new Set([left.id, other.id]))
+      const forget = () => database.own.query(forgetOrphans(database.schema))
+      await settle(left)
+      await forget()
+      expect(await orphans()).toEqual(new Set([other.id]))
+      await settle(other)
+      expect(await orphans()).toEqual(new Set([null]))
+      await forget()
+      expect(await orphans()).toEqual(new Set())
+      expect(await openOf(alive)).toEqual([alive.id])
     })
 
     it('undoes a savepoint and keeps the rest', async () => {

@@ -109,10 +109,16 @@ export class Arena {
     }
   }
 
+  /** `started` once its intent stands. */
   stateOf(id: string): Promise<string | undefined> {
     return this.direct
-      .query<{ state: string }>('select state from lockstep.operations where id = $1', [id])
-      .then(({ rows }) => rows[0]?.state)
+      .query<{ state: string | null }>(
+        `select coalesce(
+           (select state from lockstep.operations where id = $1),
+           (select 'started' from lockstep.intents where $1 = any(ids) limit 1)) as state`,
+        [id],
+      )
+      .then(({ rows }) => rows[0]?.state ?? undefined)
   }
 
   /** Until nothing of a broken COMMIT is on its way any more. */

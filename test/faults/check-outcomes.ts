@@ -21,6 +21,7 @@ export function checkOutcomes(history: readonly HistoryLine[], oracle: Oracle): 
   for (const story of stories(history).values()) {
     found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle), ...unequal(story))
   }
+  found.push(...forgotten(history, oracle))
   for (const { id, state, user, unheard } of oracle.operations.values()) {
     const own = events.get(id) ?? []
     const effects = oracle.effects.get(id) ?? 0
@@ -39,6 +40,19 @@ export function checkOutcomes(history: readonly HistoryLine[], oracle: Oracle): 
     found.push({ rule: 'I6', what, witness: [{ operation: id, effects }] })
   }
   return found
+}
+
+/** Accepted, and then treated as one that nobody had heard of: its user has no notice. */
+function forgotten(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+  return history
+    .filter((line) => line.kind === 'noted')
+    .map((line) => ({ line, operation: oracle.operations.get(line.id) }))
+    .filter(({ operation }) => operation === undefined || operation.unheard)
+    .map(({ line, operation }) => ({
+      rule: 'I6',
+      what: 'an operation whose intent stood was forgotten',
+      witness: [line, operation ?? 'no such operation'],
+    }))
 }
 
 function stories(history: readonly HistoryLine[]): ReadonlyMap<string, Story> {

@@ -32,6 +32,8 @@ export type HistoryEntry =
     })
   /** No reply: unknown. */
   | (Send & { readonly kind: 'info'; readonly why: string })
+  /** Its intent was seen in the database, which did not crash afterwards: it was accepted for sure. */
+  | { readonly kind: 'noted'; readonly id: string }
   /** The application's own callback for the end of an operation. */
   | {
       readonly kind: 'outcome'

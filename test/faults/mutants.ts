@@ -4,21 +4,34 @@ import type { Replacement } from './build-node.ts'
 const coordinator = 'src/transaction/coordinator.ts'
 const attempt = 'src/transaction/attempt.ts'
 const migrations = 'src/postgres/migrations.generated.ts'
-const operations = 'src/postgres/queries/operations.ts'
+const intents = 'src/postgres/queries/intents.ts'
 const feed = 'src/events/channel-feed.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = `const ending = await attempt(
         database,
-        { ...request, key, signal, intent: intent?.landed, mode: operation.mode, trace, emitNow },
+        { ...request, key, signal, intent: operation.intent?.landed, mode: operation.mode, trace, emitNow },
         logger,
       )`
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
-const appendNotice =
-  'p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type], array[p_notice]'
+const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
+      array[p_notice]) a;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
 const heardAgain = 'missed: () => void this.#compare(),'
-const fence = `raise exception 'operation % is settled already', p_id using errcode = 'LS001';`
+const knownIds = 'where o.id = any($4::uuid[])'
+/** Both ways of the flush end with it: after several events, and after one alone. */
+const insertOutcome = `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
+  values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result, v_positions, v_at);`
+const flushes = [
+  `    ) a;
+  end if;
+  ${insertOutcome}`,
+  `v_positions := jsonb_build_object(p_channel, v_head);
+  ${insertOutcome}`,
+]
+const inFlushes = (from: string, to: string): readonly Replacement[] =>
+  flushes.map((find) => ({ file: migrations, find, put: find.replace(from, to) }))
+const notFenced = inFlushes('v_at);', 'v_at) on conflict (id) do nothing;')
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
 const announceUnsaved = `const announceUnsaved = async (tx: any): Promise<void> => {
@@ -59,11 +72,8 @@ export const mutants = {
   'notice kept in memory': [
     {
       file: migrations,
-      find: `    select (a.positions ->> p_channel)::bigint, a.at
-    into settle_operation."offset", settle_operation.at
-    from {schema}.append_events(
-      ${appendNotice}
-    ) a;`,
+      find: `    select (a.positions ->> p_channel)::bigint, a.at into settle_operation."offset", settle_operation.at
+    from {schema}.append_events${appendNotice}`,
       put: `    select c.head + 1, clock_timestamp() into settle_operation."offset", settle_operation.at
     from {schema}.channels c where c.channel = p_channel;`,
     },
@@ -72,11 +82,11 @@ export const mutants = {
     {
       file: migrations,
       find: appendNotice,
-      put: `p_id, array[p_channel], array[2], array[1, 1], array[1, 2], array[p_notice_type, p_notice_type],
-      array[p_notice, p_notice]`,
+      put: `(p_id, array[p_channel], array[2], array[1, 1], array[1, 2], array[p_notice_type, p_notice_type],
+      array[p_notice, p_notice]) a;`,
     },
   ],
-  'flush not fenced': [{ file: migrations, find: fence, put: 'null;' }],
+  'flush not fenced': notFenced,
   'unheard id not closed': [
     {
       file: 'src/transaction/stored-outcomes.ts',
@@ -99,22 +109,12 @@ export const mutants = {
     return { ending: 'committed', result, events: [], flushed: { positions: {}, at: new Date() }, runHooks: async () => {} }`,
     },
   ],
+  // The fence alone holds the first of the two bugs; only together do they show.
   'replay runs the work again': [
-    {
-      file: migrations,
-      find: `on conflict (id) do nothing
-    returning o.id;`,
-      put: `on conflict (id) do update set state = 'started'
-    returning o.id;`,
-    },
+    { file: intents, find: knownIds, put: `${knownIds} and false` },
+    ...notFenced,
   ],
-  'replay forgets the result': [
-    {
-      file: migrations,
-      find: `set result = p_result, state = 'committed',`,
-      put: `set result = null, state = 'committed',`,
-    },
-  ],
+  'replay forgets the result': inFlushes('p_result', 'null'),
   'resume skips one': [
     {
       file: feed,
@@ -142,8 +142,8 @@ export const mutants = {
     },
     {
       file: migrations,
-      find: 'values (p_channels[1], v_head, p_id,',
-      put: `values (p_channels[1], nextval('{schema}.numbers'), p_id,`,
+      find: 'values (p_channel, v_head, p_id,',
+      put: `values (p_channel, nextval('{schema}.numbers'), p_id,`,
     },
   ],
   'gap skipped': [
@@ -167,11 +167,14 @@ export const mutants = {
   // The fence alone holds the first of the two bugs; only together do they show.
   'living node settled, not fenced': [
     {
-      file: operations,
-      find: `where o.state = 'started' and (n.lease_until`,
-      put: `where o.state = 'started' and (true or n.lease_until`,
+      file: intents,
+      find: 'where n.node = i.node and n.lease_until',
+      put: 'where false and n.lease_until',
     },
-    { file: migrations, find: fence, put: 'null;' },
+    ...notFenced,
+  ],
+  'slot written over while an operation of it is open': [
+    { file: 'src/transaction/intent-slots.ts', find: 'if (slot.open > 0) return', put: '' },
   ],
   'orphans left open': [{ file: 'src/lockstep.ts', find: 'this.#orphans.start()', put: '' }],
 } as const satisfies Readonly<Record<string, readonly Replacement[]>>

@@ -40,7 +40,12 @@ export async function readOracle(url: string): Promise<Oracle> {
   try {
     await client.query('begin isolation level repeatable read read only')
     const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
-      'select id, user_id, state, input_hash from lockstep.operations',
+      `select id, user_id, state, input_hash from lockstep.operations
+       union all
+       select distinct on (k.id) k.id, k.user_id, 'started', k.input_hash
+       from lockstep.intents i cross join lateral unnest(i.ids, i.user_ids, i.input_hashes)
+         as k (id, user_id, input_hash)
+       where not exists (select from lockstep.operations o where o.id = k.id)`,
     )
     const events = await client.query<{
       channel: string

@@ -179,6 +179,25 @@ const nodeDies: Schedule = {
   },
 }
 
+/** The node dies with one operation open, after others have come and gone. */
+const nodeDiesLater: Schedule = {
+  nodes: 2,
+  async run(arena) {
+    const [first] = arena.cluster.slots
+    if (first === undefined) return
+    arena.cluster.prefer(first)
+    const [caller, other] = [await arena.caller('bob'), await arena.caller('eve')]
+    const id = newOperationId()
+    const call = caller.call(id, { rooms: ['b'], holdMs: 60_000 })
+    await arena.until('the intent is written', async () => (await arena.stateOf(id)) === 'started')
+    arena.history.add({ kind: 'noted', id })
+    for (let count = 0; count < 3; count++) await arena.call(other, plan)
+    arena.cluster.prefer(undefined)
+    await arena.cluster.kill(first)
+    await call
+  },
+}
+
 interface Planted {
   readonly bug: MutantName
   readonly rule: Rule
@@ -204,6 +223,7 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'flush not fenced', rule: 'I9', schedule: flightIsLate },
   { bug: 'living node settled, not fenced', rule: 'I9', schedule: workTakesLong },
   { bug: 'outage of the bus forgotten', rule: 'I11', schedule: busWasAway },
+  { bug: 'slot written over while an operation of it is open', rule: 'I6', schedule: nodeDiesLater },
   { bug: 'orphans left open', rule: 'I11', schedule: nodeDies },
 ]
 

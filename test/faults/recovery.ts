@@ -39,9 +39,12 @@ async function stillMissing({ direct, callers, subscribers }: RecoveryOptions): 
     )
   }
   try {
-    const open = await direct.query(`select id from lockstep.operations where state = 'started'`)
+    const open = await direct.query<{ id: string }>(
+      `select k.id from lockstep.intents i cross join lateral unnest(i.ids) as k (id)
+       where not exists (select from lockstep.operations o where o.id = k.id)`,
+    )
     if (open.rows.length > 0)
-      missing.push(`${open.rows.length} operations are open, ${open.rows[0].id} for one`)
+      missing.push(`${open.rows.length} operations are open, ${open.rows[0]?.id} for one`)
     const idle = await direct.query(
       `select pid from pg_stat_activity where datname = current_database() and state = 'idle in transaction'
          and xact_start < now() - interval '2 seconds'`,

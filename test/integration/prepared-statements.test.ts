@@ -22,7 +22,7 @@ describe('a flush', () => {
   it('is prepared once for a connection', async () => {
     expect(await post('a')).toMatchObject({ outcome: 'committed' })
     expect(await post('b')).toMatchObject({ outcome: 'committed' })
-    expect(await prepared()).toEqual([expect.stringMatching(/^lockstep_flush_[0-9a-f]{8}$/)])
+    expect(await prepared()).toEqual([expect.stringMatching(/^lockstep_flush_one_[0-9a-f]{8}$/)])
   })
 
   it('whose preparation the server does not have is tried again without, and then always', async () => {

@@ -46,7 +46,8 @@ function createSettler(ended: EndReport[], wrap: (own: Queryable) => Queryable =
 async function plantOrphan(): Promise<OperationKey> {
   const key = { id: newOperationId(), name: 'add_note', userId: 'ann', node: randomUUID(), inputHash: 'x' }
   await pool.query(
-    `insert into lockstep.operations (id, name, user_id, node, input_hash, state) values ($1, $2, $3, $4, $5, 'started')`,
+    `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)
+     values ($4, 0, 1, array[$1::uuid], array[$2], array[$3], array[$5])`,
     [key.id, key.name, key.userId, key.node, key.inputHash],
   )
   return key

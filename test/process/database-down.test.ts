@@ -44,15 +44,17 @@ it('tells the user at once that it was not saved, and durably when the database 
   await expect(client.rpc('add_note', copy)).rejects.toMatchObject({ code: 404 })
 
   await postgres.server.restart()
-  await notices.until((items) => items.some(({ offset }) => offset !== undefined))
-  const durable = notices.items.filter(({ offset }) => offset !== undefined)
-  expect(durable).toHaveLength(1)
-  expect(told(durable[0])).toMatchObject({ transactionId: id })
-  expect(told(durable[0])).not.toHaveProperty('transient')
-  expect(await world.rows('select state from lockstep.operations where id = $1', [id])).toEqual([
-    { state: 'rolled_back' },
-  ])
-  expect(await world.rows(`select 1 from notes where id = 'd1'`)).toEqual([])
+  const durable = () => notices.items.filter(({ offset }) => offset !== undefined).map(told)
+  await notices.until(() => durable().length === 2)
+  // Both have failed, and nothing else has been heard of the copy's id.
+  for (const notice of durable()) expect(notice).not.toHaveProperty('transient')
+  expect(new Set(durable().map((notice) => (notice as { transactionId: string }).transactionId))).toEqual(
+    new Set([id, copy.id]),
+  )
+  expect(
+    await world.rows('select state from lockstep.operations where id = any($1)', [[id, copy.id]]),
+  ).toEqual([{ state: 'rolled_back' }, { state: 'rolled_back' }])
+  expect(await world.rows('select 1 from notes')).toEqual([])
 
   // The node serves again, and a copy of the call gets the outcome that stands.
   const again = await client.rpc('add_note', { id, input })

@@ -1,5 +1,6 @@
 // Every fault point, with the process killed, halted past its lease, or its code made to throw right there. Whatever
 // happens: one outcome, told to its user, equal for every copy of the call, and nothing left open.
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { newOperationId } from '../../src/client/index.ts'
 import { faultPoints, type FaultPoint } from '../../src/core/fault-point.ts'
@@ -39,6 +40,18 @@ function planFor(point: FaultPoint): Plan {
   return { rooms: ['a', 'a', 'b'] }
 }
 
+/** Passed only when a node that died has left something. */
+const ofOrphans = new Set<FaultPoint>(['settlement.before-forget', 'settlement.after-forget'])
+
+/** Both nodes see it, and settle it, and go on to forget it. */
+async function plantOrphan(arena: Arena): Promise<void> {
+  await arena.direct.query(
+    `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)
+     values ($1, 0, 1, array[$2::uuid], array['post'], array['cat'], array['x'])`,
+    [randomUUID(), newOperationId()],
+  )
+}
+
 const leaseHasRunOut = `select from lockstep.nodes where lease_until < clock_timestamp()`
 
 /** @returns how often the user's application was told */
@@ -57,7 +70,11 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
   const plan = planFor(point)
   await victim.node.arm({ point, action })
   const call = caller.call(id, plan)
-  await arena.until(`${point} is reached`, () => victim.node.reached(point))
+  let polls = 0
+  await arena.until(`${point} is reached`, async () => {
+    if (ofOrphans.has(point) && polls++ % 20 === 0) await plantOrphan(arena)
+    return victim.node.reached(point)
+  })
   if (action === 'stop') {
     await arena.until(
       'its lease has run out',

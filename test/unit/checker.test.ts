@@ -267,6 +267,13 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
   ['I11', 'a run that ends too early', [...crowd, run(1, 1)]],
   ['I9', 'a row of what was rolled back', healthy, { effects: { one: 1, two: 1, bad: 1 } }],
   ['I9', 'an event of what was rolled back', healthy, { events: [...world.events, eventOf('bad', 3)] }],
+  ['I6', 'a noted operation that is unknown', [...healthy, { kind: 'noted', id: 'ghost' }]],
+  [
+    'I6',
+    'a noted operation that was closed unheard',
+    [...healthy, { kind: 'noted', id: 'lost' }],
+    { operations: [...world.operations, operation('lost', 'rolled_back', true)] },
+  ],
   [
     'I11',
     'an operation that is still open',

@@ -20,10 +20,11 @@ export interface LogAnswerRow {
   readonly has_event: boolean
 }
 
-/** One index lookup for each operation and each event that is named. */
+/** One index lookup for each operation and each event that is named; what has no outcome is looked for in the intents. */
 export function askLog(schema: string, questions: readonly LogQuestion[]): Statement {
   return {
-    text: `select q.place::int as place, o.state, o.name, o.user_id,
+    text: `select q.place::int as place, coalesce(o.state, i.state) as state, coalesce(o.name, i.name) as name,
+             coalesce(o.user_id, i.user_id) as user_id,
              (extract(epoch from o.settled_at) * 1000)::float8 as settled_ms,
              q.channel is null or exists (
                select from ${schema}.events e
@@ -31,7 +32,12 @@ export function askLog(schema: string, questions: readonly LogQuestion[]): State
              ) as has_event
            from unnest($1::uuid[], $2::text[], $3::bigint[]) with ordinality
              as q (id, channel, "offset", place)
-           left join ${schema}.operations o on o.id = q.id`,
+           left join ${schema}.operations o on o.id = q.id
+           left join lateral (
+             select 'started' as state, k.name, k.user_id
+             from ${schema}.intents i cross join lateral unnest(i.ids, i.names, i.user_ids) as k (id, name, user_id)
+             where o.id is null and k.id = q.id limit 1
+           ) i on true`,
     values: [
       questions.map((question) => question.operationId),
       questions.map((question) => question.channel),

@@ -37,12 +37,11 @@ export function releaseLease(schema: string, node: string): Statement {
   }
 }
 
-/** Forgets nodes that have been dead for a day and left no open operation. */
+/** Forgets nodes that have been dead for a day and left no intent. */
 export function forgetNodes(schema: string): Statement {
   return {
     text: `delete from ${schema}.nodes n
            where n.lease_until < clock_timestamp() - interval '1 day'
-             and not exists (
-               select from ${schema}.operations o where o.node = n.node and o.state = 'started')`,
+             and not exists (select from ${schema}.intents i where i.node = n.node)`,
   }
 }

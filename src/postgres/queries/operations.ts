@@ -3,14 +3,14 @@ import { coordinationEvents } from '../../protocol/index.ts'
 import { userChannel, type Statement } from '../../core/index.ts'
 import { preparedName } from './prepared-name.ts'
 
-export type OperationState = 'started' | 'committed' | 'rolled_back'
+export type OperationState = 'committed' | 'rolled_back'
 
 /** What identifies an operation in the database. */
 export interface OperationKey {
   readonly id: string
   readonly name: string
   readonly userId: string
-  /** Process that runs it; only a flush by the same one can commit it. */
+  /** Lease of the process that runs it. */
   readonly node: string
   /** Digest of name and input, to tell a repeated operation from a reused id. */
   readonly inputHash: string
@@ -30,15 +30,12 @@ export interface OperationRow {
   readonly id: string
   readonly name: string
   readonly userId: string
-  readonly node: string | null
   readonly inputHash: string
   readonly state: OperationState
   /** JSON text. */
   readonly result: string | null
   readonly notice: Notice | null
   readonly positions: Readonly<Record<string, number>>
-  /** Whether the lease of its node has run out, by the database's clock. */
-  readonly orphaned: boolean
 }
 
 /** What the flush gives back: the last offset in each channel, and when it ran by the database's clock. */
@@ -61,27 +58,32 @@ export interface SettleRow {
   readonly input_hash: string
 }
 
-/** The flush: everything that makes the transaction an operation, in one statement, right before COMMIT. */
+/**
+ * The flush: everything that makes the transaction an operation, in one statement, right before COMMIT. Its row is
+ * read by `toFlushRow`.
+ */
 export function flushOperation(
   schema: string,
   key: OperationKey,
-  intentWritten: boolean,
   result: string | null,
   events: readonly PendingEvent[],
 ): Statement {
+  const outcome = [key.id, key.name, key.userId, key.node, key.inputHash, result]
+  const [first] = events
+  if (first !== undefined && events.length === 1) {
+    return {
+      name: preparedName('flush_one', schema),
+      text: `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9::text::json) as flushed`,
+      values: [...outcome, first.channel, first.type, first.data],
+    }
+  }
   const batch = groupByChannel(events)
   return {
     name: preparedName('flush', schema),
-    text: `select positions, at from ${schema}.flush_operation($1, $2, $3, $4, $5, $6, $7::text::json,
-             $8::text[], $9::int[], $10::int[], $11::int[], $12::text[], $13::text[]::json[])`,
+    text: `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json,
+             $7::text[], $8::int[], $9::int[], $10::int[], $11::text[], $12::text[]::json[]) as flushed`,
     values: [
-      key.id,
-      key.name,
-      key.userId,
-      key.node,
-      key.inputHash,
-      intentWritten,
-      result,
+      ...outcome,
       batch.channels,
       batch.counts,
       batch.eventChannel,
@@ -92,7 +94,14 @@ export function flushOperation(
   }
 }
 
-/** Rolls back the outcome and appends the notice, if the operation is still open or was never heard of. */
+export function toFlushRow(row: unknown): FlushRow {
+  const { flushed } = row as {
+    readonly flushed: { readonly positions: FlushRow['positions']; readonly at: string }
+  }
+  return { positions: flushed.positions, at: new Date(flushed.at) }
+}
+
+/** Rolls it back and appends the notice, if the operation has no outcome, heard of or not. */
 export function settleOperation(
   schema: string,
   key: OperationKey,
@@ -116,7 +125,7 @@ export function settleOperation(
   }
 }
 
-/** Rolls back the outcome as `settleOperation` does, and tells nobody. `notice` is what should have been told. */
+/** Rolls it back as `settleOperation` does, and tells nobody. `notice` is what should have been told. */
 export function settleSilently(
   schema: string,
   key: OperationKey,
@@ -138,41 +147,17 @@ export function settleSilently(
   }
 }
 
-/** Writes intents; answers the ids that were new. */
-export function startOperations(schema: string, keys: readonly OperationKey[]): Statement {
-  return {
-    name: preparedName('start', schema),
-    text: `select start_operations as id
-           from ${schema}.start_operations($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[])`,
-    values: [
-      keys.map((key) => key.id),
-      keys.map((key) => key.name),
-      keys.map((key) => key.userId),
-      keys.map((key) => key.node),
-      keys.map((key) => key.inputHash),
-    ],
-  }
-}
-
+/** Outcomes that stand. */
 export function readOperations(schema: string, ids: readonly string[]): Statement {
   return {
-    text: `${selectOperations(schema)} where o.id = any($1::uuid[])`,
+    text: `select o.id, o.name, o.user_id, o.input_hash, o.state, o.result::text as result, o.notice, o.positions
+           from ${schema}.operations o where o.id = any($1::uuid[])`,
     values: [ids],
   }
 }
 
-/** Open operations whose node's lease has run out, or whose node is unknown. */
-export function readOrphans(schema: string, limit: number): Statement {
-  return {
-    text: `${selectOperations(schema)}
-           where o.state = 'started' and (n.lease_until is null or n.lease_until < clock_timestamp())
-           order by o.node limit $1`,
-    values: [limit],
-  }
-}
-
 /** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice.
- * In the order of their ids, as intents are, so that the two never wait for each other in a circle. */
+ * In the order of their ids, so that two such questions never wait for each other in a circle. */
 export function closeUnknownOperations(schema: string, ids: readonly string[], userId: string): Statement {
   return {
     text: `insert into ${schema}.operations (id, name, user_id, input_hash, state, settled_at)
@@ -187,35 +172,28 @@ export function toOperationRow(row: unknown): OperationRow {
     id: string
     name: string
     user_id: string
-    node: string | null
     input_hash: string
     state: OperationState
     result: string | null
     notice: Notice | null
     positions: Readonly<Record<string, number>> | null
-    orphaned: boolean
   }
   return {
     id: raw.id,
     name: raw.name,
     userId: raw.user_id,
-    node: raw.node,
     inputHash: raw.input_hash,
     state: raw.state,
     result: raw.result,
     notice: raw.notice,
     positions: raw.positions ?? {},
-    orphaned: raw.orphaned,
   }
 }
 
-function selectOperations(schema: string): string {
-  return `select o.id, o.name, o.user_id, o.node, o.input_hash, o.state, o.result::text as result, o.notice,
-            o.positions, (n.lease_until is null or n.lease_until < clock_timestamp()) as orphaned
-          from ${schema}.operations o left join ${schema}.nodes n on n.node = o.node`
-}
-
-/** Removes settled operations from a range of heap pages, as `trimEvents` does for events. */
+/**
+ * Removes outcomes from a range of heap pages, as `trimEvents` does for events; but none that an intent names, since
+ * whoever settles what that node has left would take the operation for one without an outcome.
+ */
 export function trimOperations(
   schema: string,
   retentionMs: number,
@@ -225,7 +203,8 @@ export function trimOperations(
   return {
     text: `delete from ${schema}.operations
            where ctid >= format('(%s,0)', $1::bigint)::tid and ctid < format('(%s,0)', $2::bigint)::tid
-             and state <> 'started' and settled_at < clock_timestamp() - make_interval(secs => $3::float8)`,
+             and settled_at < clock_timestamp() - make_interval(secs => $3::float8)
+             and id not in (select unnest(i.ids) from ${schema}.intents i)`,
     values: [firstPage, firstPage + pages, retentionMs / 1000],
   }
 }

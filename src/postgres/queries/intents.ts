@@ -1,0 +1,110 @@
+import type { Statement } from '../../core/index.ts'
+import type { OperationKey } from './operations.ts'
+import { preparedName } from './prepared-name.ts'
+
+/** A place for the intents of one batch. A node counts its slots from 0. */
+export interface IntentSlot {
+  readonly node: string
+  readonly slot: number
+  /** Rises with each batch of a node, so that a statement that comes late never undoes a later one. */
+  readonly batch: number
+}
+
+/**
+ * Writes the intents of a batch over those that were in the slot; answers the ids that have an outcome already.
+ * A surviving commit implies a surviving intent, because the intent's WAL precedes it, so the flush to disk need not be
+ * waited for.
+ */
+export function writeIntents(schema: string, slot: IntentSlot, keys: readonly OperationKey[]): Statement {
+  return {
+    name: preparedName('intents', schema),
+    text: `with written as (
+             insert into ${schema}.intents as i (node, slot, batch, ids, names, user_ids, input_hashes)
+             select $1::uuid, $2::int, $3::bigint, $4::uuid[], $5::text[], $6::text[], $7::text[]
+             where set_config('synchronous_commit', 'off', true) = 'off'
+             on conflict (node, slot) do update
+             set batch = excluded.batch, ids = excluded.ids, names = excluded.names,
+                 user_ids = excluded.user_ids, input_hashes = excluded.input_hashes,
+                 started_at = excluded.started_at
+             where i.batch < excluded.batch
+           )
+           select o.id from ${schema}.operations o where o.id = any($4::uuid[])`,
+    values: [
+      slot.node,
+      slot.slot,
+      slot.batch,
+      keys.map((key) => key.id),
+      keys.map((key) => key.name),
+      keys.map((key) => key.userId),
+      keys.map((key) => key.inputHash),
+    ],
+  }
+}
+
+/** Empties slots of a node whose operations have all ended, unless a later batch has come since. */
+export function clearIntents(
+  schema: string,
+  node: string,
+  slots: readonly number[],
+  lastBatch: number,
+): Statement {
+  return {
+    text: `delete from ${schema}.intents where node = $1 and slot = any($2::int[]) and batch <= $3`,
+    values: [node, slots, lastBatch],
+  }
+}
+
+/** An operation that an intent names and that has no outcome. */
+export interface OpenRow {
+  readonly id: string
+  readonly userId: string
+}
+
+/** Those of the ids that have started somewhere and have not ended, as far as intents tell. */
+export function readOpen(schema: string, ids: readonly string[]): Statement {
+  return {
+    text: `select k.id, k.user_id as "userId"
+           from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id)
+           where k.id = any($1::uuid[]) and not exists (select from ${schema}.operations o where o.id = k.id)`,
+    values: [ids],
+  }
+}
+
+/** One operation that a dead node left open; or one slot of it, all of whose operations have ended. */
+export interface OrphanRow {
+  readonly node: string
+  readonly id: string | null
+  readonly name: string | null
+  readonly userId: string | null
+  readonly inputHash: string | null
+}
+
+// A lease that has run out is never renewed, and a node writes its lease before anything else.
+const isDead = (schema: string): string => `not exists (
+             select from ${schema}.nodes n where n.node = i.node and n.lease_until >= clock_timestamp())`
+
+/** What nodes whose lease has run out, or is gone, have left: the operations without an outcome, and empty slots. */
+export function readOrphans(schema: string, limit: number): Statement {
+  return {
+    text: `select i.node, k.id, k.name, k.user_id as "userId", k.input_hash as "inputHash"
+           from ${schema}.intents i
+           left join lateral (
+             select u.id, u.name, u.user_id, u.input_hash
+             from unnest(i.ids, i.names, i.user_ids, i.input_hashes) as u (id, name, user_id, input_hash)
+             where not exists (select from ${schema}.operations o where o.id = u.id)
+           ) k on true
+           where ${isDead(schema)}
+           order by i.node, i.slot, k.id limit $1`,
+    values: [limit],
+  }
+}
+
+/** Removes the slots of dead nodes all of whose operations have an outcome, however many nodes do so at once. */
+export function forgetOrphans(schema: string): Statement {
+  return {
+    text: `delete from ${schema}.intents i
+           where ${isDead(schema)} and not exists (
+             select from unnest(i.ids) as u (id)
+             where not exists (select from ${schema}.operations o where o.id = u.id))`,
+  }
+}

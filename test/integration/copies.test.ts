@@ -1,0 +1,146 @@
+// Two copies of one call, on two nodes at once: both run, and the first that has an outcome decides for both.
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newOperationId } from '../../src/index.ts'
+import { flushOperation, fromPool, settleOperation, type SettleRow } from '../../src/postgres/index.ts'
+import { createNotice } from '../../src/transaction/notice.ts'
+import { createWorld, room, type World } from '../support/world.ts'
+
+let one: World
+let two: World
+
+beforeAll(async () => {
+  one = await createWorld()
+  two = await createWorld({ databaseUrl: one.url })
+})
+afterAll(async () => {
+  await two.close()
+  await one.close()
+})
+
+/** Settles when so many have come. */
+function barrier(count: number): () => Promise<void> {
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  let arrived = 0
+  return () => {
+    arrived += 1
+    if (arrived === count) open()
+    return opened
+  }
+}
+
+const notes = (id: string) => one.rows('select id from notes where text = $1', [id])
+const noticesOf = async (user: string) =>
+  (await one.eventsOf(`user:${user}`)).filter(({ type }) => type === 'transaction_rolled_back')
+const state = async (id: string) =>
+  (await one.rows<{ state: string }>('select state from lockstep.operations where id = $1', [id]))[0]?.state
+
+describe('two copies in flight', () => {
+  it.each([
+    ['read committed', true],
+    ['repeatable read', true],
+    ['repeatable read', false],
+    ['serializable', false],
+  ])('have one effect and the same answer under %s, with an event: %s', async (isolation, emits) => {
+    const id = newOperationId()
+    const channel = room({ id: `${isolation.replace(' ', '-')}-${emits}` })
+    const together = barrier(2)
+    const call = (world: World, by: string) =>
+      world.lockstep.transaction({ name: 'copied', user: 'ada', id }, async (tx) => {
+        await tx.db.query(`set transaction isolation level ${isolation}`)
+        // From here on the snapshot stands: what the other copy commits is not in it.
+        await tx.db.query('insert into notes values (gen_random_uuid(), $1)', [id])
+        await together()
+        if (emits) tx.emit(channel, 'counted', { n: 1 })
+        return by
+      })
+    const [first, second] = await Promise.all([call(one, 'one'), call(two, 'two')])
+    expect(first).toBe(second)
+    expect(await notes(id)).toHaveLength(1)
+    expect(await one.eventsOf(channel.name)).toHaveLength(emits ? 1 : 0)
+    expect(await state(id)).toBe('committed')
+  })
+
+  it('of two users: one commits, the other is refused', async () => {
+    const id = newOperationId()
+    const together = barrier(2)
+    const call = (world: World, user: string) =>
+      world.lockstep
+        .transaction({ name: 'copied', user, id }, async (tx) => {
+          await tx.db.query('insert into notes values (gen_random_uuid(), $1)', [id])
+          await together()
+          return 'committed'
+        })
+        .catch((error: unknown) => (error as { code: string }).code)
+    const answers = await Promise.all([call(one, 'ada'), call(two, 'eve')])
+    expect(answers.toSorted()).toEqual(['LS_OPERATION_ID_REUSED', 'committed'])
+    expect(await notes(id)).toHaveLength(1)
+    expect([...(await noticesOf('ada')), ...(await noticesOf('eve'))]).toEqual([])
+  })
+
+  it('end as the first that ended: a failure of one is the outcome of both, told once', async () => {
+    const id = newOperationId()
+    let release = (): void => {}
+    const failed = new Promise<void>((resolve) => (release = resolve))
+    const together = barrier(2)
+    const slow = one.lockstep.transaction({ name: 'copied', user: 'fay', id }, async (tx) => {
+      await tx.db.query('insert into notes values (gen_random_uuid(), $1)', [id])
+      await together()
+      await failed
+    })
+    const quick = two.lockstep.transaction({ name: 'copied', user: 'fay', id }, async () => {
+      await together()
+      throw new Error('this copy fails')
+    })
+    await expect(quick).rejects.toThrow('this copy fails')
+    release()
+    await expect(slow).rejects.toMatchObject({ constraint: 'lockstep_one_outcome' })
+    expect(await state(id)).toBe('rolled_back')
+    expect(await notes(id)).toEqual([])
+    expect(await noticesOf('fay')).toHaveLength(1)
+  })
+})
+
+describe('a settlement that meets a flush in flight', () => {
+  const noticeOf = (id: string) =>
+    createNotice({
+      operationId: id,
+      operationName: 'slow',
+      rollback: {},
+      code: 'LS_OPERATION_INTERRUPTED',
+      affectedLayers: [],
+    })
+
+  it.each(['commit', 'rollback'])(
+    'waits for it no longer than its lock timeout, then finds what stands after its %s',
+    async (ending) => {
+      const id = newOperationId()
+      const key = { id, name: 'slow', userId: ending, node: newOperationId(), inputHash: 'x' }
+      const { own, schema } = fromPool(one.pool)
+      const settle = (lockTimeoutMs: number) =>
+        own.query<SettleRow>(settleOperation(schema, key, noticeOf(id), lockTimeoutMs))
+      const flushing = new pg.Client({ connectionString: one.url })
+      await flushing.connect()
+      try {
+        await flushing.query(`begin; set local lockstep.operation = '${id}'`)
+        // Without an event: no channel is locked, so that what the settlement waits for is the id alone.
+        const { text, values = [] } = flushOperation(schema, key, null, [])
+        await flushing.query(text, [...values])
+        const began = performance.now()
+        await expect(settle(150)).rejects.toMatchObject({ code: 'LS_STATEMENT_TIMEOUT' })
+        expect(performance.now() - began).toBeGreaterThanOrEqual(150)
+        const waiting = settle(10_000)
+        await flushing.query(ending)
+        expect((await waiting).rows[0]).toMatchObject(
+          ending === 'commit'
+            ? { settled: false, state: 'committed' }
+            : { settled: true, state: 'rolled_back' },
+        )
+        expect(await noticesOf(ending)).toHaveLength(ending === 'commit' ? 0 : 1)
+      } finally {
+        await flushing.end()
+      }
+    },
+  )
+})
