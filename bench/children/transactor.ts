@@ -1,4 +1,4 @@
-// One way to write a row and say so. All of them send three flights to Postgres: BEGIN, the row, and the rest with COMMIT.
+// One way to write a row and say so. By hand, in three flights to Postgres: BEGIN, the row, and the rest with COMMIT.
 import { createServer } from 'node:http'
 import pg from 'pg'
 import { z } from 'zod'
@@ -14,6 +14,7 @@ import {
 } from '../../src/index.ts'
 import type { MonitorOptions } from '../../src/options.ts'
 import { flushOperation } from '../../src/postgres/index.ts'
+import { sendFlight } from '../../src/postgres/pg-flight.ts'
 import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import {
   closedLoop,
@@ -25,8 +26,12 @@ import {
 } from '../harness/load.ts'
 import { Latencies } from '../harness/histogram.ts'
 
-/** `statements`: those that Lockstep sends on the connection of an operation, by hand, and nothing else of it. */
-export type TransactionVariant = 'lockstep' | 'plain' | 'outbox' | 'notify' | 'counter' | 'statements'
+/**
+ * `plain-two-flights`: BEGIN and the row leave together, as Lockstep sends them. `statements`: those that Lockstep sends on
+ * the connection of an operation, in its flights, and nothing else of it.
+ */
+export type TransactionVariant =
+  'lockstep' | 'plain' | 'plain-two-flights' | 'outbox' | 'notify' | 'counter' | 'statements'
 
 export interface TransactorConfig {
   readonly databaseUrl: string
@@ -66,12 +71,18 @@ const server = createServer()
 type Send = (channel: string) => Promise<unknown>
 
 /** What a handler without Lockstep does; the last statements leave in the flight of COMMIT. */
-function byHand(rest: (client: pg.PoolClient, channel: string, id: string) => Promise<unknown>[]): Send {
+function byHand(
+  rest: (client: pg.PoolClient, channel: string, id: string) => Promise<unknown>[],
+  beginsAlone = true,
+): Send {
   return async (channel) => {
     const client = await pool.connect()
     try {
-      await client.query('begin')
-      const { rows } = await client.query<{ id: string }>(insertMessage, [channel, body])
+      const begun = client.query('begin')
+      if (beginsAlone) await begun
+      const inserting = client.query<{ id: string }>(insertMessage, [channel, body])
+      if (!beginsAlone) await begun
+      const { rows } = await inserting
       const sent = rest(client, channel, rows[0]?.id ?? '')
       const ended = await Promise.all([...sent, client.query('commit')])
       if ((ended.at(-1) as pg.QueryResult).command !== 'COMMIT') throw new Error('rolled back')
@@ -90,19 +101,21 @@ async function statementsAlone(): Promise<Send> {
     const id = newOperationId()
     const client = await pool.connect()
     try {
-      await client.query(
-        `begin isolation level read committed; set local lockstep.operation = '${id}'; set local application_name = '${id}'`,
-      )
-      const { rows } = await client.query<{ id: string }>(insertMessage, [channel, body])
-      const data = envelope(rows[0]?.id ?? '')
+      const [inserted] = await sendFlight(client, {
+        before: ['begin isolation level read committed', `set local lockstep.operation = '${id}'`],
+        statement: { text: insertMessage, values: [channel, body] },
+        after: [],
+      })
+      const data = envelope((inserted.rows as readonly { id: string }[])[0]?.id ?? '')
       const key = { id, name: 'send_message', userId: 'ada', node: id, inputHash: 'send_message' }
       const events = [{ channel: `room:${channel}`, type: 'noted', data }]
       const { name = '', text, values = [] } = flushOperation(database.schema, key, data, events)
-      const ended = await Promise.all([
-        client.query({ name, text, values: [...values] }),
-        client.query('commit'),
-      ])
-      if (ended[1].command !== 'COMMIT') throw new Error('rolled back')
+      const [, committed] = await sendFlight(client, {
+        before: [],
+        statement: { name, text, values: [...values] },
+        after: ['commit'],
+      })
+      if (committed?.command !== 'COMMIT') throw new Error('rolled back')
     } finally {
       client.release()
     }
@@ -111,6 +124,7 @@ async function statementsAlone(): Promise<Send> {
 
 const peers: Readonly<Record<Exclude<TransactionVariant, 'lockstep' | 'statements'>, () => Send>> = {
   plain: () => byHand(() => []),
+  'plain-two-flights': () => byHand(() => [], false),
   outbox: () =>
     byHand((client, channel, id) => [client.query(insertOutbox, [channel, 'noted', envelope(id)])]),
   notify: () =>

@@ -10,6 +10,7 @@ import { startTransactor, turn, warmUp, type Transactor, type Turn } from '../ha
 const names: Readonly<Record<TransactionVariant, string>> = {
   lockstep: 'Lockstep',
   plain: '(a) plain',
+  'plain-two-flights': '(a) plain, BEGIN with the row',
   outbox: '(b) outbox row',
   notify: '(c) outbox and NOTIFY',
   counter: 'counter row',
@@ -129,7 +130,8 @@ const parts = {
   'monitor off': { monitor: { level: 'off' } },
   'no bus': { monitor: { level: 'off' }, bus: false },
   'no note of the start': { monitor: { level: 'off' }, bus: false, intent: false },
-  'its statements alone, sent by hand': { variant: 'statements' },
+  'its statements alone': { variant: 'statements' },
+  '(a) plain, BEGIN with the row': { variant: 'plain-two-flights' },
   '(a) plain': { variant: 'plain' },
 } as const satisfies Readonly<Record<string, Partial<TransactorConfig>>>
 
@@ -182,6 +184,9 @@ function partsTable(found: Rounds<Part, Turn>): Table {
 
 const openRate = 200
 const speed = (turns: readonly Turn[]): number => medianOf(turns, ({ perSecond }) => perSecond)
+/** Of Node and Postgres, each operation. */
+const cpuUs = ({ cpuUsPerOperation, postgresUsPerOperation }: Turn): number =>
+  cpuUsPerOperation + postgresUsPerOperation
 const against = (a: readonly Turn[], b: readonly Turn[]): Ratio => ratioOf(a, b, ({ perSecond }) => perSecond)
 
 function figuresOf(
@@ -193,6 +198,8 @@ function figuresOf(
     if (rounds !== undefined)
       figures[`transaction_vs_${peer}`] = rounded(against(rounds.lockstep, rounds[peer]).median)
   }
+  if (rounds !== undefined)
+    figures['transaction_cpu_vs_plain'] = rounded(ratioOf(rounds.lockstep, rounds.plain, cpuUs).median)
   figures['hot_channel_vs_counter'] = rounded(against(lockstep, counter).median)
   return figures
 }
@@ -205,6 +212,7 @@ const columns = [
   'p99 ms',
   'CPU of Node, µs each',
   'CPU of Postgres, µs each',
+  'of both, Lockstep takes',
 ]
 
 function rowsOf(
@@ -219,6 +227,7 @@ function rowsOf(
     shown(medianOf(turns, ({ latency }) => latency.p99)),
     Math.round(medianOf(turns, ({ cpuUsPerOperation }) => cpuUsPerOperation)),
     Math.round(medianOf(turns, ({ postgresUsPerOperation }) => postgresUsPerOperation)),
+    variant === 'lockstep' ? '' : times(ratioOf(lockstep, turns, cpuUs)),
   ])
 }
 
