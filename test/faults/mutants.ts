@@ -176,6 +176,13 @@ export const mutants = {
   'slot written over while an operation of it is open': [
     { file: 'src/transaction/intent-slots.ts', find: 'if (slot.open > 0) return', put: '' },
   ],
+  'orphans forgotten before they are settled': [
+    {
+      file: intents,
+      find: '${isDead(schema)} and not exists (',
+      put: '${isDead(schema)} and true or false and not exists (',
+    },
+  ],
   'orphans left open': [{ file: 'src/lockstep.ts', find: 'this.#orphans.start()', put: '' }],
 } as const satisfies Readonly<Record<string, readonly Replacement[]>>
 

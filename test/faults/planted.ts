@@ -198,6 +198,31 @@ const nodeDiesLater: Schedule = {
   },
 }
 
+const flushing = `select from pg_stat_activity
+  where datname = current_database() and xact_start is not null and query like '%.flush_operation(%'
+    and pid <> pg_backend_pid()`
+
+/** The node dies while its COMMIT is on the way, which is lost long after others have asked for what it left. */
+const nodeDiesCommitting: Schedule = {
+  nodes: 2,
+  async run(arena) {
+    const [first] = arena.cluster.slots
+    if (first === undefined) return
+    arena.cluster.prefer(first)
+    const caller = await arena.caller('bob')
+    const id = newOperationId()
+    arena.breakNextCommit({ kind: 'slow-rollback', delayMs: 4_500 })
+    const call = caller.call(id, { ...plan, holdMs: 300 })
+    await arena.until('the intent is written', async () => (await arena.stateOf(id)) === 'started')
+    arena.history.add({ kind: 'noted', id })
+    await arena.until('the flush has come', async () => (await arena.direct.query(flushing)).rowCount === 1)
+    arena.cluster.prefer(undefined)
+    await arena.cluster.kill(first)
+    await arena.untilTransactionsEnded()
+    await call
+  },
+}
+
 interface Planted {
   readonly bug: MutantName
   readonly rule: Rule
@@ -224,6 +249,7 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'living node settled, not fenced', rule: 'I9', schedule: workTakesLong },
   { bug: 'outage of the bus forgotten', rule: 'I11', schedule: busWasAway },
   { bug: 'slot written over while an operation of it is open', rule: 'I6', schedule: nodeDiesLater },
+  { bug: 'orphans forgotten before they are settled', rule: 'I6', schedule: nodeDiesCommitting },
   { bug: 'orphans left open', rule: 'I11', schedule: nodeDies },
 ]
 
