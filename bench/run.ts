@@ -50,7 +50,7 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
   const context: LaneContext = {
     quick,
     rounds: Number(values.rounds ?? (quick ? 5 : 15)),
-    seconds: Number(values.seconds ?? (quick ? 0.35 : 0.8)),
+    seconds: Number(values.seconds ?? (quick ? 0.3 : 0.8)),
     sockets: Number(values.sockets),
     postgres: () => (postgres ??= startBenchPostgres()),
     say: (line) => console.log(line),
@@ -104,5 +104,5 @@ async function runLanes(running: readonly Lane[]): Promise<void> {
 /** Rounds of the next lane of a quick run, which shall end within a minute on a busy machine, too. */
 function affordable(began: number): number {
   const seconds = (performance.now() - began) / 1_000
-  return seconds < 28 ? 3 : seconds < 40 ? 2 : 1
+  return seconds < 20 ? 5 : seconds < 32 ? 3 : seconds < 42 ? 2 : 1
 }

@@ -4,7 +4,14 @@ import { z } from 'zod'
 import { createLockstep, defineChannel, fromPool, silentLogger } from '../../src/index.ts'
 import { answerBench, childConfig, nowUs, patient } from '../harness/child-host.ts'
 import { Latencies } from '../harness/histogram.ts'
-import { closedLoop, openLoop, type ClosedLoad, type OpenLoad } from '../harness/load.ts'
+import {
+  closedLoop,
+  countedLoop,
+  openLoop,
+  type ClosedLoad,
+  type CountedLoad,
+  type OpenLoad,
+} from '../harness/load.ts'
 
 /** `counters`: a row for each channel, counted up at the moment of the emit, as one would write it first. */
 export type StallVariant = 'lockstep' | 'counters' | 'centrifugo-stream'
@@ -83,6 +90,7 @@ const variants: Readonly<Record<StallVariant, () => Send | Promise<Send>>> = {
 const send = await variants[variant]()
 
 answerBench({
+  warmUp: (load: CountedLoad) => countedLoop(load, (n) => send([`warm${n % 100}`])),
   hold: ({ channel, seconds }: { readonly channel: string; readonly seconds: number }) =>
     send([channel], seconds),
   open: async ({ channel, ...load }: OpenLoad & { readonly channel: string }) => {

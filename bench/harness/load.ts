@@ -60,18 +60,22 @@ export async function closedLoop(
 export interface CountedLoad {
   readonly workers: number
   readonly operations: number
+  /** Default: as long as they take. */
+  readonly atMostSeconds?: number | undefined
 }
 
-/** So many operations, as fast as they go. */
+/** So many operations, as fast as they go; resolves to how many there was time for. */
 export async function countedLoop(
-  { workers, operations }: CountedLoad,
+  { workers, operations, atMostSeconds = Infinity }: CountedLoad,
   operation: (n: number) => Promise<unknown>,
-): Promise<void> {
+): Promise<number> {
+  const until = nowUs() + atMostSeconds * 1_000_000
   let n = 0
   const worker = async (): Promise<void> => {
-    while (n < operations) await operation(n++)
+    while (n < operations && nowUs() < until) await operation(n++)
   }
   await Promise.all(Array.from({ length: workers }, worker))
+  return n
 }
 
 export interface OpenLoad {

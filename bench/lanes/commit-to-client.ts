@@ -162,9 +162,9 @@ async function warmUp(
   clients: Child,
   { writer, databaseUrl, ...running }: Running,
 ): Promise<void> {
-  const operations = quick ? warmUpOperations / 3 : warmUpOperations
-  await writer.ask('warmUp', { workers: 8, operations, channels } satisfies PublishWarmUp)
-  await receive(clients, running, operations)
+  const load: PublishWarmUp = { workers: 8, operations: warmUpOperations, channels }
+  const messages = await writer.ask<number>('warmUp', quick ? { ...load, atMostSeconds: 1.5 } : load)
+  await receive(clients, running, messages)
   await (await postgres()).tidy(databaseUrl)
 }
 

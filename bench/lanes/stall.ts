@@ -4,6 +4,7 @@ import { Child, endAll } from '../harness/child.ts'
 import { query } from '../harness/database.ts'
 import type { Percentiles } from '../harness/histogram.ts'
 import { rounded, shown, type Cell, type Lane, type LaneContext } from '../harness/lane.ts'
+import { warmUpOperations, type CountedLoad } from '../harness/load.ts'
 import { centrifugoBinary } from '../harness/machine.ts'
 import { interleave, medianOf } from '../harness/rounds.ts'
 import { stallSchema } from '../harness/stall-schema.ts'
@@ -31,7 +32,7 @@ interface Found {
 export const stall: Lane = {
   name: 'stall',
   about: 'delay of one channel while a transaction holds another, and deadlocks of emits in opposite order',
-  minutes: 1,
+  minutes: 2,
   async run(context) {
     const variants: readonly StallVariant[] = [
       'lockstep',
@@ -83,7 +84,7 @@ async function measure(context: LaneContext, variant: StallVariant): Promise<Fou
   const child = await Child.start('staller.ts', config)
   try {
     const load = { perSecond, seconds: holdSeconds, channel: 'b' }
-    await child.ask('opposite', { workers: 4, seconds: 1 })
+    await child.ask('warmUp', { workers: 8, operations: warmUpOperations } satisfies CountedLoad)
     const turns = await interleave(
       ['before', 'during'],
       Math.min(context.rounds, maxRounds),

@@ -20,8 +20,9 @@ const names: Readonly<Record<TransactionVariant, string>> = {
 const many = ['lockstep', 'plain', 'outbox', 'notify'] as const
 const manyChannels = 1_000
 const compared = 16
-/** Nearly all of it has been compiled by then, and a quick run has no time for the rest. */
+/** Nearly all has been compiled by then, and a quick run has no time for the rest. */
 const quickWarmUp = 4_000
+const quickSeconds = 2.5
 
 type Many = Rounds<(typeof many)[number], Turn>
 
@@ -87,12 +88,9 @@ async function measure({ context, postgres, workers }: Setting, found: Found): P
   ): Promise<Rounds<Variant, Turn>> =>
     interleave(variants, rounds, (variant) => turn(postgres, of(variant), { workers, seconds, channels }))
   try {
-    await warmUp(
-      postgres,
-      [...transactors.values()],
-      { workers, channels: manyChannels },
-      quick ? quickWarmUp : undefined,
-    )
+    const all = [...transactors.values()]
+    const load = { workers, channels: manyChannels, atMostSeconds: quick ? quickSeconds : undefined }
+    await warmUp(postgres, all, load, quick ? quickWarmUp : undefined)
     const result = await run(many, manyChannels)
     found.byWorkers.set(workers, result)
     say(`transaction, ${workers} connections: ${summary(result)}`)
@@ -100,9 +98,9 @@ async function measure({ context, postgres, workers }: Setting, found: Found): P
     found.hot = await run(quick ? ['lockstep', 'counter'] : ['lockstep', 'counter', 'outbox'], 1)
     say(`transaction, one hot channel: ${summary(found.hot)}`)
     if (!quick) {
-      const load = { perSecond: openRate, seconds, channels: manyChannels }
+      const atRate = { perSecond: openRate, seconds, channels: manyChannels }
       found.open = await interleave(many, rounds, (variant) =>
-        of(variant).child.ask<Percentiles>('open', load),
+        of(variant).child.ask<Percentiles>('open', atRate),
       )
     }
   } finally {
