@@ -63,13 +63,27 @@ create function {schema}.flush_operation(
 ) returns jsonb language plpgsql as $$
 declare
   v_at timestamptz := date_trunc('milliseconds', clock_timestamp());
+  v_head bigint;
   v_positions jsonb := '{}';
 begin
   if current_setting('lockstep.operation', true) is distinct from p_id::text then
     raise exception 'the transaction of operation % had been ended by a statement of its own', p_id
       using errcode = 'LS002';
   end if;
-  if cardinality(p_channels) > 0 then
+  if cardinality(p_channels) = 1 then
+    -- Many emit to one channel: in plain statements, whose plans the session keeps.
+    update {schema}.channels c set head = c.head + p_counts[1] where c.channel = p_channels[1]
+    returning c.head into v_head;
+    if not found then
+      insert into {schema}.channels as c (channel, head) values (p_channels[1], p_counts[1])
+      on conflict (channel) do update set head = c.head + excluded.head
+      returning c.head into v_head;
+    end if;
+    insert into {schema}.events (channel, "offset", operation_id, type, data, at)
+    select p_channels[1], v_head - p_counts[1] + u.rank, p_id, u.type, u.data, v_at
+    from unnest(p_types, p_data) with ordinality as u (type, data, rank);
+    v_positions := jsonb_build_object(p_channels[1], v_head);
+  elsif cardinality(p_channels) > 1 then
     select a.positions, a.at into v_positions, v_at
     from {schema}.append_events(
       p_id, p_channels, p_counts, p_event_channel, p_event_rank, p_types, p_data
@@ -80,7 +94,7 @@ begin
   return jsonb_build_object('positions', v_positions, 'at', v_at);
 end $$;
 
--- The same for the usual case, one event: in plain statements, whose plans the session keeps, and without arrays.
+-- The same for the usual case, one event, without arrays.
 create function {schema}.flush_operation(
   p_id uuid,
   p_name text,

@@ -32,7 +32,7 @@ interface Entry {
   hasEnded: boolean
 }
 
-/** A row of these, with names and ids of the usual length, fits in a page: it is updated in place. */
+/** A row of so many, with names and ids of the usual length, fits in a page. */
 const maxBatch = 50
 
 /**

@@ -18,8 +18,8 @@ const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], arr
       array[p_notice]) a;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
 const heardAgain = 'missed: () => void this.#compare(),'
-const knownIds = 'where o.id = any($4::uuid[])'
-/** Both ways of the flush end with it: after several events, and after one alone. */
+const knownIds = 'where o.id = any((select $4::uuid[])::uuid[])'
+/** Both flushes end with it: that of any number of events, and that of one. */
 const insertOutcome = `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
   values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result, v_positions, v_at);`
 const flushes = [
@@ -139,6 +139,11 @@ export const mutants = {
       file: migrations,
       find: 'select p.channel, p.head - p.added + e.rank,',
       put: `select p.channel, nextval('{schema}.numbers'),`,
+    },
+    {
+      file: migrations,
+      find: 'select p_channels[1], v_head - p_counts[1] + u.rank,',
+      put: `select p_channels[1], nextval('{schema}.numbers'),`,
     },
     {
       file: migrations,
