@@ -31,6 +31,7 @@ export function encodeEvent(event: StoredEvent, tags?: PublicationTags): Encoded
     flushedAt: event.at.getTime(),
     publication,
     push: `{"push":{"channel":${JSON.stringify(event.channel)},"pub":${live}}}`,
+    wasHanded: false,
     ...(tags === undefined ? {} : { tags }),
     ...(event.traceparent === undefined || event.template === undefined ? {} : { template: event.template }),
   }

@@ -20,6 +20,8 @@ export interface EncodedEvent {
   readonly template?: string
   /** It came out of the log, where nothing is seen before its commit. */
   readonly wasRead?: true
+  /** Set by the tap at the sockets when the first of them was handed it. */
+  wasHanded: boolean
 }
 
 /** An event without an offset, as it goes to every subscriber of its channel. */

@@ -19,7 +19,6 @@ export class SocketTap {
   /** All connections of a channel get the same batch one after the other. */
   #lastBatch: readonly EncodedEvent[] | undefined
   #lastTransient: TransientPush | undefined
-  readonly #seen = new WeakSet<EncodedEvent>()
   /** When the first traced event of this turn was handed over, in monotonic milliseconds. */
   #tracedSince: number | undefined
 
@@ -38,9 +37,9 @@ export class SocketTap {
     }
     if (events === this.#lastBatch) return
     this.#lastBatch = events
-    if (this.#seen.has(first)) return
+    if (first.wasHanded) return
     for (const event of events) {
-      this.#seen.add(event)
+      event.wasHanded = true
       // Now, and not when all is flushed: the first of many has it before the last one's is written.
       if (event.tags?.[acknowledgeTag] !== undefined) this.#acknowledgements.expect(event)
       if (event.tags?.[traceparentTag] !== undefined) this.#tracedSince ??= this.#clock.monotonic()

@@ -10,11 +10,18 @@ export async function auditLog(own: Queryable, schema: string, watcher: Watcher)
   const inquiries = watcher.inquiries(mostPerTick)
   if (inquiries.length === 0) return
   const asked: LogQuestion[] = []
-  const places: number[] = []
-  for (const { question } of inquiries) {
-    places.push(question === undefined ? -1 : asked.length)
-    if (question !== undefined) asked.push(question)
-  }
+  const placeOf = new Map<string, number>()
+  const places = inquiries.map(({ question }) => {
+    if (question === undefined) return -1
+    // What came by the bus and then left the sockets is one event.
+    const key = `${question.operationId} ${question.offset} ${question.channel}`
+    let place = placeOf.get(key)
+    if (place === undefined) {
+      placeOf.set(key, (place = asked.length))
+      asked.push(question)
+    }
+    return place
+  })
   try {
     const answers = asked.length === 0 ? [] : await ask(own, schema, asked)
     watcher.answer(

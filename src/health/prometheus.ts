@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { EndReport } from '../core/index.ts'
+import { modes, type EndReport, type Mode } from '../core/index.ts'
 import {
   defaultThresholds,
   gapKinds,
@@ -45,6 +45,11 @@ export function createPrometheusExport(options: PrometheusOptions = {}): Prometh
   return new PrometheusSink(options)
 }
 
+type Ended = Readonly<Record<EndReport['outcome'], Partial<Record<Mode, number>>>>
+
+/** Gaps of one kind that are kept until the registry is told. */
+const mostWaiting = 1_000
+
 class PrometheusSink implements PrometheusExport {
   readonly #registry = new Registry()
   readonly #names: LabelValues
@@ -52,6 +57,10 @@ class PrometheusSink implements PrometheusExport {
   readonly #violations: Counter<'kind'>
   readonly #gaps: ReadonlyMap<GapKind, Histogram.Internal<'kind'>>
   readonly #early: ReadonlyMap<GapKind, Counter.Internal>
+  /** By name, outcome and mode: what ended since the registry was told. */
+  readonly #ended = new Map<string, Ended>()
+  /** What came in time since then, in milliseconds. */
+  readonly #waiting: Readonly<Record<GapKind, number[]>>
 
   constructor(options: PrometheusOptions) {
     const registers = [this.#registry]
@@ -84,6 +93,7 @@ class PrometheusSink implements PrometheusExport {
     // From the beginning, so that a rate over the first one sees it.
     for (const kind of violationKinds) this.#violations.inc({ kind }, 0)
     for (const kind of gapKinds) early.inc({ kind }, 0)
+    this.#waiting = Object.fromEntries(gapKinds.map((kind) => [kind, []])) as unknown as Record<GapKind, []>
     this.#gaps = new Map(gapKinds.map((kind) => [kind, gaps.labels(kind)]))
     this.#early = new Map(gapKinds.map((kind) => [kind, early.labels(kind)]))
     for (const gauge of nodeGauges) register(gauge, options.gauges ?? {}, registers)
@@ -91,14 +101,18 @@ class PrometheusSink implements PrometheusExport {
     if (options.processMetrics === true) collectDefaultMetrics({ register: this.#registry })
   }
 
+  // The registry checks and hashes labels at each call, so it is told of many at once.
   operation({ operation, outcome, mode }: EndReport): void {
-    this.#operations.inc({ operation: this.#names.of(operation), outcome, mode })
+    const name = this.#names.of(operation)
+    let ended = this.#ended.get(name)
+    if (ended === undefined) this.#ended.set(name, (ended = { committed: {}, rolled_back: {} }))
+    ended[outcome][mode] = (ended[outcome][mode] ?? 0) + 1
   }
 
   gap(kind: GapKind, gapMs: number): void {
-    if (gapMs < 0) this.#early.get(kind)?.inc()
     // A histogram throws for what is no number.
-    else if (Number.isFinite(gapMs)) this.#gaps.get(kind)?.observe(gapMs / 1_000)
+    if (gapMs < 0) this.#early.get(kind)?.inc()
+    else if (Number.isFinite(gapMs) && this.#waiting[kind].push(gapMs) >= mostWaiting) this.#observe(kind)
   }
 
   violation({ kind }: Violation): void {
@@ -106,7 +120,25 @@ class PrometheusSink implements PrometheusExport {
   }
 
   async metrics(): Promise<MetricsText> {
+    for (const [operation, ended] of this.#ended) this.#count(operation, ended)
+    this.#ended.clear()
+    for (const kind of gapKinds) this.#observe(kind)
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  }
+
+  #count(operation: string, ended: Ended): void {
+    for (const outcome of ['committed', 'rolled_back'] as const) {
+      for (const mode of modes) {
+        const count = ended[outcome][mode]
+        if (count !== undefined) this.#operations.inc({ operation, outcome, mode }, count)
+      }
+    }
+  }
+
+  #observe(kind: GapKind): void {
+    const histogram = this.#gaps.get(kind)
+    for (const gapMs of this.#waiting[kind]) histogram?.observe(gapMs / 1_000)
+    this.#waiting[kind].length = 0
   }
 }
 

@@ -1,6 +1,6 @@
 import { metrics, type Counter, type Histogram, type Meter, type MeterProvider } from '@opentelemetry/api'
 import type { EndReport } from '../core/index.ts'
-import type { GapKind, Thresholds, Violation } from './kinds.ts'
+import { gapKinds, type GapKind, type Thresholds, type Violation } from './kinds.ts'
 import { LabelValues } from './label-values.ts'
 import { nodeGauges, readGauge, type NodeGauges } from './node-gauges.ts'
 import { gapBuckets } from './prometheus.ts'
@@ -35,6 +35,10 @@ interface Instruments {
   readonly unregister: () => void
 }
 
+const gapAttributes = Object.fromEntries(
+  gapKinds.map((kind) => [kind, { 'lockstep.gap.kind': kind }]),
+) as Readonly<Record<GapKind, { readonly 'lockstep.gap.kind': GapKind }>>
+
 class TelemetrySink implements TelemetryExport {
   readonly #options: TelemetryOptions
   readonly #names: LabelValues
@@ -59,7 +63,7 @@ class TelemetrySink implements TelemetryExport {
 
   gap(kind: GapKind, gapMs: number): void {
     const instruments = this.#current()
-    const attributes = { 'lockstep.gap.kind': kind }
+    const attributes = gapAttributes[kind]
     if (gapMs < 0) instruments?.early.add(1, attributes)
     else if (Number.isFinite(gapMs)) instruments?.gaps.record(gapMs / 1_000, attributes)
   }

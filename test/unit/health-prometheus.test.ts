@@ -68,6 +68,23 @@ test('a gap is seconds in a histogram; one that is negative is counted apart and
   expect(valueOf(text, 'lockstep_gap_early_total', { kind })).toBe(1)
 })
 
+test('however many come between two reads, each counts once', async () => {
+  const prometheus = createPrometheusExport()
+  const kind = 'node_bus_gap'
+  for (const [reads, count] of [2_500, 0, 1].entries()) {
+    for (let n = 0; n < count; n++) {
+      prometheus.operation(ended('send_message'))
+      prometheus.gap(kind, 1)
+    }
+    const text = await read(prometheus)
+    const all = reads === 2 ? 2_501 : 2_500
+    const labels = { operation: 'send_message', outcome: 'committed', mode: 'enforce' }
+    expect(valueOf(text, 'lockstep_operations_total', labels)).toBe(all)
+    expect(valueOf(text, 'lockstep_gap_seconds_count', { kind })).toBe(all)
+    expect(valueOf(text, 'lockstep_gap_seconds_bucket', { kind, le: '0.001' })).toBe(all)
+  }
+})
+
 test('each threshold, also one of your own, is a bound of a bucket', async () => {
   for (const ms of Object.values(defaultThresholds)) expect(gapBuckets()).toContain(ms / 1_000)
   const prometheus = createPrometheusExport({ thresholds: { cache_db_sync: 33 } })
