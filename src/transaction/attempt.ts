@@ -16,6 +16,7 @@ import {
   type OperationKey,
   type PendingEvent,
 } from '../postgres/index.ts'
+import { failureCode } from './notice.ts'
 import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
 
@@ -121,7 +122,7 @@ async function workAndCommit<Db, Result>(
   }
   const ending: CommitEnding<unknown> = await request.trace.commit(() => open.commit<unknown>(flush))
   await faultPoint('transaction.after-commit')
-  if (ending.ending === 'rolled_back') return rolledBack(ending.error)
+  if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
   if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
   const row = ending.flushed.rows[0]
   if (row === undefined) {
@@ -129,6 +130,12 @@ async function workAndCommit<Db, Result>(
   }
   const runHooks = (): Promise<void> => scope.runHooks('committed', logger)
   return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
+}
+
+/** An outcome that stands already must not look like a violated constraint of the application's own. */
+function withFence(error: unknown): unknown {
+  if (failureCode(error) !== 'LS_OPERATION_FENCED') return error
+  return new LockstepError('LS_OPERATION_FENCED', { cause: error })
 }
 
 /** Thrown inside this file only: the id turned out to be known, so this copy of the work counts for nothing. */

@@ -95,7 +95,7 @@ describe('two copies in flight', () => {
     })
     await expect(quick).rejects.toThrow('this copy fails')
     release()
-    await expect(slow).rejects.toMatchObject({ constraint: 'lockstep_one_outcome' })
+    await expect(slow).rejects.toMatchObject({ code: 'LS_OPERATION_FENCED' })
     expect(await state(id)).toBe('rolled_back')
     expect(await notes(id)).toEqual([])
     expect(await noticesOf('fay')).toHaveLength(1)

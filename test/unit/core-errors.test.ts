@@ -67,7 +67,6 @@ describe('the error catalogue', () => {
 
 describe('an error of the database', () => {
   test.each([
-    ['LS001', 'LS_OPERATION_FENCED'],
     ['LS002', 'LS_TRANSACTION_CONTROL'],
     ['25P02', 'LS_TRANSACTION_ABORTED'],
     ['40001', 'LS_SERIALIZATION_FAILURE'],
@@ -95,6 +94,13 @@ describe('an error of the database', () => {
     },
   )
 
+  test('of the index of outcomes is a fence, and of any other index is not', () => {
+    const violated = (constraint: string) =>
+      databaseErrorCode(Object.assign(new Error('duplicate key'), { code: '23505', constraint }))
+    expect(violated('lockstep_one_outcome')).toBe('LS_OPERATION_FENCED')
+    expect(violated('operations_pkey')).toBe('LS_CONSTRAINT_VIOLATED')
+  })
+
   test('keeps its SQLSTATE and itself for the log', () => {
     const cause = Object.assign(new Error('duplicate key'), { code: '23505' })
     expect(toLockstepError(cause)).toMatchObject({ details: { sqlState: '23505' }, cause })
@@ -102,7 +108,7 @@ describe('an error of the database', () => {
 
   test('of a COMMIT says that nothing was saved only while the server lives on', () => {
     const withState = (code: string): boolean => isErrorResponse(Object.assign(new Error('x'), { code }))
-    expect(['23505', '40001', 'LS001'].map(withState)).toEqual([true, true, true])
+    expect(['23505', '40001', 'LS002'].map(withState)).toEqual([true, true, true])
     // FATAL answers can follow a COMMIT that took effect.
     expect(['57P01', '57P02', '08006', 'ECONNRESET'].map(withState)).toEqual([false, false, false, false])
   })
