@@ -10,15 +10,12 @@ export function toStoredEvents(
   events: readonly PendingEvent[],
   flushed: FlushRow,
 ): readonly StoredEvent[] {
-  const counts = new Map<string, number>()
-  for (const { channel } of events) counts.set(channel, (counts.get(channel) ?? 0) + 1)
-  const next = new Map<string, number>()
-  for (const [channel, count] of counts) {
-    next.set(channel, Number(flushed.positions[channel]) - count + 1)
+  const last = new Map(Object.entries(flushed.positions))
+  const stored: StoredEvent[] = []
+  for (const event of events.toReversed()) {
+    const offset = last.get(event.channel) ?? 0
+    last.set(event.channel, offset - 1)
+    stored.push({ ...event, offset, operationId, at: flushed.at })
   }
-  return events.map((event) => {
-    const offset = next.get(event.channel) ?? 0
-    next.set(event.channel, offset + 1)
-    return { ...event, offset, operationId, at: flushed.at }
-  })
+  return stored.toReversed()
 }
