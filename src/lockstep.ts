@@ -115,6 +115,7 @@ class LockstepInstance<Db> {
         rollout: this.rollout,
         openOperations: () => this.#coordinator.openCount,
         connections: () => this.#gateway.connections(),
+        outboundBytes: () => this.#gateway.outboundBytes(),
         leaseState: () => this.#lease.state,
         nodeHealth: () => this.#nodeHealth(),
       },

@@ -32,6 +32,7 @@ export interface MonitoringParts {
   readonly rollout: Rollout
   readonly openOperations: () => number
   readonly connections: () => number
+  readonly outboundBytes: () => number
   readonly leaseState: () => LeaseState
   /** How the node is, apart from what is measured. */
   readonly nodeHealth: () => NodeHealth
@@ -109,12 +110,13 @@ export class Health {
   }
 
   #gauges(): NodeGauges {
-    const { connections, openOperations, hub, bus, leaseState } = this.#parts
+    const { connections, openOperations, outboundBytes, hub, bus, leaseState } = this.#parts
     return {
       score: () => this.monitor.lastScore.overall,
       scoreKinds: () => this.monitor.lastScore.kinds,
       connections,
       openOperations,
+      outboundBytes,
       channels: () => hub().channelCount,
       isLeaseHeld: () => leaseState() === 'held',
       isBusUp: () => bus().health.state === 'up',

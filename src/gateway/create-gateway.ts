@@ -25,6 +25,8 @@ export interface Gateway extends FetchHandler {
   fetch(request: Request): Promise<Response>
   /** Sockets that are open or still closing. */
   connections(): number
+  /** Bytes that wait for peers that do not read. Looks at every connection. */
+  outboundBytes(): number
   /** What clients have acknowledged; nothing without a probe. */
   readonly acknowledgements: AcknowledgementCounts
   /**
@@ -109,6 +111,10 @@ class WebSocketGateway implements Gateway {
 
   connections(): number {
     return this.#context.connections.size
+  }
+
+  outboundBytes(): number {
+    return this.#context.connections.all().reduce((sum, session) => sum + session.outboundBytes, 0)
   }
 
   get acknowledgements(): AcknowledgementCounts {

@@ -39,7 +39,7 @@ export class Outbound {
   /** @param event whose frame it is, where other sockets are sent the same */
   push(frame: string, event?: EncodedEvent): void {
     if (this.#closed) return
-    if (this.#waiting() + frame.length > this.#shared.settings.limits.maxQueuedBytes) {
+    if (this.waiting + frame.length > this.#shared.settings.limits.maxQueuedBytes) {
       this.#owner.overflow()
       return
     }
@@ -57,7 +57,7 @@ export class Outbound {
 
   /** Dropped when the peer is behind already: what counts must not be pushed out by what does not. */
   pushTransient(frame: string): boolean {
-    if (this.#closed || this.#waiting() + frame.length > this.#shared.settings.limits.maxQueuedBytes / 4)
+    if (this.#closed || this.waiting + frame.length > this.#shared.settings.limits.maxQueuedBytes / 4)
       return false
     this.push(frame)
     return true
@@ -82,7 +82,8 @@ export class Outbound {
     this.#closed = true
   }
 
-  #waiting(): number {
+  /** What the peer has not taken yet, in bytes; of what waits for the end of this turn, in characters. */
+  get waiting(): number {
     return this.#socket.bufferedAmount + this.#pending.length
   }
 }

@@ -70,6 +70,11 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     closeSocket(this.#socket, closeCodes.slow, 'slow consumer')
   }
 
+  /** Bytes that its peer has not taken yet. */
+  get outboundBytes(): number {
+    return this.#outbound.waiting
+  }
+
   push(frame: string, event?: EncodedEvent): void {
     this.#outbound.push(frame, event)
   }

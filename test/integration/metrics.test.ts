@@ -1,11 +1,13 @@
 // `GET /lockstep/metrics` of a live system, read as Prometheus reads it.
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
-import { newOperationId } from '../../src/index.ts'
+import { WebSocket } from 'ws'
+import { newOperationId, signToken } from '../../src/index.ts'
 import { parsePrometheus, type Exposition } from '../support/prometheus-text.ts'
 import { centrifuge, connected, listen } from '../support/sockets.ts'
-import { createWorld, type World, type WorldOptions } from '../support/world.ts'
+import { createWorld, room, secret, type World, type WorldOptions } from '../support/world.ts'
 
 const opened: (() => unknown)[] = []
 afterEach(async () => {
@@ -98,6 +100,35 @@ test('counts what was done, and how far apart it was', async () => {
     const family = name.replace(/_(?:bucket|sum|count)$/, '')
     expect([...found.types.keys()].some((known) => known === name || known === family)).toBe(true)
   }
+})
+
+test('tells how many bytes wait for those who do not read', async () => {
+  const node = await start({ gateway: { limits: { maxQueuedBytes: 64 * 1024 * 1024 } } })
+  const { world } = node
+  const reader = new WebSocket(node.ws)
+  opened.push(() => reader.terminate())
+  await once(reader, 'open')
+  const token = await signToken(secret, 'ann', 60)
+  reader.send(JSON.stringify({ id: 1, connect: { token } }))
+  await once(reader, 'message')
+  reader.send(JSON.stringify({ id: 2, subscribe: { channel: 'room:1' } }))
+  await once(reader, 'message')
+  expect(valueOf(await read(node), 'lockstep_outbound_bytes')).toBe(0)
+  reader.pause()
+  const fill = () =>
+    world.lockstep.transaction({ name: 'fill', user: 'ann' }, async (tx) => {
+      for (let n = 0; n < 50; n += 1) {
+        tx.emit(room({ id: '1' }), 'note.added', { id: newOperationId(), text: 'x'.repeat(50_000) })
+      }
+    })
+  await vi.waitFor(async () => {
+    await fill()
+    expect(valueOf(await read(node), 'lockstep_outbound_bytes')).toBeGreaterThan(0)
+  }, 15_000)
+  reader.resume()
+  await vi.waitFor(async () => {
+    expect(valueOf(await read(node), 'lockstep_outbound_bytes')).toBe(0)
+  }, 15_000)
 })
 
 test('two nodes in one process count apart, and an early event is counted as such', async () => {
