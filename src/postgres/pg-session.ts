@@ -13,6 +13,8 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
     ...pool.options,
     // pg makes the password non-enumerable, so the spread leaves it behind.
     password: pool.options.password,
+    // Statements are sent as they come, without waiting for each other's answers.
+    pipeline: true,
     connectionTimeoutMillis,
     keepAlive: true,
     application_name: 'lockstep bus',

@@ -4,7 +4,7 @@ import { setTimeout as elapsed } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { fromPool, newOperationId, type PgDatabase } from '../../src/index.ts'
-import type { Database, OpenTransaction } from '../../src/core/index.ts'
+import type { Database, DatabaseSession, OpenTransaction } from '../../src/core/index.ts'
 import { MessageReader, type Message } from '../faults/postgres-messages.ts'
 import { createFaultProxy, type FaultProxy, type Interceptor, type Link } from '../faults/proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
@@ -32,7 +32,7 @@ beforeEach(async () => {
   proxy = await createFaultProxy({ target: () => port, intercept: watch })
   const url = new URL(test.url)
   url.port = String(proxy.port)
-  pool = new pg.Pool({ connectionString: url.href, max: 1, pipeline: true })
+  pool = new pg.Pool({ connectionString: url.href, max: 1 })
   direct = new pg.Pool({ connectionString: test.url, max: 2 })
   // Dropping the database may end one that is still on its way out.
   direct.on('connect', (client) => client.on('error', () => {}))
@@ -86,6 +86,19 @@ it('sends one flight where there is no statement, and none for a rollback of not
   expect((await (await begin()).commit(flush)).ending).toBe('committed')
   await (await begin()).rollback()
   expect(flights).toEqual(['PBEPBEPBDEPBES'])
+})
+
+it('a session of its own does not wait for the answer to one statement before it sends the next', async () => {
+  const session = (await database.openSession?.()) as DatabaseSession
+  const ask = (n: number) => session.query<{ n: number }>({ text: 'select $1::int as n', values: [n] })
+  await ask(0)
+  flights = []
+  for (const link of proxy.links) link.stall('down')
+  const answers = [1, 2, 3].map(ask)
+  await expect.poll(() => flights).toEqual(['PBDES', 'PBDES', 'PBDES'])
+  for (const link of proxy.links) link.heal()
+  expect((await Promise.all(answers)).map(({ rows }) => rows)).toEqual([[{ n: 1 }], [{ n: 2 }], [{ n: 3 }]])
+  session.destroy()
 })
 
 describe('a BEGIN that fails', () => {
