@@ -23,7 +23,6 @@ const body = entries
   })
   .join('')
 const module = `// Made by scripts/bake-migrations.mjs from sql/migrations; change it there.
-// oxlint-disable max-lines
 
 export interface Migration {
   readonly version: number

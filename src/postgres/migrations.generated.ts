@@ -1,5 +1,4 @@
 // Made by scripts/bake-migrations.mjs from sql/migrations; change it there.
-// oxlint-disable max-lines
 
 export interface Migration {
   readonly version: number
