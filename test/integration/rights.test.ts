@@ -6,6 +6,8 @@ import { createTestDatabase } from '../support/database.ts'
 it('needs no right to create schemas when it owns its own, and says so when it has neither', async () => {
   const test = await createTestDatabase()
   const admin = new pg.Pool({ connectionString: test.url, max: 1 })
+  // Dropping the database may end one that is still on its way out.
+  admin.on('connect', (client) => client.on('error', () => {}))
   const role = `lockstep_role_${Date.now().toString(36)}`
   const url = new URL(test.url)
   url.username = role
