@@ -42,7 +42,7 @@ export interface BeginOptions {
 }
 
 /**
- * A transaction that has begun. `db` is what the user's code gets; it throws LS_TRANSACTION_CLOSED from `close`
+ * A transaction that has begun, or begins with its first statement. `db` is what the user's code gets; it throws LS_TRANSACTION_CLOSED from `close`
  * on, so that a statement of code that still runs can never reach the connection after COMMIT or ROLLBACK.
  */
 export interface OpenTransaction<Db> {
