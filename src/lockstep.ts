@@ -143,7 +143,11 @@ class LockstepInstance<Db> {
       clock,
       logger,
       probe,
-      announce,
+      announce: (events) => {
+        announce(events)
+        // Before the caller's code goes on, which may take its time.
+        this.#gateway.flush()
+      },
       announceTransient,
     })
     this.#orphans = new OrphanWatch({

@@ -23,6 +23,8 @@ export interface Gateway extends FetchHandler {
   attach(server: Server): void
   /** Answers the HTTP routes, such as `GET /lockstep/health`. */
   fetch(request: Request): Promise<Response>
+  /** Writes what sockets were given in this turn of the loop now, and not at its end. */
+  flush(): void
   /** Sockets that are open or still closing. */
   connections(): number
   /** Bytes that wait for peers that do not read. Looks at every connection. */
@@ -107,6 +109,10 @@ class WebSocketGateway implements Gateway {
 
   fetch(request: Request): Promise<Response> {
     return this.#routes.fetch(request)
+  }
+
+  flush(): void {
+    this.#context.flusher.flushNow()
   }
 
   connections(): number {

@@ -6,8 +6,10 @@ import type { GatewaySocket } from './socket.ts'
 /** A WebSocket message is not grown beyond this; what follows goes into the next one. */
 const messageLength = 64 * 1024
 
-/** Who is told that a peer does not read what it is sent. */
 export interface OutboundOwner {
+  /** Its peer waits for an answer that is still being made. */
+  readonly isBusy: boolean
+  /** Its peer does not read what it is sent. */
   overflow(): void
 }
 
@@ -63,6 +65,11 @@ export class Outbound {
     return true
   }
 
+  /** An answer follows, perhaps in this turn. */
+  get awaitsAnswer(): boolean {
+    return this.#owner.isBusy
+  }
+
   /** Does nothing when a flush came before. */
   flush(): void {
     if (this.#closed || this.#pending === '') return
@@ -88,22 +95,39 @@ export class Outbound {
   }
 }
 
-/** One per gateway: sends at the end of the current turn what its peers were given in it. */
+/** One per gateway: sends at the end of the current turn what its peers were given in it, or before, where asked to. */
 export class Flusher {
   readonly frames = new SharedFrames()
   readonly #onFlushed: (() => void) | undefined
   #dirty: Outbound[] = []
+  #isScheduled = false
 
-  /** @param onFlushed called after each turn in which something was sent */
+  /** @param onFlushed called when all that peers were given has been sent */
   constructor(onFlushed?: () => void) {
     this.#onFlushed = onFlushed
   }
 
   schedule(outbound: Outbound): void {
     this.#dirty.push(outbound)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
     // The microtask lets a caller outside any promise finish its promises first; nextTick then comes after all
     // microtasks of this turn, so replies that resolve one after another still share a message.
-    if (this.#dirty.length === 1) queueMicrotask(this.#afterMicrotasks)
+    queueMicrotask(this.#afterMicrotasks)
+  }
+
+  /**
+   * Sends now, before whatever else runs in this turn. Peers that wait for an answer are sent theirs at its end, so
+   * that an event and the answer to the call that emitted it share a message.
+   */
+  flushNow(): void {
+    const dirty = this.#dirty
+    this.#dirty = []
+    for (const outbound of dirty) {
+      if (outbound.awaitsAnswer) this.#dirty.push(outbound)
+      else outbound.flush()
+    }
+    if (this.#dirty.length === 0) this.#onFlushed?.()
   }
 
   readonly #afterMicrotasks = (): void => {
@@ -113,6 +137,7 @@ export class Flusher {
   readonly #flush = (): void => {
     const dirty = this.#dirty
     this.#dirty = []
+    this.#isScheduled = false
     for (const outbound of dirty) outbound.flush()
     this.#onFlushed?.()
   }

@@ -156,6 +156,8 @@ export interface World {
   readonly logged: Logged[]
   readonly url: string
   readonly port: number
+  /** Bytes written to the sockets that are open. */
+  bytesWritten(): number
   /** Breaks every connection without a word, as a network does. */
   cut(): void
   stop(): Promise<void>
@@ -204,6 +206,7 @@ export async function startWorld(
     logged,
     port,
     url: `ws://127.0.0.1:${port}/lockstep/ws`,
+    bytesWritten: () => [...sockets].reduce((sum, socket) => sum + socket.bytesWritten, 0),
     cut: () => {
       for (const socket of sockets) socket.resetAndDestroy()
     },

@@ -341,6 +341,29 @@ test('frames of one turn travel as one message, a lone one at once', async () =>
   expect(client.messages.at(-1)).toHaveLength(1)
 })
 
+test('a flush sends at once what a turn has brought, but to a caller along with its answer', async () => {
+  const [ann, bob] = await Promise.all([RawClient.connect(world, 'ann'), RawClient.connect(world, 'bob')])
+  for (const client of [ann, bob]) await client.ask({ id: 2, subscribe: { channel: 'room:1' } })
+  const written: number[] = []
+  world.methods.set('emit', async () => {
+    written.push(world.bytesWritten())
+    world.events.append('room:1', 'emitted')
+    written.push(world.bytesWritten())
+    world.gateway.flush()
+    written.push(world.bytesWritten())
+    return 'done'
+  })
+  ann.send({ id: 3, rpc: { method: 'emit' } })
+  await Promise.all([ann.take(2), bob.take(1)])
+  expect(ann.messages.at(-1)).toMatchObject([{ push: { channel: 'room:1' } }, { id: 3 }])
+  expect(bob.messages.at(-1)).toMatchObject([{ push: { channel: 'room:1' } }])
+  const [before = 0, given = 0, flushed = 0] = written
+  expect(given).toBe(before)
+  // To bob, in one frame; ann was written nothing yet.
+  const [event] = bob.messages.at(-1) ?? []
+  expect(flushed - before).toBe(Buffer.byteLength(JSON.stringify(event)) + 4)
+})
+
 test('continuity lost: an unsubscribe push, or a close for the channel that the server subscribed', async () => {
   const client = await RawClient.connect(world, 'ann')
   await client.ask({ id: 2, subscribe: { channel: 'room:1' } })

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { Centrifuge, type PublicationContext, type Subscription } from 'centrifuge'
 import { WebSocket } from 'ws'
 import { signToken } from '../../src/index.ts'
@@ -8,6 +8,8 @@ import { secret, type World } from './world.ts'
 export interface Served {
   readonly url: string
   readonly http: string
+  /** Bytes written to all of its sockets so far. */
+  bytesWritten(): number
   close(): Promise<void>
 }
 
@@ -15,11 +17,14 @@ export interface Served {
 export async function serve(world: Pick<World, 'lockstep'>, port = 0): Promise<Served> {
   const server = createServer((_, response) => response.writeHead(404).end())
   world.lockstep.attach(server)
+  const sockets: Socket[] = []
+  server.on('connection', (socket) => sockets.push(socket))
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const address = server.address() as AddressInfo
   return {
     url: `ws://127.0.0.1:${address.port}/lockstep/ws`,
     http: `http://127.0.0.1:${address.port}`,
+    bytesWritten: () => sockets.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
