@@ -18,7 +18,7 @@ export default {
       name: 'every-file-has-a-room',
       comment: 'Only the wiring and the public door stand beside the rooms.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(lockstep|monitoring|options|rpc|index)\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/(lockstep|monitoring|node|options|rpc|index)\\.ts$' },
       to: { path: '^src/[^/]+\\.ts$' },
     },
     {

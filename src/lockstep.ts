@@ -1,53 +1,29 @@
 import type { Server } from 'node:http'
-import { NodeBus, postgresBus } from './bus/index.ts'
-import { EventHub, EventLog, Retention } from './events/index.ts'
-import {
-  createGateway,
-  createTokenAuthenticator,
-  RevocationFeed,
-  revocations,
-  toNodeHandler,
-  type Gateway,
-  type Identity,
-  type NodeHandler,
-  type Revocation,
-} from './gateway/index.ts'
-import { ChannelRegistry } from './core/channel-registry.ts'
 import {
   assertOperationId,
   assertUserId,
-  jsonLogger,
   LockstepError,
   newOperationId,
-  systemClock,
   validateEvent,
   type Channel,
-  type Clock,
   type Database,
   type EventDataOf,
   type EventSchemas,
-  type Logger,
   type Schema,
 } from './core/index.ts'
-import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
-import { Health } from './monitoring.ts'
-import type { CoordinatedOperation, LockstepOptions, NodeHealth, TransactionOptions } from './options.ts'
-import { createRpc, type CallablePart } from './rpc.ts'
+import { revocations, toNodeHandler, type NodeHandler, type Revocation } from './gateway/index.ts'
+import type { Health } from './monitoring.ts'
+import { LockstepNode } from './node.ts'
+import type { CoordinatedOperation, LockstepOptions, TransactionOptions } from './options.ts'
+import { Callables } from './rpc.ts'
 import {
-  IntentWriter,
-  NodeLease,
   Operation,
-  OrphanWatch,
   Query,
-  Rollout,
-  Settler,
-  StoredOutcomes,
   toEventJson,
   toUser,
-  TransactionCoordinator,
   type OperationOptions,
   type QueryOptions,
-  type RollbackOptions,
+  type Rollout,
   type Transaction,
 } from './transaction/index.ts'
 
@@ -61,144 +37,20 @@ export function createLockstep<Db>(options: LockstepOptions<Db>): Lockstep<Db> {
   return new LockstepInstance(options)
 }
 
-const dayMs = 24 * 60 * 60 * 1_000
-
 class LockstepInstance<Db> {
   /** In which mode each operation runs: `enforce`, `observe` or `off`. */
   readonly rollout: Rollout
   /** How this node is, and how far the layers drift from the commit. */
   readonly health: Health
   readonly #database: Database<Db>
-  readonly #logger: Logger
-  readonly #clock: Clock
-  readonly #hub: EventHub
-  readonly #bus: NodeBus
-  readonly #lease: NodeLease
-  readonly #coordinator: TransactionCoordinator<Db>
-  readonly #outcomes: StoredOutcomes
-  readonly #orphans: OrphanWatch
-  readonly #retention: Retention
-  readonly #gateway: Gateway
-  readonly #revocations: RevocationFeed
-  readonly #parts = new Map<string, CallablePart>()
-  #started: Promise<void> | undefined
-  #closed: Promise<void> | undefined
+  readonly #callables = new Callables()
+  readonly #node: LockstepNode<Db>
 
   constructor(options: LockstepOptions<Db>) {
-    const { database, clock = systemClock, logger = jsonLogger } = options
-    const { own, schema } = database
-    const retentionMs = options.operationRetentionMs ?? 7 * dayMs
-    const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
-    this.#database = database
-    this.#logger = logger
-    this.#clock = clock
-    this.#lease = new NodeLease({
-      own,
-      schema,
-      clock,
-      logger,
-      ...(options.leaseMs === undefined
-        ? {}
-        : { leaseMs: options.leaseMs, renewMs: Math.ceil(options.leaseMs / 3) }),
-    })
-    const bus = options.bus ?? (database.openSession !== undefined && postgresBus(database))
-    this.rollout = new Rollout({ own, schema, clock, logger }, options.rollout)
-    this.health = new Health(
-      {
-        database,
-        clock,
-        logger,
-        node: () => this.#lease.node,
-        databaseClock: this.#lease.databaseClock,
-        hub: () => this.#hub,
-        bus: () => this.#bus,
-        rollout: this.rollout,
-        openOperations: () => this.#coordinator.openCount,
-        connections: () => this.#gateway.connections(),
-        outboundBytes: () => this.#gateway.outboundBytes(),
-        leaseState: () => this.#lease.state,
-        nodeHealth: () => this.#nodeHealth(),
-      },
-      options.monitor,
-    )
-    const { probe } = this.health.monitor
-    this.#hub = new EventHub({
-      log: new EventLog(own, schema),
-      clock,
-      logger,
-      ...(this.health.monitor.isMeasuring ? { ackSample: {} } : {}),
-      ...(options.headCheckMs === undefined ? {} : { headCheckMs: options.headCheckMs }),
-    })
-    this.#bus = new NodeBus({ bus: bus === false ? undefined : bus, hub: this.#hub, clock, logger, probe })
-    const { announce, announceTransient } = this.#bus
-    const settler = new Settler({ own, schema, clock, logger, probe, announce })
-    this.#outcomes = new StoredOutcomes({ own, schema, clock, epoch: () => this.#lease.epoch, retentionMs })
-    this.#coordinator = new TransactionCoordinator({
-      database,
-      intents: new IntentWriter({ own, schema, clock, logger }),
-      settler,
-      outcomes: this.#outcomes,
-      lease: this.#lease,
-      rollout: this.rollout,
-      clock,
-      logger,
-      probe,
-      announce: (events) => {
-        announce(events)
-        // Before the caller's code goes on, which may take its time.
-        this.#gateway.flush()
-      },
-      announceTransient,
-    })
-    this.#orphans = new OrphanWatch({
-      settler,
-      clock,
-      logger,
-      rollbackOf: (name) => this.#rollbackOf(name),
-    })
-    this.#retention = new Retention({
-      own,
-      clock,
-      logger,
-      tables: [
-        {
-          pages: () => eventPages(schema),
-          trim: (page, pages) => trimEvents(schema, options.eventRetentionMs ?? dayMs, page, pages),
-        },
-        {
-          pages: () => operationPages(schema),
-          trim: (page, pages) => trimOperations(schema, retentionMs, page, pages),
-        },
-      ],
-    })
-    this.#gateway = createGateway({
-      ...options.gateway,
-      clock,
-      ports: {
-        authenticate: toAuthenticator(options.auth),
-        authorizeSubscription: (user, channel) => channels.authorize(user, channel),
-        events: this.#hub,
-        rpc: createRpc({
-          part: (name) => this.#parts.get(name),
-          outcomes: (user, data) => this.#outcomes.answer(user, data, (id) => this.#coordinator.isOpen(id)),
-          ready: () => this.start(),
-        }),
-        health: () => this.health.report(),
-        metrics: () => this.health.metrics(),
-        ...(options.metrics === undefined ? {} : { authorizeMetrics: options.metrics.authorize }),
-        dashboard: { ...options.dashboard, data: (minutes) => this.health.dashboard({ minutes }) },
-        probe,
-        logger,
-      },
-    })
-    this.#revocations = new RevocationFeed({
-      events: this.#hub,
-      node: this.#lease.node,
-      clock,
-      logger,
-      apply: (revocation) => this.#gateway.revoke(revocation),
-      missed: () => void this.#gateway.reauthorize(),
-    })
+    this.#database = options.database
+    this.#node = new LockstepNode(options, this.#callables)
+    this.rollout = this.#node.rollout
+    this.health = this.#node.health
   }
 
   /**
@@ -207,12 +59,7 @@ class LockstepInstance<Db> {
    * @throws LS_DATABASE_UNREACHABLE, LS_SCHEMA_NEWER
    */
   start(): Promise<void> {
-    this.#started ??= this.#start().catch((error: unknown) => {
-      // The next use tries again: the database may only have been late.
-      this.#started = undefined
-      throw error
-    })
-    return this.#started
+    return this.#node.start()
   }
 
   /**
@@ -227,10 +74,10 @@ class LockstepInstance<Db> {
       db: this.#database.db,
       run: async (request) => {
         await this.start()
-        return this.#coordinator.run(request)
+        return this.#node.coordinator.run(request)
       },
     })
-    this.#declare(operation)
+    this.#callables.declare(operation)
     return operation
   }
 
@@ -243,7 +90,7 @@ class LockstepInstance<Db> {
     options: QueryOptions<Db, InputSchema, Result>,
   ): Query<Name, Db, InputSchema, Result> {
     const query = new Query(name, options, this.#database)
-    this.#declare(query)
+    this.#callables.declare(query)
     return query
   }
 
@@ -256,7 +103,7 @@ class LockstepInstance<Db> {
     work: (tx: Transaction<Db>) => Promise<Result>,
   ): Promise<Result> {
     await this.start()
-    const { outcome, error } = await this.#coordinator.run({
+    const { outcome, error } = await this.#node.coordinator.run({
       id: options.id ?? newOperationId(),
       name: options.name,
       user: toUser(options.user),
@@ -306,26 +153,26 @@ class LockstepInstance<Db> {
   ): void {
     assertOperationId(operationId)
     const text = toEventJson(validateEvent(channel, type, data), type)
-    this.#bus.announceTransient({
+    this.#node.bus.announceTransient({
       channel: channel.name,
       type,
       operationId,
       data: text,
-      at: new Date(this.#clock.now()),
+      at: new Date(this.#node.clock.now()),
     })
   }
 
   /** Serves the WebSocket on an existing Node HTTP server, next to whatever else it does. */
   attach(server: Server): void {
-    this.#gateway.attach(server)
+    this.#node.gateway.attach(server)
   }
 
   /** The HTTP routes, for any server that speaks fetch: `GET /lockstep/health`. */
-  readonly fetch = (request: Request): Promise<Response> => this.#gateway.fetch(request)
+  readonly fetch = (request: Request): Promise<Response> => this.#node.gateway.fetch(request)
 
   /** The same routes for a Node HTTP server; what is not under `/lockstep/` goes to `next`, or is answered with 404. */
   nodeHandler(next?: NodeHandler): NodeHandler {
-    return toNodeHandler(this.#gateway, next)
+    return toNodeHandler(this.#node.gateway, next)
   }
 
   /**
@@ -336,25 +183,10 @@ class LockstepInstance<Db> {
    */
   async revoke(revocation: Revocation): Promise<void> {
     assertUserId(revocation.user)
-    this.#gateway.revoke(revocation)
+    this.#node.gateway.revoke(revocation)
     await this.transaction({ name: 'lockstep.revoke', user: 'system' }, async (tx) => {
-      tx.emit(revocations({}), 'revoked', { ...revocation, node: this.#lease.node })
+      tx.emit(revocations({}), 'revoked', { ...revocation, node: this.#node.id })
     })
-  }
-
-  #nodeHealth(): NodeHealth {
-    const { state } = this.#lease
-    const stopping = this.#closed !== undefined || state === 'released'
-    return {
-      status: stopping ? 'stopping' : state === 'held' ? 'ok' : 'degraded',
-      node: this.#lease.node,
-      lease: state,
-      database: this.#database.kind,
-      openOperations: this.#coordinator.openCount,
-      channels: this.#hub.channelCount,
-      connections: this.#gateway.connections(),
-      bus: this.#bus.health,
-    }
   }
 
   /**
@@ -362,68 +194,6 @@ class LockstepInstance<Db> {
    * with a code that makes clients reconnect, gives the lease back. The pool stays open.
    */
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
-    this.#closed ??= this.#close(options.drainMs ?? 5_000)
-    return this.#closed
+    return this.#node.close(options.drainMs ?? 5_000)
   }
-
-  async #start(): Promise<void> {
-    if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
-    await this.#database.migrate()
-    await this.#lease.start()
-    await this.rollout.start()
-    this.#hub.start()
-    await this.#bus.start(this.#lease.epoch)
-    await this.#revocations.start()
-    this.#orphans.start()
-    this.#retention.start()
-    this.health.monitor.start()
-  }
-
-  async #close(drainMs: number): Promise<void> {
-    this.#gateway.stopAccepting()
-    await this.#started?.catch(() => {})
-    await this.#coordinator.close(drainMs)
-    // Spread a little: clients that all come back at once are the next node's storm.
-    await this.#gateway.close({ drainMs: drainMs / 5 })
-    this.#revocations.close()
-    this.#hub.close()
-    await Promise.all([
-      this.#bus.close(),
-      this.#orphans.close(),
-      this.#retention.close(),
-      this.rollout.close(),
-    ])
-    await this.health.close()
-    if (this.#started !== undefined) {
-      await this.#lease.release().catch((error: unknown) => {
-        this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
-      })
-    }
-    await this.#database.close()
-  }
-
-  #declare(part: CallablePart): void {
-    if (!/^[a-z][a-zA-Z0-9_]{0,62}$/.test(part.name) || this.#parts.has(part.name)) {
-      throw new LockstepError('LS_CONFIG_INVALID', {
-        message: `"${part.name}" cannot be declared: the name is taken, or is not like "send_message".`,
-      })
-    }
-    this.#parts.set(part.name, part)
-  }
-
-  #rollbackOf(name: string): RollbackOptions {
-    const part = this.#parts.get(name)
-    return part?.kind === 'operation' ? part.rollback : {}
-  }
-}
-
-function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {
-  if (typeof auth === 'function') return auth
-  if (auth !== undefined) return createTokenAuthenticator(auth)
-  return () =>
-    Promise.reject(
-      new LockstepError('LS_UNAUTHENTICATED', {
-        message: 'No connection is accepted: give createLockstep the option auth.',
-      }),
-    )
 }

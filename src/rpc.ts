@@ -22,8 +22,33 @@ export type CallablePart =
       execute(input: unknown, user: UserContext, signal: AbortSignal): Promise<unknown>
     }
 
+/** What the application has declared, by name. */
+export class Callables {
+  readonly #parts = new Map<string, CallablePart>()
+
+  /** @throws LS_CONFIG_INVALID */
+  declare(part: CallablePart): void {
+    if (!/^[a-z][a-zA-Z0-9_]{0,62}$/.test(part.name) || this.#parts.has(part.name)) {
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message: `"${part.name}" cannot be declared: the name is taken, or is not like "send_message".`,
+      })
+    }
+    this.#parts.set(part.name, part)
+  }
+
+  find(name: string): CallablePart | undefined {
+    return this.#parts.get(name)
+  }
+
+  /** What is told of an operation that nobody here may have declared. */
+  rollbackOf(name: string): RollbackOptions {
+    const part = this.#parts.get(name)
+    return part?.kind === 'operation' ? part.rollback : {}
+  }
+}
+
 export interface RpcOptions {
-  readonly part: (name: string) => CallablePart | undefined
+  readonly callables: Pick<Callables, 'find'>
   readonly outcomes: (user: UserContext, data: unknown) => Promise<readonly OutcomeAnswer[]>
   /** Settles once the node can serve. */
   readonly ready: () => Promise<void>
@@ -31,7 +56,7 @@ export interface RpcOptions {
 
 /** Finds the handler of an RPC method among what the application has declared. */
 export function createRpc(options: RpcOptions): (method: string) => RpcHandler | undefined {
-  const { part: findPart, outcomes, ready } = options
+  const { callables, outcomes, ready } = options
   return (method) => {
     if (method === reservedMethods.outcomes) {
       return async ({ data, user }) => {
@@ -39,7 +64,7 @@ export function createRpc(options: RpcOptions): (method: string) => RpcHandler |
         return { outcomes: await outcomes(user, data) }
       }
     }
-    const part = findPart(method)
+    const part = callables.find(method)
     if (part === undefined) return undefined
     if (part.kind === 'query') {
       return async ({ data, user, signal }) => {

@@ -188,7 +188,7 @@ export const mutants = {
       put: '${isDead(schema)} and true or false and not exists (',
     },
   ],
-  'orphans left open': [{ file: 'src/lockstep.ts', find: 'this.#orphans.start()', put: '' }],
+  'orphans left open': [{ file: 'src/node.ts', find: 'this.#orphans.start()', put: '' }],
 } as const satisfies Readonly<Record<string, readonly Replacement[]>>
 
 export type MutantName = keyof typeof mutants

@@ -1,0 +1,301 @@
+import { NodeBus, postgresBus, type Bus } from './bus/index.ts'
+import { ChannelRegistry } from './core/channel-registry.ts'
+import {
+  jsonLogger,
+  LockstepError,
+  systemClock,
+  type Clock,
+  type Database,
+  type Logger,
+  type Queryable,
+} from './core/index.ts'
+import { EventHub, EventLog, Retention } from './events/index.ts'
+import {
+  createGateway,
+  createTokenAuthenticator,
+  RevocationFeed,
+  revocations,
+  type Gateway,
+  type Identity,
+} from './gateway/index.ts'
+import { Health } from './monitoring.ts'
+import type { LockstepOptions, NodeHealth } from './options.ts'
+import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
+import { createRpc, type Callables } from './rpc.ts'
+import {
+  IntentWriter,
+  NodeLease,
+  OrphanWatch,
+  Rollout,
+  Settler,
+  StoredOutcomes,
+  TransactionCoordinator,
+} from './transaction/index.ts'
+
+const dayMs = 24 * 60 * 60 * 1_000
+
+/** What does not depend on the driver. */
+type Durations = Pick<LockstepOptions<never>, 'leaseMs' | 'eventRetentionMs' | 'operationRetentionMs'>
+
+/** What every part is given. */
+interface Base {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/**
+ * The parts of one node: the only place that knows all rooms. Wires them together, starts them in order, and ends
+ * them in order.
+ */
+export class LockstepNode<Db> {
+  readonly clock: Clock
+  readonly rollout: Rollout
+  readonly health: Health
+  readonly coordinator: TransactionCoordinator<Db>
+  readonly bus: NodeBus
+  readonly gateway: Gateway
+  readonly #database: Database<Db>
+  readonly #logger: Logger
+  readonly #lease: NodeLease
+  readonly #hub: EventHub
+  readonly #orphans: OrphanWatch
+  readonly #retention: Retention
+  readonly #revocations: RevocationFeed
+  #started: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  /** @throws LS_CONFIG_INVALID */
+  constructor(options: LockstepOptions<Db>, callables: Callables) {
+    const { database, clock = systemClock, logger = jsonLogger } = options
+    const base: Base = { own: database.own, schema: database.schema, clock, logger }
+    this.#database = database
+    this.#logger = logger
+    this.clock = clock
+    this.#lease = createLease(base, options)
+    this.rollout = new Rollout(base, options.rollout)
+    this.health = this.#createHealth(base, options)
+    const { probe } = this.health.monitor
+    this.#hub = this.#createHub(base, options)
+    this.bus = new NodeBus({ bus: busOf(options), hub: this.#hub, clock, logger, probe })
+    const { announce, announceTransient } = this.bus
+    const settler = new Settler({ ...base, probe, announce })
+    const outcomes = new StoredOutcomes({
+      ...base,
+      epoch: () => this.#lease.epoch,
+      retentionMs: operationRetentionMs(options),
+    })
+    this.coordinator = new TransactionCoordinator({
+      database,
+      intents: new IntentWriter(base),
+      settler,
+      outcomes,
+      lease: this.#lease,
+      rollout: this.rollout,
+      clock,
+      logger,
+      probe,
+      announce: (events) => {
+        announce(events)
+        // Before the caller's code goes on, which may take its time.
+        this.gateway.flush()
+      },
+      announceTransient,
+    })
+    this.#orphans = new OrphanWatch({
+      settler,
+      clock,
+      logger,
+      rollbackOf: (name) => callables.rollbackOf(name),
+    })
+    this.#retention = createRetention(base, options)
+    this.gateway = this.#createGateway(base, options, callables, outcomes)
+    this.#revocations = new RevocationFeed({
+      events: this.#hub,
+      node: this.id,
+      clock,
+      logger,
+      apply: (revocation) => this.gateway.revoke(revocation),
+      missed: () => void this.gateway.reauthorize(),
+    })
+  }
+
+  /** Of its lease. */
+  get id(): string {
+    return this.#lease.node
+  }
+
+  /** Once, also when called again; after a failure the next call tries again, as the database may only have been late. */
+  start(): Promise<void> {
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined
+      throw error
+    })
+    return this.#started
+  }
+
+  close(drainMs: number): Promise<void> {
+    this.#closed ??= this.#close(drainMs)
+    return this.#closed
+  }
+
+  async #start(): Promise<void> {
+    if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
+    await this.#database.migrate()
+    await this.#lease.start()
+    await this.rollout.start()
+    this.#hub.start()
+    await this.bus.start(this.#lease.epoch)
+    await this.#revocations.start()
+    this.#orphans.start()
+    this.#retention.start()
+    this.health.monitor.start()
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    this.gateway.stopAccepting()
+    await this.#started?.catch(() => {})
+    await this.coordinator.close(drainMs)
+    // Spread a little: clients that all come back at once are the next node's storm.
+    await this.gateway.close({ drainMs: drainMs / 5 })
+    this.#revocations.close()
+    this.#hub.close()
+    await Promise.all([
+      this.bus.close(),
+      this.#orphans.close(),
+      this.#retention.close(),
+      this.rollout.close(),
+    ])
+    await this.health.close()
+    if (this.#started !== undefined) {
+      await this.#lease.release().catch((error: unknown) => {
+        this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
+      })
+    }
+    await this.#database.close()
+  }
+
+  #createHealth({ clock, logger }: Base, { database, monitor }: LockstepOptions<Db>): Health {
+    return new Health(
+      {
+        database,
+        clock,
+        logger,
+        node: () => this.id,
+        databaseClock: this.#lease.databaseClock,
+        hub: () => this.#hub,
+        bus: () => this.bus,
+        rollout: this.rollout,
+        openOperations: () => this.coordinator.openCount,
+        connections: () => this.gateway.connections(),
+        outboundBytes: () => this.gateway.outboundBytes(),
+        leaseState: () => this.#lease.state,
+        nodeHealth: () => this.#nodeHealth(),
+      },
+      monitor,
+    )
+  }
+
+  #createHub({ own, schema, clock, logger }: Base, { headCheckMs }: LockstepOptions<Db>): EventHub {
+    return new EventHub({
+      log: new EventLog(own, schema),
+      clock,
+      logger,
+      ...(this.health.monitor.isMeasuring ? { ackSample: {} } : {}),
+      ...(headCheckMs === undefined ? {} : { headCheckMs }),
+    })
+  }
+
+  #createGateway(
+    { clock, logger }: Base,
+    options: LockstepOptions<Db>,
+    callables: Callables,
+    outcomes: StoredOutcomes,
+  ): Gateway {
+    const { database, metrics } = options
+    const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
+    return createGateway({
+      ...options.gateway,
+      clock,
+      ports: {
+        authenticate: toAuthenticator(options.auth),
+        authorizeSubscription: (user, channel) => channels.authorize(user, channel),
+        events: this.#hub,
+        rpc: createRpc({
+          callables,
+          outcomes: (user, data) => outcomes.answer(user, data, (id) => this.coordinator.isOpen(id)),
+          ready: () => this.start(),
+        }),
+        health: () => this.health.report(),
+        metrics: () => this.health.metrics(),
+        ...(metrics === undefined ? {} : { authorizeMetrics: metrics.authorize }),
+        dashboard: { ...options.dashboard, data: (minutes) => this.health.dashboard({ minutes }) },
+        probe: this.health.monitor.probe,
+        logger,
+      },
+    })
+  }
+
+  #nodeHealth(): NodeHealth {
+    const { state } = this.#lease
+    const stopping = this.#closed !== undefined || state === 'released'
+    return {
+      status: stopping ? 'stopping' : state === 'held' ? 'ok' : 'degraded',
+      node: this.id,
+      lease: state,
+      database: this.#database.kind,
+      openOperations: this.coordinator.openCount,
+      channels: this.#hub.channelCount,
+      connections: this.gateway.connections(),
+      bus: this.bus.health,
+    }
+  }
+}
+
+function createLease(base: Base, { leaseMs }: Durations): NodeLease {
+  return new NodeLease({
+    ...base,
+    ...(leaseMs === undefined ? {} : { leaseMs, renewMs: Math.ceil(leaseMs / 3) }),
+  })
+}
+
+function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
+  if (bus === false) return undefined
+  return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
+}
+
+function operationRetentionMs(options: Durations): number {
+  return options.operationRetentionMs ?? 7 * dayMs
+}
+
+function createRetention({ own, schema, clock, logger }: Base, options: Durations): Retention {
+  const { eventRetentionMs = dayMs } = options
+  const retentionMs = operationRetentionMs(options)
+  return new Retention({
+    own,
+    clock,
+    logger,
+    tables: [
+      {
+        pages: () => eventPages(schema),
+        trim: (page, pages) => trimEvents(schema, eventRetentionMs, page, pages),
+      },
+      {
+        pages: () => operationPages(schema),
+        trim: (page, pages) => trimOperations(schema, retentionMs, page, pages),
+      },
+    ],
+  })
+}
+
+function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {
+  if (typeof auth === 'function') return auth
+  if (auth !== undefined) return createTokenAuthenticator(auth)
+  return () =>
+    Promise.reject(
+      new LockstepError('LS_UNAUTHENTICATED', {
+        message: 'No connection is accepted: give createLockstep the option auth.',
+      }),
+    )
+}
