@@ -57,14 +57,13 @@ it('tells the user at once that it was not saved, and durably when the database 
   expect(await world.rows('select 1 from notes')).toEqual([])
 
   // The node serves again as soon as it has a new lease, and a copy of the call gets the outcome that stands.
-  const answerOf = (call: object) => () =>
-    client.rpc('add_note', call).then(
+  const answerTo = (callId: string): Promise<unknown> =>
+    client.rpc('add_note', { id: callId, input }).then(
       ({ data }) => data as unknown,
       (error: unknown) => error,
     )
   const soon = { timeout: 10_000 }
-  const next = { id: newOperationId(), input }
-  await expect.poll(answerOf(next), soon).toMatchObject({ outcome: 'committed' })
-  await expect.poll(answerOf({ id, input }), soon).toMatchObject({ outcome: 'rolled_back' })
+  await expect.poll(() => answerTo(newOperationId()), soon).toMatchObject({ outcome: 'committed' })
+  await expect.poll(() => answerTo(id), soon).toMatchObject({ outcome: 'rolled_back' })
   client.disconnect()
 })
