@@ -96,17 +96,13 @@ export class NodeLease {
     const { own, schema, clock, logger } = this.#options
     try {
       await faultPoint('lease.before-renew')
-      if (this.#state === 'lost') {
-        await this.#register()
-        logger.info({ node: this.#node }, 'the node has a new lease and takes work again')
-        return
-      }
+      if (this.#state === 'lost') return await this.#registerAgain()
       const askedAt = clock.monotonic()
       const { rows } = await own.query<LeaseRow>(renewLease(schema, this.#node, this.#leaseMs))
       if (rows[0] === undefined) {
         this.#state = 'lost'
         logger.error({ node: this.#node }, 'the node lost its lease: others settle its open operations')
-        return
+        return await this.#registerAgain()
       }
       this.#renewedAt = askedAt
       this.#epoch = rows[0].epoch
@@ -114,6 +110,12 @@ export class NodeLease {
     } catch (error) {
       logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
     }
+  }
+
+  /** What was begun under the lost lease stays under it; whoever comes now need not wait for the next renewal. */
+  async #registerAgain(): Promise<void> {
+    await this.#register()
+    this.#options.logger.info({ node: this.#node }, 'the node has a new lease and takes work again')
   }
 
   async #register(): Promise<void> {
