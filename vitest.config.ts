@@ -11,7 +11,15 @@ const lane = (
 ): TestProjectInlineConfiguration => ({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { name, environment: 'node', testTimeout: 20_000, hookTimeout: 30_000, ...test },
+  test: {
+    name,
+    environment: 'node',
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+    // As long as a stalled machine may take; what is to happen sooner says so where it is asked.
+    expect: { poll: { timeout: 10_000 } },
+    ...test,
+  },
 })
 
 export default defineConfig({

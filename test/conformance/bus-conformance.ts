@@ -188,7 +188,7 @@ export function describeBus(
       expect(performance.now() - returnedAt).toBeLessThan(2_000)
       // What was said meanwhile was dropped, and not kept for later.
       expect(b.heard).toHaveLength(1)
-      await expect.poll(() => a.bus.health.state, { timeout: 5_000 }).toBe('up')
+      await expect.poll(() => a.bus.health.state).toBe('up')
 
       a.bus.announce(await appendNumbers(1))
       await inbox.until((events) => events.length === 7)

@@ -46,7 +46,7 @@ describe('an intent', () => {
     expect(await slots()).toBeLessThan(30)
     long.release()
     await long.ended
-    await expect.poll(slots, { timeout: 3_000 }).toBe(0)
+    await expect.poll(slots).toBe(0)
   })
 
   it('of an id that was used before goes, too: a refused call leaves nothing behind', async () => {
@@ -57,7 +57,7 @@ describe('an intent', () => {
       code: 'LS_OPERATION_ID_REUSED',
     })
     await world.addNote.call(call)
-    await expect.poll(slots, { timeout: 3_000 }).toBe(0)
+    await expect.poll(slots).toBe(0)
   })
 
   it('is removed by a clean end of its node', async () => {
@@ -110,7 +110,7 @@ describe('an intent of a node that died', () => {
     const old = newOperationId()
     await world.lockstep.transaction({ name: 'kept', user: 'late', id: old }, async () => 'done')
     await world.lockstep.transaction({ name: 'forgotten', user: 'late' }, async () => 'done')
-    await expect.poll(slots, { timeout: 3_000 }).toBe(0)
+    await expect.poll(slots).toBe(0)
     await world.rows(`update lockstep.operations set settled_at = settled_at - interval '1 hour'`)
     await world.lockstep.close()
     await leave([old], 'kept')
@@ -157,16 +157,13 @@ describe('an intent of a node that died', () => {
     const next = await createWorld({ databaseUrl: world.url })
     try {
       await expect
-        .poll(
-          () => next.logger.lines.some(({ message }) => message === 'an orphan was not settled this time'),
-          {
-            timeout: 5_000,
-          },
+        .poll(() =>
+          next.logger.lines.some(({ message }) => message === 'an orphan was not settled this time'),
         )
         .toBe(true)
       expect(await noted(inFlight)).toBe(true)
       await flushing.query('commit')
-      await expect.poll(slots, { timeout: 5_000 }).toBe(0)
+      await expect.poll(slots).toBe(0)
       const told = (await world.eventsOf('user:late')).map((event) => event.operation_id)
       expect(told).toEqual([ended])
     } finally {

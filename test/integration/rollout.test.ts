@@ -136,7 +136,7 @@ it('an early event reaches the subscribers of other nodes, too', async () => {
         outcomes.push(first.post.call({ input: { id: `a${tries}`, fail: false }, user: 'ann' }))
         return inbox.items.length
       },
-      { interval: 100, timeout: 5_000 },
+      { interval: 100 },
     )
     .toBeGreaterThan(0)
   expect(await first.world.rows('select id from notes')).toEqual([])

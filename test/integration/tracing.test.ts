@@ -79,7 +79,7 @@ async function spansOf(exporter: InMemorySpanExporter, names: readonly string[])
         .map(({ name }) => name)
         .toSorted(),
     ).toEqual(names.toSorted())
-  }, 5_000)
+  }, 10_000)
   return exporter.getFinishedSpans()
 }
 

@@ -28,7 +28,7 @@ describe('an operation of another living tab', () => {
     await browser.quiet(browser.tab())
     expect(browser.asked()).toEqual([])
     other.connection.connect()
-    await vi.waitFor(() => expect(browser.gateway.calls.all.at(-1)).toMatchObject({ method: 'send_message' }))
+    await expect.poll(() => browser.gateway.calls.all.at(-1)).toMatchObject({ method: 'send_message' })
     browser.gateway.calls.all.at(-1)?.reply(committed(call.id))
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
     expect(browser.storage.length).toBe(0)
@@ -60,7 +60,7 @@ describe('an operation of another living tab', () => {
     const call = client.call('send_message', 1)
     ;(await browser.gateway.calls.next()).reply(committed(call.id))
     await call.outcome
-    await vi.waitFor(() => expect(locks.held.size).toBe(0))
+    await expect.poll(() => locks.held.size).toBe(0)
   })
 
   test('taken over by two tabs at once is reported by the last of them only', async () => {
@@ -103,5 +103,5 @@ test('pages that are left give their operations free, and other tabs are told', 
   fire('pagehide', { persisted: false })
   const key = `lockstep:ann:${call.id}`
   fire('storage', { key, newValue: browser.storage.getItem(key) })
-  await vi.waitFor(() => expect(browser.asked()).toEqual([{ ids: [call.id] }]))
+  await expect.poll(() => browser.asked()).toEqual([{ ids: [call.id] }])
 })
