@@ -185,7 +185,7 @@ class LockstepInstance<Db> {
     assertUserId(revocation.user)
     this.#node.gateway.revoke(revocation)
     await this.transaction({ name: 'lockstep.revoke', user: 'system' }, async (tx) => {
-      tx.emit(revocations({}), 'revoked', { ...revocation, node: this.#node.id })
+      tx.emit(revocations({}), 'revoked', this.#node.revocations.announcementOf(revocation))
     })
   }
 

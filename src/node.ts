@@ -56,13 +56,13 @@ export class LockstepNode<Db> {
   readonly coordinator: TransactionCoordinator<Db>
   readonly bus: NodeBus
   readonly gateway: Gateway
+  readonly revocations: RevocationFeed
   readonly #database: Database<Db>
   readonly #logger: Logger
   readonly #lease: NodeLease
   readonly #hub: EventHub
   readonly #orphans: OrphanWatch
   readonly #retention: Retention
-  readonly #revocations: RevocationFeed
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
@@ -111,19 +111,13 @@ export class LockstepNode<Db> {
     })
     this.#retention = createRetention(base, options)
     this.gateway = this.#createGateway(base, options, callables, outcomes)
-    this.#revocations = new RevocationFeed({
+    this.revocations = new RevocationFeed({
       events: this.#hub,
-      node: this.id,
       clock,
       logger,
       apply: (revocation) => this.gateway.revoke(revocation),
       missed: () => void this.gateway.reauthorize(),
     })
-  }
-
-  /** Of its lease. */
-  get id(): string {
-    return this.#lease.node
   }
 
   /** Once, also when called again; after a failure the next call tries again, as the database may only have been late. */
@@ -147,7 +141,7 @@ export class LockstepNode<Db> {
     await this.rollout.start()
     this.#hub.start()
     await this.bus.start(this.#lease.epoch)
-    await this.#revocations.start()
+    await this.revocations.start()
     this.#orphans.start()
     this.#retention.start()
     this.health.monitor.start()
@@ -159,7 +153,7 @@ export class LockstepNode<Db> {
     await this.coordinator.close(drainMs)
     // Spread a little: clients that all come back at once are the next node's storm.
     await this.gateway.close({ drainMs: drainMs / 5 })
-    this.#revocations.close()
+    this.revocations.close()
     this.#hub.close()
     await Promise.all([
       this.bus.close(),
@@ -182,7 +176,7 @@ export class LockstepNode<Db> {
         database,
         clock,
         logger,
-        node: () => this.id,
+        node: () => this.#lease.node,
         databaseClock: this.#lease.databaseClock,
         hub: () => this.#hub,
         bus: () => this.bus,
@@ -242,7 +236,7 @@ export class LockstepNode<Db> {
     const stopping = this.#closed !== undefined || state === 'released'
     return {
       status: stopping ? 'stopping' : state === 'held' ? 'ok' : 'degraded',
-      node: this.id,
+      node: this.#lease.node,
       lease: state,
       database: this.#database.kind,
       openOperations: this.coordinator.openCount,

@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { defineChannel, messageOf, type Clock, type Logger, type Schema } from '../core/index.ts'
 import type { EncodedEvent, EventSource, Joined } from '../events/subscription.ts'
 import type { Revocation } from './identity.ts'
 
 /** What an event of the channel holds. */
 export interface AnnouncedRevocation extends Revocation {
-  /** Has acted on it before it was announced. */
+  /** Id of the feed whose node has acted on it before it was announced. */
   readonly node: string
 }
 
@@ -25,7 +26,6 @@ export const revocations = defineChannel('lockstep:revocations', {
 
 export interface RevocationFeedOptions {
   readonly events: EventSource
-  readonly node: string
   readonly clock: Clock
   readonly logger: Logger
   readonly apply: (revocation: Revocation) => void
@@ -37,6 +37,8 @@ const retryMs = 500
 
 /** Hears what other nodes have revoked. */
 export class RevocationFeed {
+  /** Not that of the lease, which changes: what was announced under the one before would be acted on again. */
+  readonly #id = randomUUID()
   readonly #options: RevocationFeedOptions
   #joined: Joined | undefined
   #cancelRetry: (() => void) | undefined
@@ -44,6 +46,11 @@ export class RevocationFeed {
 
   constructor(options: RevocationFeedOptions) {
     this.#options = options
+  }
+
+  /** What tells the other nodes of it. */
+  announcementOf(revocation: Revocation): AnnouncedRevocation {
+    return { ...revocation, node: this.#id }
   }
 
   /** Resolves when it hears, or is known not to; then it goes on trying by itself. */
@@ -65,7 +72,7 @@ export class RevocationFeed {
   #apply(event: EncodedEvent): void {
     const { data } = JSON.parse(event.publication) as { data: { data: AnnouncedRevocation } }
     const { node, ...revocation } = data.data
-    if (node !== this.#options.node) this.#options.apply(revocation)
+    if (node !== this.#id) this.#options.apply(revocation)
   }
 
   async #join(): Promise<void> {

@@ -209,7 +209,6 @@ describe('revocations of other nodes', () => {
     const [applied, missed]: [object[], number[]] = [[], []]
     const feed = new RevocationFeed({
       events,
-      node: 'here',
       clock,
       logger: silentLogger,
       apply: (revocation) => applied.push(revocation),
@@ -225,7 +224,7 @@ describe('revocations of other nodes', () => {
     const { feed, applied, missed } = feedOn(events, new ManualClock())
     await feed.start()
     events.append(channel, { user: 'ann', node: 'there' })
-    events.append(channel, { user: 'bob', node: 'here' })
+    events.append(channel, feed.announcementOf({ user: 'bob' }))
     expect(applied).toEqual([{ user: 'ann' }])
     expect(missed).toEqual([])
     feed.close()

@@ -110,3 +110,19 @@ test('a client that is away just then: its resume from an old offset is refused,
   expect(inbox.items).toHaveLength(1)
   client.disconnect()
 })
+
+test('what is given back before the revocation is in the log stays: this node has acted on it already', async () => {
+  members.add('dan')
+  const client = await RawClient.open(url)
+  await client.ask({ id: 1, connect: { token: await signToken(secret, 'dan', 600) } })
+  await client.ask({ id: 2, subscribe: { channel } })
+  const held = await Promise.all(Array.from({ length: world.pool.options.max }, () => world.pool.connect()))
+  const revoking = world.lockstep.revoke({ user: 'dan', channel })
+  expect(await client.next()).toMatchObject({ push: { channel, unsubscribe: { code: 2000 } } })
+  expect(await client.ask({ id: 3, subscribe: { channel } })).toMatchObject({ id: 3, subscribe: {} })
+  for (const connection of held) connection.release()
+  await revoking
+  await say('newer')
+  expect(texts([await client.next()])).toEqual(['newer'])
+  client.socket.close()
+})
