@@ -96,19 +96,26 @@ class LockstepInstance<Db> {
 
   /**
    * An operation without a declaration. Returns what `work` returns, after the COMMIT.
-   * @throws what made it roll back, once its outcome and its user's notice stand; LS_OUTCOME_PENDING
+   * @throws LS_OPERATION_ID_INVALID, LS_CONFIG_INVALID for a name that cannot be stored, and what else means "not
+   * accepted"; what made it roll back, once its outcome and its user's notice stand; LS_OUTCOME_PENDING
    */
   async transaction<Result>(
     options: TransactionOptions,
     work: (tx: Transaction<Db>) => Promise<Result>,
   ): Promise<Result> {
+    const { name } = options
+    const id = options.id ?? newOperationId()
+    // The id becomes part of a statement's text; and intents travel together, so what Postgres refuses would take
+    // along those of others.
+    assertOperationId(id)
+    assertStorable(name)
     await this.start()
     const { outcome, error } = await this.#node.coordinator.run({
-      id: options.id ?? newOperationId(),
-      name: options.name,
+      id,
+      name,
       user: toUser(options.user),
       // Without a declared input, the name is all that tells one operation from another.
-      inputHash: options.name,
+      inputHash: name,
       rollback: options.rollback ?? {},
       intent: options.intent ?? true,
       repeat: options.repeat,
@@ -196,4 +203,11 @@ class LockstepInstance<Db> {
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
     return this.#node.close(options.drainMs ?? 5_000)
   }
+}
+
+function assertStorable(name: string): void {
+  if (typeof name === 'string' && !name.includes('\0')) return
+  throw new LockstepError('LS_CONFIG_INVALID', {
+    message: 'The name of an operation is a text without the character U+0000, which Postgres cannot store.',
+  })
 }

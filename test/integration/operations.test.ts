@@ -364,6 +364,29 @@ describe('bad input', () => {
     },
   )
 
+  it.each(['', 'not-a-uuid', `'; insert into notes values ('injected', 'x'); --`])(
+    'refuses the id %j of a transaction, and nothing of it reaches the database',
+    async (id) => {
+      let ran = false
+      const refused = world.lockstep.transaction({ name: 'bad', user: 'ada', id }, async (tx) => {
+        ran = true
+        await tx.db.query('select 1; select 2')
+      })
+      await expect(refused).rejects.toMatchObject({ code: 'LS_OPERATION_ID_INVALID' })
+      expect(ran).toBe(false)
+      expect(await noted('injected')).toEqual([])
+    },
+  )
+
+  it('refuses a name that cannot be stored, and takes nobody else along', async () => {
+    const others = Array.from({ length: 5 }, () =>
+      world.lockstep.transaction({ name: 'good', user: 'ada' }, () => Promise.resolve('saved')),
+    )
+    const refused = world.lockstep.transaction({ name: 'bad\0', user: 'ada' }, () => Promise.resolve())
+    await expect(refused).rejects.toMatchObject({ code: 'LS_CONFIG_INVALID' })
+    expect(await Promise.all(others)).toEqual(others.map(() => 'saved'))
+  })
+
   it('refuses an event that its channel does not declare, or that does not match', async () => {
     await expect(
       world.lockstep.transaction({ name: 'bad', user: 'ada' }, async (tx) => {
