@@ -221,6 +221,30 @@ test('history, violations and the state of the alert survive a restart, and no a
   expect(after.alerts).toEqual([])
 })
 
+test('what is rolled up while a dashboard is read is counted once', async () => {
+  let hold: (() => Promise<void>) | undefined
+  const own: Queryable = {
+    query: async (statement) => {
+      if (/from \S*health_violations/.test(statement.text)) {
+        const held = hold
+        hold = undefined
+        await held?.()
+      }
+      return world.database.own.query(statement)
+    },
+  }
+  const monitor = world.monitor({ own, rollupMs: 60_000 })
+  // Too few for an alert, which would roll up first.
+  runWell(monitor, 90)
+  runEarly(monitor, newIds(10))
+  await until(async () => expect(await violationsOf(monitor)).toMatchObject({ websocket_before_commit: 10 }))
+  hold = () => monitor.rollUp()
+  const { violations, score } = await monitor.dashboard()
+  expect(hold).toBe(undefined)
+  expect(violations.counts.websocket_before_commit).toBe(10)
+  expect(score).toMatchObject({ operations: 100, unhealthy: 10 })
+})
+
 /** A database that can be taken away. */
 function fragile(own: Queryable): Queryable & { isAway: boolean } {
   return {
