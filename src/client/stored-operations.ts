@@ -38,6 +38,8 @@ export class StoredOperations {
   readonly #rememberForMs: number
   readonly #tab: TabOwnership
   readonly #mine = new Set<string>()
+  /** Owner that the entry still names, of what this tab answers for without room in the storage to say so. */
+  readonly #unwritten = new Map<string, string>()
   readonly #stopListening: readonly (() => void)[]
 
   constructor({ storage, rememberForMs, onAbandoned }: StoredOperationsOptions) {
@@ -89,7 +91,8 @@ export class StoredOperations {
 
   /** Whether this tab still answers for it. Where two tabs took over the same one, it is the last one's. */
   isMine(id: string): boolean {
-    const mine = this.#read(id)?.owner === this.#tab.id
+    const owner = this.#read(id)?.owner
+    const mine = owner !== undefined && (owner === this.#tab.id || owner === this.#unwritten.get(id))
     if (!mine) this.#drop(id)
     return mine
   }
@@ -122,13 +125,17 @@ export class StoredOperations {
 
   #drop(id: string): void {
     this.#mine.delete(id)
+    this.#unwritten.delete(id)
     if (this.#mine.size === 0) this.#tab.letGo()
   }
 
   async #claim(entry: Omit<Entry, 'owner' | 'seenAt'>): Promise<void> {
     if (!this.#storage.isOpen) return
     this.#mine.add(entry.id)
-    this.#storage.write(entry.id, { ...entry, owner: this.#tab.id, seenAt: Date.now() })
+    const isWritten = this.#storage.write(entry.id, { ...entry, owner: this.#tab.id, seenAt: Date.now() })
+    const owner = isWritten ? undefined : this.#read(entry.id)?.owner
+    if (owner === undefined) this.#unwritten.delete(entry.id)
+    else this.#unwritten.set(entry.id, owner)
     await this.#tab.hold()
   }
 

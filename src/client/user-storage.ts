@@ -44,10 +44,13 @@ export class UserStorage {
     })
   }
 
-  write(name: string, value: unknown): void {
-    this.#attempt((storage, prefix) => {
+  /** False when it could not be written: there is no room, or no storage. */
+  write(name: string, value: unknown): boolean {
+    const isWritten = this.#attempt((storage, prefix) => {
       storage.setItem(prefix + name, JSON.stringify(value))
+      return true
     })
+    return isWritten === true
   }
 
   remove(name: string): void {

@@ -136,6 +136,20 @@ describe('a storage that fails', () => {
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
   })
 
+  test('that is full hides no outcome of an earlier page, and tells it once', async () => {
+    browser.leave('ann', lost, { owner: '' })
+    vi.spyOn(browser.storage, 'setItem').mockImplementation(broken)
+    const client = browser.tab()
+    const settled = new Queue<unknown>()
+    client.operations.on('settled', ({ id }, { outcome }) => settled.push([id, outcome]))
+    const question = await browser.gateway.calls.next()
+    question.reply({ data: { outcomes: [committed(lost).data] } })
+    expect(await settled.next()).toEqual([lost, 'committed'])
+    expect(browser.storage.length).toBe(0)
+    await browser.quiet(browser.tab())
+    expect(browser.asked()).toHaveLength(1)
+  })
+
   test('that cannot even be read is as good as none', async () => {
     vi.stubGlobal('localStorage', undefined)
     Object.defineProperty(globalThis, 'localStorage', { configurable: true, get: broken })
