@@ -162,11 +162,10 @@ export class LockstepNode<Db> {
       this.rollout.close(),
     ])
     await this.health.close()
-    if (this.#started !== undefined) {
-      await this.#lease.release().catch((error: unknown) => {
-        this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
-      })
-    }
+    // Also of a node that took its lease and then could not start.
+    await this.#lease.release().catch((error: unknown) => {
+      this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
+    })
     await this.#database.close()
   }
 

@@ -68,8 +68,9 @@ export class NodeLease {
     return this.#state === 'held' && age > this.#leaseMs ? 'unsure' : this.#state
   }
 
-  /** @throws LS_DATABASE_UNREACHABLE and other database errors */
+  /** Once: a node that could not start, and tries again, has its lease. @throws database errors */
   async start(): Promise<void> {
+    if (this.#state !== 'starting') return
     const { own, schema } = this.#options
     await own.query(forgetNodes(schema))
     await this.#register()
@@ -78,8 +79,9 @@ export class NodeLease {
 
   /** Ends the lease, so that nobody needs to wait for it to run out. */
   async release(): Promise<void> {
-    if (this.#state === 'released') return
+    const before = this.#state
     this.#state = 'released'
+    if (before === 'starting' || before === 'released') return
     this.#cancelTimer?.()
     await this.#renewing
     await this.#options.own.query(releaseLease(this.#options.schema, this.#node))
@@ -100,6 +102,8 @@ export class NodeLease {
       const askedAt = clock.monotonic()
       const { rows } = await own.query<LeaseRow>(renewLease(schema, this.#node, this.#leaseMs))
       if (rows[0] === undefined) {
+        // Given back while this was under way: then it is nobody's any more.
+        if (this.#state === 'released') return
         this.#state = 'lost'
         logger.error({ node: this.#node }, 'the node lost its lease: others settle its open operations')
         return await this.#registerAgain()

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { fromPool } from '../../src/index.ts'
+import { createLockstep, fromPool } from '../../src/index.ts'
+import type { Queryable, Statement } from '../../src/core/index.ts'
 import { NodeLease } from '../../src/transaction/index.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { createTestLogger } from '../support/world.ts'
@@ -36,4 +37,58 @@ it('a node whose lease has run out takes a new one in the same renewal, under an
   expect(rows).toEqual([{ node: lease.node }])
   await lease.release()
   await database.close()
+})
+
+it('a lease that is given back while a renewal finds that it has run out stays given back', async () => {
+  const database = fromPool(pool)
+  await database.migrate()
+  const clock = new ManualClock()
+  let asked = 0
+  let letGo = (): void => {}
+  const gate = new Promise<void>((resolve) => (letGo = resolve))
+  const own: Queryable = {
+    async query<Row>(statement: Statement) {
+      asked += 1
+      if (statement.text.startsWith('update') && statement.text.includes('returning')) await gate
+      return database.own.query<Row>(statement)
+    },
+  }
+  const lease = new NodeLease({ own, schema: database.schema, clock, logger: createTestLogger() })
+  await lease.start()
+  await pool.query(`update lockstep.nodes set lease_until = '-infinity'`)
+  clock.advance(1_000)
+  await expect.poll(() => asked).toBe(3)
+  const releasing = lease.release()
+  letGo()
+  await releasing
+  expect(lease.state).toBe('released')
+  const { rows } = await pool.query('select node from lockstep.nodes where lease_until > now()')
+  expect(rows).toEqual([])
+  // Nothing is left that renews.
+  const before = asked
+  clock.advance(10_000)
+  expect(asked).toBe(before)
+  await database.close()
+})
+
+it('a node that could not start takes one lease however often it tries, and gives it back when it ends', async () => {
+  const living = async () =>
+    (await pool.query('select node from lockstep.nodes where lease_until > now()')).rowCount
+  const clock = new ManualClock()
+  const logger = createTestLogger()
+  const database = fromPool(pool)
+  const lockstep = createLockstep({ database, clock, logger, bus: false })
+  await database.migrate()
+  await pool.query('alter table lockstep.rollouts rename to away')
+  try {
+    await expect(lockstep.start()).rejects.toThrow('rollouts')
+    await expect(lockstep.start()).rejects.toThrow('rollouts')
+    expect(await living()).toBe(1)
+    await lockstep.close({ drainMs: 0 })
+    expect(await living()).toBe(0)
+    clock.advance(10_000)
+    expect(logger.lines.map(({ message }) => message)).toEqual([])
+  } finally {
+    await pool.query('alter table lockstep.away rename to rollouts')
+  }
 })
