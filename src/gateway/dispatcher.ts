@@ -93,6 +93,7 @@ export class Dispatcher {
 
   /** The connection is gone: nothing is delivered from here on. */
   end(): void {
+    this.#lane?.end()
     this.#subscriptions.endAll()
     this.#calls?.abort()
   }

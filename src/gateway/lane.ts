@@ -31,6 +31,12 @@ export class Lane {
     this.#pump()
   }
 
+  /** Forgets all of it: what waits is not begun, and nobody replies to what runs. */
+  end(): void {
+    this.#entries.length = 0
+    this.#started = 0
+  }
+
   #pump(): void {
     while (this.#started < Math.min(this.#entries.length, width)) {
       const entry = this.#entries[this.#started]

@@ -199,6 +199,23 @@ describe('subscribe', () => {
     expect(world.events.subscribersOf('room:1')).toBe(0)
   })
 
+  test('a disconnect ends what still waits for its turn: nobody asks for it, and nobody joins', async () => {
+    const gate = signal()
+    world.events.gates.set('room:1', gate.promise)
+    const client = await RawClient.connect(world, 'ann')
+    const channels = Array.from({ length: 40 }, (_, n) => `room:${n + 1}`)
+    client.send(...channels.map((channel, n) => ({ id: n + 2, subscribe: { channel } })))
+    await client.settled()
+    client.socket.terminate()
+    const witness = await RawClient.connect(world, 'bob')
+    while (world.gateway.connections() > 1) await witness.ask({ id: 2, ping: {} })
+    const joins = world.events.joins
+    gate.fire()
+    await witness.settled()
+    expect(world.events.joins).toBe(joins)
+    expect(channels.filter((channel) => world.events.subscribersOf(channel) > 0)).toEqual([])
+  })
+
   test('the 128th channel is the last', async () => {
     const client = await RawClient.connect(world, 'ann')
     for (let id = 2; id <= 128; id += 1) client.send({ id, subscribe: { channel: `room:${id}` } })
