@@ -18,7 +18,7 @@ export interface FeedOptions {
 }
 
 const firstRetryMs = 50
-const longestRetryMs = 2_000
+const longestRetryMs = 1_000
 
 /**
  * One channel on this node, for as long as it has subscribers. All of them stand at the same position; what
@@ -166,15 +166,17 @@ export class ChannelFeed implements MemberHost {
   }
 
   #watchGap(): void {
-    if (!this.#sequencer?.hasGap) {
+    if (!this.#sequencer?.hasGap || this.#members.size === 0) {
       this.#cancelGapTimer?.()
       this.#cancelGapTimer = undefined
-      return
-    }
-    if (this.#cancelGapTimer !== undefined || this.#filling !== undefined) return
-    this.#cancelGapTimer = this.#options.clock.after(this.#options.gapWaitMs, () => {
+    } else if (this.#filling === undefined) this.#fillLater(this.#options.gapWaitMs, firstRetryMs)
+  }
+
+  /** One timer at a time: whoever finds a hole meanwhile waits for it, too. */
+  #fillLater(waitMs: number, retryMs: number): void {
+    this.#cancelGapTimer ??= this.#options.clock.after(waitMs, () => {
       this.#cancelGapTimer = undefined
-      void this.#fillUntilDone(firstRetryMs)
+      void this.#fillUntilDone(retryMs)
     })
   }
 
@@ -188,9 +190,7 @@ export class ChannelFeed implements MemberHost {
         'the log could not be read to fill a gap; trying again',
       )
       if (this.#members.size === 0) return
-      this.#options.clock.after(retryMs, () => {
-        void this.#fillUntilDone(Math.min(retryMs * 2, longestRetryMs))
-      })
+      this.#fillLater(retryMs, Math.min(retryMs * 2, longestRetryMs))
     }
   }
 

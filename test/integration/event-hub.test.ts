@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { systemClock } from '../../src/core/index.ts'
+import { systemClock, type Clock } from '../../src/core/index.ts'
 import { encodeEvent, EventHub, EventLog, Retention } from '../../src/events/index.ts'
 import type { EncodedEvent, EventHubOptions, StoredEvent, Subscriber } from '../../src/events/index.ts'
 import { eventPages, fromPool, operationPages, trimEvents, trimOperations } from '../../src/postgres/index.ts'
@@ -260,6 +260,94 @@ it('tells subscribers to start over when the missing events are gone, or the his
   expect(gone.offsets()).toEqual([])
   expect(hub.channelCount).toBe(0)
   hub.close()
+})
+
+/** A hub whose log and time the test moves; `timers` are those that wait. */
+function createStillHub() {
+  const timers = new Set<() => void>()
+  const gates: { readonly answer: (rows: readonly object[]) => void; readonly fail: () => void }[] = []
+  const own: typeof database.own = {
+    query: () =>
+      new Promise((resolve, reject) => {
+        gates.push({
+          answer: (rows) => resolve({ rows: rows as never, rowCount: rows.length }),
+          fail: () => reject(new Error('away')),
+        })
+      }),
+  }
+  const clock: Clock = {
+    ...systemClock,
+    after: (_, work) => {
+      timers.add(work)
+      return () => timers.delete(work)
+    },
+  }
+  const hub = new EventHub({ log: new EventLog(own, schema), clock, logger: createTestLogger() })
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  const asked = async () => {
+    while (gates.length === 0) await turn()
+    return gates.shift() as (typeof gates)[number]
+  }
+  /** Lets what waits happen, once. */
+  const pass = async (): Promise<void> => {
+    for (const work of [...timers]) {
+      timers.delete(work)
+      work()
+    }
+    await turn()
+  }
+  const join = async () => {
+    const joining = hub.join(channel, {}, createSubscriber().subscriber)
+    const opened = await asked()
+    opened.answer([{ epoch: 'e', channel: null, head: null }])
+    const joined = await joining
+    joined.start()
+    return joined
+  }
+  return { hub, timers, asked, pass, join, turn }
+}
+
+it('waits for nothing any more once the last has left, while heads are compared', async () => {
+  const { hub, timers, asked, pass, join } = createStillHub()
+  const joined = await join()
+  const comparing = hub.checkHeads()
+  const compared = await asked()
+  joined.leave()
+  compared.answer([{ epoch: 'e', channel, head: '3' }])
+  await comparing
+  await pass()
+  await pass()
+  expect(timers.size).toBe(0)
+})
+
+it('waits for nothing any more once the last has left, while the log cannot be read', async () => {
+  const { hub, timers, asked, pass, join, turn } = createStillHub()
+  const joined = await join()
+  hub.announceHeads([{ channel, head: 3 }])
+  await pass()
+  const read = await asked()
+  read.fail()
+  await turn()
+  expect(timers.size).toBe(1)
+  joined.leave()
+  await pass()
+  await pass()
+  expect(timers.size).toBe(0)
+})
+
+it('tries again one at a time while the log cannot be read, whatever is announced meanwhile', async () => {
+  const { hub, timers, asked, pass, join, turn } = createStillHub()
+  const joined = await join()
+  for (const head of [3, 4, 5]) {
+    hub.announceHeads([{ channel, head }])
+    expect(timers.size).toBe(1)
+    await pass()
+    const read = await asked()
+    read.fail()
+    await turn()
+    expect(timers.size).toBe(1)
+  }
+  joined.leave()
 })
 
 it('removes expired history page by page, and nothing else', async () => {
