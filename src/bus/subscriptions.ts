@@ -14,7 +14,8 @@ export interface SubscriptionsOptions {
 interface Subject {
   /** Channels served in it. */
   wanted: number
-  subscribed: boolean
+  /** Undefined from a request on until it is answered: what became of one that failed is not known. */
+  subscribed: boolean | undefined
   busy: boolean
 }
 
@@ -52,16 +53,14 @@ export class Subscriptions {
     const { transport, clock, logger, onSubscribed } = this.#options
     try {
       while (!this.#closed && entry.subscribed !== entry.wanted > 0) {
-        if (entry.subscribed) {
-          await transport.unsubscribe(subject)
-          entry.subscribed = false
-        } else {
-          await transport.subscribe(subject)
-          entry.subscribed = true
-          onSubscribed()
-        }
+        const isWanted = entry.wanted > 0
+        entry.subscribed = undefined
+        await (isWanted ? transport.subscribe(subject) : transport.unsubscribe(subject))
+        entry.subscribed = isWanted
+        if (isWanted) onSubscribed()
       }
-      if (entry.wanted === 0) this.#subjects.delete(subject)
+      // A retry may come after it was given up, and another was made of the same name.
+      if (entry.wanted === 0 && this.#subjects.get(subject) === entry) this.#subjects.delete(subject)
     } catch (error) {
       if (this.#closed) return
       logger.warn({ subject, error: messageOf(error) }, 'the bus did not take a subscription; trying again')
