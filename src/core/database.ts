@@ -62,6 +62,7 @@ export interface OpenTransaction<Db> {
 export interface SavepointScope<Db> {
   readonly db: Db
   savepoint(): Promise<SavepointScope<Db>>
+  /** What cannot be released, since a statement in it had failed, is rolled back before this throws. */
   release(): Promise<void>
   rollback(): Promise<void>
 }

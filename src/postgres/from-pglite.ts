@@ -172,11 +172,17 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
       nested.end()
       await this.#target.exec(sql)
     }
+    const undo = `rollback to savepoint ${name}; release savepoint ${name}`
     return {
       db: guarded(this.#target, nested),
       savepoint: () => this.#openSavepoint(nested),
-      release: () => end(`release savepoint ${name}`),
-      rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
+      release: () =>
+        end(`release savepoint ${name}`).catch(async (error: unknown) => {
+          // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
+          await this.#target.exec(undo).catch(() => {})
+          throw error
+        }),
+      rollback: () => end(undo),
     }
   }
 

@@ -166,16 +166,22 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       await this.query(timed({ text }, this.#options))
     }
     await send(`savepoint ${name}`)
-    const end = async (...texts: readonly string[]): Promise<void> => {
+    const end = async (text: string): Promise<void> => {
       nested.assertOpen()
       nested.end()
-      for (const text of texts) await send(text)
+      await send(text)
     }
+    const undo = `rollback to savepoint ${name}; release savepoint ${name}`
     return {
       db: new PgTransactionClient(this, nested),
       savepoint: () => this.#openSavepoint(nested),
-      release: () => end(`release savepoint ${name}`),
-      rollback: () => end(`rollback to savepoint ${name}; release savepoint ${name}`),
+      release: () =>
+        end(`release savepoint ${name}`).catch(async (error: unknown) => {
+          // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
+          await send(undo).catch(() => {})
+          throw error
+        }),
+      rollback: () => end(undo),
     }
   }
 

@@ -35,8 +35,8 @@ export interface Transaction<Db> {
     data: EventDataOf<Events, Type>,
   ): void
   /**
-   * A nested transaction: joins this one by a savepoint. When `work` throws, its statements, events and hooks are
-   * undone, and the error is thrown on. One at a time.
+   * A nested transaction: joins this one by a savepoint. When `work` throws, or has swallowed the error of a
+   * statement, its statements, events and hooks are undone, and the error is thrown on. One at a time.
    * @throws LS_SAVEPOINT_OPEN, LS_TRANSACTION_CLOSED
    */
   transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T>
@@ -128,20 +128,21 @@ export class TransactionScope<Db> implements Transaction<Db> {
       db: savepoint.db,
       savepoint: () => savepoint.savepoint(),
     })
+    let result: T
     try {
-      const result = await work(inner)
+      result = await work(inner)
       inner.close()
-      await savepoint.release()
-      this.#hasEmitted ||= inner.hasEmitted
-      this.#events.push(...inner.#events)
-      this.#afterCommit.push(...inner.#afterCommit)
-      this.#afterRollback.push(...inner.#afterRollback)
-      return result
     } catch (error) {
       inner.close()
       await savepoint.rollback()
       throw error
     }
+    await savepoint.release()
+    this.#hasEmitted ||= inner.hasEmitted
+    this.#events.push(...inner.#events)
+    this.#afterCommit.push(...inner.#afterCommit)
+    this.#afterRollback.push(...inner.#afterRollback)
+    return result
   }
 
   afterCommit(work: Hook): void {

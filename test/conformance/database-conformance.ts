@@ -318,6 +318,21 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       expect(await hasThing(inner)).toBe(false)
     })
 
+    it('undoes a savepoint that cannot be released, says why, and keeps the rest', async () => {
+      const operation = key()
+      await start(operation)
+      const inner = randomUUID()
+      const transaction = await database.begin({ operationId: operation.id })
+      await transaction.db.query('insert into things values ($1)', [operation.id])
+      const scope = await transaction.savepoint()
+      await scope.db.query('insert into things values ($1)', [inner])
+      await scope.db.query('select 1 / 0').catch(() => {})
+      await expect(scope.release()).rejects.toMatchObject({ code: '25P02' })
+      expect((await transaction.commit(flush(operation, []))).ending).toBe('committed')
+      expect(await hasThing(operation.id)).toBe(true)
+      expect(await hasThing(inner)).toBe(false)
+    })
+
     it('reads one state in a snapshot, and cannot write in it', async () => {
       const write = database.snapshot(({ db }) => db.query('insert into things values ($1)', [randomUUID()]))
       await expect(write).rejects.toThrow(/read-only/)

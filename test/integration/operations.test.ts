@@ -296,6 +296,21 @@ describe('a nested transaction', () => {
     ])
   })
 
+  it('that swallowed the error of a statement is undone, and takes the outer one no further', async () => {
+    await world.lockstep.transaction({ name: 'outer', user: 'ada' }, async (tx) => {
+      await tx.db.query(`insert into notes values ('swallows', 'x')`)
+      await expect(
+        tx.transaction(async (inner) => {
+          await inner.db.query(`insert into notes values ('swallowed', 'x')`)
+          await inner.db.query('select 1/0').catch(() => {})
+        }),
+      ).rejects.toMatchObject({ code: '25P02' })
+      await tx.db.query(`update notes set text = 'y' where id = 'swallows'`)
+    })
+    expect(await noted('swallows')).toEqual([{ text: 'y' }])
+    expect(await noted('swallowed')).toEqual([])
+  })
+
   it('refuses the outer handle while the inner one is open', async () => {
     await world.lockstep.transaction({ name: 'outer', user: 'ada' }, (tx) =>
       tx.transaction(async () => {
