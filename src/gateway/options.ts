@@ -31,7 +31,7 @@ export interface GatewayLimits {
   readonly maxConnectsPerAddressPerSecond: number
   /** Open connections of one user. Beyond it 3504. */
   readonly maxConnectionsPerUser: number
-  /** Time to send a valid `connect`. Beyond it 3502. */
+  /** Time to send a valid `connect`, beyond it 3502, and for this node to answer it, beyond it 3004. */
   readonly connectTimeoutMs: number
   /** Time after the token's expiry in which a refresh is still taken. Beyond it 3005. */
   readonly expiryGraceMs: number

@@ -127,6 +127,9 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (monotonicMs < this.#deadline) return
     switch (this.#awaits) {
       case 'connect':
+        // Asked in time, and this node is slow: the client has to come again, and must not give up.
+        if (this.#state === 'connecting')
+          return this.close(closeCodes.serverError, 'connect was not answered in time')
         return this.close(closeCodes.stale, 'no valid connect in time')
       case 'pong':
         return this.close(closeCodes.noPong, 'no pong')

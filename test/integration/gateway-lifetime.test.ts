@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { ManualClock, RawClient, startWorld, token, type World } from './gateway-harness.ts'
+import { ManualClock, RawClient, signal, startWorld, token, type World } from './gateway-harness.ts'
 
 let worlds: World[] = []
 // The first ping comes early by chance; here it comes at 25 s.
@@ -71,6 +71,32 @@ test('five seconds to connect, then 3502', async () => {
   clock.advance(2_000)
   expect(await mute.closed).toEqual({ code: 3502, reason: 'no valid connect in time' })
   expect((await refused.closed).code).toBe(3502)
+})
+
+test('a connect that this node is too slow to answer is closed so that the client comes again', async () => {
+  const [asked, gate] = [signal(), signal()]
+  const { clock, at } = await clocked()
+  at.events.gates.set('user:ann', gate.promise)
+  const slowLog = await RawClient.open(at.url)
+  slowLog.send({ id: 1, connect: { token: await token('ann') } })
+  const slowKeys = await clocked({
+    ports: {
+      authenticate: async () => {
+        asked.fire()
+        await gate.promise
+        return { user: { id: 'ann' } }
+      },
+    },
+  })
+  const slowCheck = await RawClient.open(slowKeys.at.url)
+  slowCheck.send({ id: 1, connect: { token: 'x' } })
+  await asked.promise
+  while (at.events.joins === 0) await new Promise((resolve) => setImmediate(resolve))
+  clock.advance(6_000)
+  slowKeys.clock.advance(6_000)
+  const late = { code: 3004, reason: 'connect was not answered in time' }
+  expect(await Promise.all([slowLog.closed, slowCheck.closed])).toEqual([late, late])
+  gate.fire()
 })
 
 test('a token that runs out closes with 3005 after the grace, unless it was refreshed', async () => {
