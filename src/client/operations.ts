@@ -167,11 +167,12 @@ export class Operations {
       return
     }
     this.#inquiry.delete(operation.id)
+    // First, so that a listener that closes the client does not take from the call the outcome that it has.
+    this.#forget(operation)
     // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
     if (outcome.outcome === 'rolled_back' && this.#isHeard(operation, outcome)) {
       this.#options.notices.report(outcome.notice)
     }
-    this.#forget(operation)
     if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
     // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
     if (isFromMemory(outcome)) this.#inquiry.add(operation.id)

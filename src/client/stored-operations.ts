@@ -37,10 +37,10 @@ export class StoredOperations {
   readonly #storage: UserStorage
   readonly #rememberForMs: number
   readonly #tab: TabOwnership
-  readonly #mine = new Set<string>()
-  /** Owner that the entry still names, of what this tab answers for without room in the storage to say so. */
-  readonly #unwritten = new Map<string, string>()
+  /** By id, the owner that the entry names since: not this tab, where the storage had no room to say so. */
+  readonly #mine = new Map<string, string | undefined>()
   readonly #stopListening: readonly (() => void)[]
+  #isClosed = false
 
   constructor({ storage, rememberForMs, onAbandoned }: StoredOperationsOptions) {
     this.#storage = storage
@@ -92,7 +92,7 @@ export class StoredOperations {
   /** Whether this tab still answers for it. Where two tabs took over the same one, it is the last one's. */
   isMine(id: string): boolean {
     const owner = this.#read(id)?.owner
-    const mine = owner !== undefined && (owner === this.#tab.id || owner === this.#unwritten.get(id))
+    const mine = owner !== undefined && owner === this.#mine.get(id)
     if (!mine) this.#drop(id)
     return mine
   }
@@ -102,12 +102,12 @@ export class StoredOperations {
    * @returns those, and whether operations of living tabs remain
    */
   async takeOver(): Promise<{ readonly taken: readonly TakenOperation[]; readonly others: boolean }> {
-    const entries = this.#entries()
     const forgotten = Date.now() - this.#rememberForMs
-    for (const { id, startedAt } of entries) if (startedAt < forgotten) this.remove(id)
-    const foreign = entries.filter(({ id, startedAt }) => !this.#mine.has(id) && startedAt >= forgotten)
+    for (const { id, startedAt } of this.#entries()) if (startedAt < forgotten) this.remove(id)
+    const foreign = this.#entries().filter(({ id }) => !this.#mine.has(id))
     if (foreign.length === 0) return { taken: [], others: false }
     const liveTabs = await this.#tab.liveTabs()
+    if (this.#isClosed) return { taken: [], others: false }
     // Called here meanwhile: it is this tab's already, and as it stands now.
     const left = foreign.filter(({ id }) => !this.#mine.has(id))
     const taken = left.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
@@ -117,6 +117,7 @@ export class StoredOperations {
 
   /** Leaves what has no outcome yet to the next client of this user. */
   close(): void {
+    this.#isClosed = true
     for (const stop of this.#stopListening) stop()
     this.#rewriteMine('')
     this.#mine.clear()
@@ -125,28 +126,27 @@ export class StoredOperations {
 
   #drop(id: string): void {
     this.#mine.delete(id)
-    this.#unwritten.delete(id)
     if (this.#mine.size === 0) this.#tab.letGo()
   }
 
   async #claim(entry: Omit<Entry, 'owner' | 'seenAt'>): Promise<void> {
     if (!this.#storage.isOpen) return
-    this.#mine.add(entry.id)
-    const isWritten = this.#storage.write(entry.id, { ...entry, owner: this.#tab.id, seenAt: Date.now() })
-    const owner = isWritten ? undefined : this.#read(entry.id)?.owner
-    if (owner === undefined) this.#unwritten.delete(entry.id)
-    else this.#unwritten.set(entry.id, owner)
-    await this.#tab.hold()
+    // When a listener has just closed the client, it is left to the next one, like the rest.
+    this.#write(entry, this.#isClosed ? '' : this.#tab.id)
+    if (!this.#isClosed) await this.#tab.hold()
   }
 
   #rewriteMine(owner: string): void {
-    for (const id of this.#mine) {
+    for (const [id, known] of this.#mine) {
       const entry = this.#read(id)
-      const untouched = entry?.owner === this.#tab.id || entry?.owner === ''
-      if (entry !== undefined && untouched) {
-        this.#storage.write(id, { ...entry, owner, seenAt: Date.now() })
-      }
+      // Else another tab has taken it over.
+      if (entry !== undefined && entry.owner === known) this.#write(entry, owner)
     }
+  }
+
+  #write(entry: Omit<Entry, 'owner' | 'seenAt'>, owner: string): void {
+    this.#storage.write(entry.id, { ...entry, owner, seenAt: Date.now() })
+    this.#mine.set(entry.id, this.#read(entry.id)?.owner)
   }
 
   #entries(): readonly Entry[] {

@@ -44,13 +44,10 @@ export class UserStorage {
     })
   }
 
-  /** False when it could not be written: there is no room, or no storage. */
-  write(name: string, value: unknown): boolean {
-    const isWritten = this.#attempt((storage, prefix) => {
+  write(name: string, value: unknown): void {
+    this.#attempt((storage, prefix) => {
       storage.setItem(prefix + name, JSON.stringify(value))
-      return true
     })
-    return isWritten === true
   }
 
   remove(name: string): void {

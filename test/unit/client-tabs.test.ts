@@ -85,6 +85,27 @@ describe('an operation of another living tab', () => {
   }
 })
 
+test('a client that is closed while it looks for abandoned operations leaves them to the next', async () => {
+  const locks = new FakeLocks()
+  vi.stubGlobal('navigator', { locks })
+  let answer = (): void => {}
+  const query = vi.spyOn(locks, 'query').mockImplementationOnce(
+    () =>
+      new Promise((resolve) => {
+        answer = () => resolve({ held: [] })
+      }),
+  )
+  browser.leave('ann', lost)
+  const first = browser.tab()
+  await vi.waitUntil(() => query.mock.calls.length === 1)
+  first.close()
+  answer()
+  // On the same page, whose locks end with the page.
+  browser.tab()
+  expect(await browser.gateway.calls.next()).toMatchObject({ data: { ids: [lost] } })
+  expect(locks.held.size).toBe(1)
+})
+
 test('pages that are left give their operations free, and other tabs are told', async () => {
   const listeners = new Map<string, Set<(event: object) => void>>()
   const fire = (type: string, event: object): void => listeners.get(type)?.forEach((call) => call(event))

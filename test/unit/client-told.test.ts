@@ -221,11 +221,12 @@ describe('a rollback told from memory', () => {
     expect(after.notices).toEqual([])
   })
 
-  test('is kept when a listener closes the client', async () => {
+  test.each(['of outcomes', 'of notices'])('is kept when a listener %s closes the client', async (which) => {
+    vi.stubGlobal('navigator', { locks: new FakeLocks() })
     const { client } = await page()
-    client.operations.on('settled', () => {
-      client.close()
-    })
+    const close = (): void => client.close()
+    if (which === 'of outcomes') client.operations.on('settled', close)
+    else client.notices.on(close)
     const call = client.call('send_message', 1, { id: lost })
     ;(await browser.gateway.calls.next()).reply({ data: fromMemory })
     await call.outcome
