@@ -105,7 +105,8 @@ export class TransactionCoordinator<Db> {
     this.#stop.abort(new LockstepError('LS_OPERATION_INTERRUPTED'))
     await this.#drained(2_000)
     // What is left waits for a database that is away: other nodes, or the next start, settle it.
-    this.#giveUp.abort(new LockstepError('LS_NODE_STOPPING'))
+    // Whoever has no answer yet may not take that for a refusal.
+    this.#giveUp.abort(new LockstepError('LS_OUTCOME_PENDING'))
     await this.#options.intents.close()
   }
 

@@ -1,0 +1,69 @@
+// The reply to COMMIT never comes, or is another one: what the caller, the hooks and the log are told is what happened.
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { newOperationId } from '../../src/index.ts'
+import { MessageReader, tagOf } from '../faults/postgres-messages.ts'
+import { createFaultProxy, type FaultProxy, type Interceptor, type Link } from '../faults/proxy.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { createWorld, type World } from '../support/world.ts'
+
+let test: TestDatabase
+let proxy: FaultProxy
+/** What is done to the next link on which a COMMIT is answered, once. */
+let instead: ((link: Link) => void) | undefined
+
+function intercept(link: Link): Interceptor {
+  const reader = new MessageReader('server')
+  return {
+    up: (bytes) => link.pass('up', bytes),
+    down(bytes) {
+      const isCommit = reader.read(bytes).some(({ type, body }) => type === 'C' && tagOf(body) === 'COMMIT')
+      const act = isCommit ? instead : undefined
+      if (act === undefined) return link.pass('down', bytes)
+      instead = undefined
+      act(link)
+    },
+  }
+}
+
+const world = (): Promise<World> =>
+  createWorld({
+    databaseUrl: test.url,
+    bus: false,
+    through(address) {
+      const url = new URL(address)
+      url.port = String(proxy.port)
+      return url.href
+    },
+  })
+
+beforeAll(async () => {
+  test = await createTestDatabase()
+  const port = Number(new URL(test.url).port)
+  proxy = await createFaultProxy({ target: () => port, intercept })
+})
+afterAll(async () => {
+  await proxy.close()
+  await test.drop()
+})
+
+it('nothing in its place while the node ends: the caller is told that the outcome is not known', async () => {
+  const at = await world()
+  const id = newOperationId()
+  const lost = new Promise<void>((resolve) => {
+    instead = () => {
+      proxy.refusing = true
+      for (const link of proxy.links) link.reset('client')
+      resolve()
+    }
+  })
+  const answer = at.lockstep
+    .transaction({ name: 'lost', user: 'ada', id }, (tx) =>
+      tx.db.query('insert into notes values ($1, $1)', [id]),
+    )
+    .catch((error: unknown) => error)
+  await lost
+  await at.close()
+  proxy.refusing = false
+  // "Not accepted" would be an invitation to do it again, under another id.
+  expect(await answer).toMatchObject({ code: 'LS_OUTCOME_PENDING' })
+})
