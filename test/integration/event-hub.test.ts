@@ -270,7 +270,7 @@ function createStillHub() {
     query: () =>
       new Promise((resolve, reject) => {
         gates.push({
-          answer: (rows) => resolve({ rows: rows as never, rowCount: rows.length }),
+          answer: (rows) => resolve({ rows: rows as never, count: rows.length }),
           fail: () => reject(new Error('away')),
         })
       }),
@@ -290,10 +290,9 @@ function createStillHub() {
   }
   /** Lets what waits happen, once. */
   const pass = async (): Promise<void> => {
-    for (const work of [...timers]) {
-      timers.delete(work)
-      work()
-    }
+    const due = [...timers]
+    timers.clear()
+    for (const work of due) work()
     await turn()
   }
   const join = async () => {

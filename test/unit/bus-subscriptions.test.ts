@@ -34,10 +34,9 @@ function createBroker() {
   })
   const settle = async (): Promise<void> => {
     await new Promise((resolve) => setImmediate(resolve))
-    for (const work of [...broker.timers]) {
-      broker.timers.delete(work)
-      work()
-    }
+    const due = [...broker.timers]
+    broker.timers.clear()
+    for (const work of due) work()
     await new Promise((resolve) => setImmediate(resolve))
   }
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
