@@ -18,13 +18,12 @@ export function concerns(revocation: Revocation, user: UserContext): boolean {
 
 /**
  * Whom a token speaks for, as everything behind the gateway may rely on it: the user is frozen, and has an id that
- * names one channel, whatever an application's own check has returned. `revoked` may grow while the check is made.
- * @throws what the port throws; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired or was revoked
+ * names one channel, whatever an application's own check has returned.
+ * @throws what the port throws; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
  */
 export async function authenticate(
   token: string,
   { ports, settings }: Pick<SessionContext, 'ports' | 'settings'>,
-  revoked: readonly Revocation[],
 ): Promise<Identity> {
   const identity = await ports.authenticate(token)
   const { user, expiresAt } = identity
@@ -32,7 +31,6 @@ export async function authenticate(
   if (expiresAt !== undefined && expiresAt <= settings.clock.now()) {
     throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
   }
-  if (revoked.some((one) => concerns(one, user))) throw new LockstepError('LS_UNAUTHENTICATED')
   return Object.isFrozen(user) ? identity : { ...identity, user: Object.freeze({ ...user }) }
 }
 

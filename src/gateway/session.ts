@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { isLockstepError, messageOf, type UserContext } from '../core/index.ts'
+import { isLockstepError, LockstepError, messageOf, type UserContext } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
 import { closeCodes, replyCodes } from '../protocol/index.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
@@ -206,20 +206,20 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {
-    const { connections } = this.#context
     try {
-      const identity = await this.#authenticate(request.token)
-      if (this.#isClosed()) return
-      if (!connections.admit(identity.user.id)) {
-        return this.close(closeCodes.connectionLimit, 'too many connections of this user')
-      }
-      const dispatcher = new Dispatcher(this, this.#context, identity.user)
-      this.#dispatcher = dispatcher
-      const own = await dispatcher.joinOwn(request.subs)
-      if (!this.#isClosed()) this.#open(id, identity, own)
+      const identity = await this.#authenticate(request.token, ({ user }) => this.#admit(user))
+      const own = await this.#dispatcher?.joinOwn(request.subs)
+      if (own !== undefined && !this.#isClosed()) this.#open(id, identity, own)
     } catch (error) {
       this.#refuse(id, error)
     }
+  }
+
+  #admit(user: UserContext): void {
+    if (this.#isClosed()) return
+    if (this.#context.connections.admit(user.id)) {
+      this.#dispatcher = new Dispatcher(this, this.#context, user)
+    } else this.close(closeCodes.connectionLimit, 'too many connections of this user')
   }
 
   #open(id: number, identity: Identity, own: { readonly subs: string; readonly start: () => void }): void {
@@ -241,13 +241,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (this.#refreshing) return this.push(errorReply(id, replyCodes.tooManyRequests))
     this.#refreshing = true
     try {
-      const identity = await this.#authenticate(token)
-      const { user } = dispatcher
-      if (identity.user.id !== user.id || identity.user.tenant !== user.tenant) {
-        return this.push(errorReply(id, replyCodes.permissionDenied))
-      }
-      dispatcher.user = identity.user
-      this.push(reply(id, 'refresh', `{${this.#adopt(identity)}}`))
+      await this.#authenticate(token, (identity) => {
+        const { user } = dispatcher
+        if (identity.user.id !== user.id || identity.user.tenant !== user.tenant) {
+          return this.push(errorReply(id, replyCodes.permissionDenied))
+        }
+        dispatcher.user = identity.user
+        this.push(reply(id, 'refresh', `{${this.#adopt(identity)}}`))
+      })
     } catch (error) {
       this.#deny(id, error, dispatcher.user)
     } finally {
@@ -255,10 +256,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     }
   }
 
-  async #authenticate(token: string): Promise<Identity> {
+  /** `accept` is called in the turn in which it is looked at what was revoked: what is revoked later finds the user. */
+  async #authenticate(token: string, accept: (identity: Identity) => void): Promise<Identity> {
     const revoked: Revocation[] = (this.#revokedMeanwhile = [])
     try {
-      return await authenticate(token, this.#context, revoked)
+      const identity = await authenticate(token, this.#context)
+      if (revoked.some((one) => concerns(one, identity.user))) throw new LockstepError('LS_UNAUTHENTICATED')
+      accept(identity)
+      return identity
     } finally {
       this.#revokedMeanwhile = undefined
     }

@@ -138,6 +138,35 @@ describe('what is just being asked for', () => {
     await at.stop()
   })
 
+  test('a revocation right behind the check of a token still counts, whenever it comes', async () => {
+    const check = createTokenAuthenticator({ secret: gatewaySecret })
+    let turns = 0
+    let done = signal()
+    const at = await startWorld({
+      ports: {
+        authenticate: async (given) => {
+          const identity = await check(given)
+          const behind = async (): Promise<void> => {
+            for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+            at.gateway.revoke({ user: 'ann' })
+            done.fire()
+          }
+          void behind()
+          return identity
+        },
+      },
+    })
+    for (turns = 0; turns < 12; turns += 1) {
+      done = signal()
+      const client = await RawClient.open(at.url)
+      client.send({ id: 1, connect: { token: await token('ann') } })
+      await done.promise
+      const stillOpen = client.settled().then(() => 'open')
+      expect(await Promise.race([client.closed, stillOpen]), `${turns} turns`).not.toBe('open')
+    }
+    await at.stop()
+  })
+
   test('a resume from an old offset after a revocation gets nothing', async () => {
     const members = new Set(['ann'])
     const { authorizeSubscription } = membersOnly(members)
