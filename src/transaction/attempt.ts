@@ -48,7 +48,13 @@ export type AttemptEnding<Result> =
       readonly affectedLayers: readonly string[]
       readonly runHooks: () => Promise<void>
     }
-  | { readonly ending: 'unknown'; readonly error: unknown; readonly affectedLayers: readonly string[] }
+  | {
+      readonly ending: 'unknown'
+      readonly error: unknown
+      readonly affectedLayers: readonly string[]
+      /** Once it is known. */
+      readonly runHooks: (ending: 'committed' | 'rolled_back') => Promise<void>
+    }
   /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
   | { readonly ending: 'known' }
 
@@ -123,11 +129,13 @@ async function workAndCommit<Db, Result>(
   const ending: CommitEnding<unknown> = await request.trace.commit(() => open.commit<unknown>(flush))
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
-  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
-  const row = ending.flushed.rows[0]
-  if (row === undefined) {
-    return { ending: 'unknown', error: new LockstepError('LS_CONNECTION_LOST'), affectedLayers: layers() }
+  const unknown = (error: unknown): AttemptEnding<Result> => {
+    const runHooks = (found: 'committed' | 'rolled_back'): Promise<void> => scope.runHooks(found, logger)
+    return { ending: 'unknown', error, affectedLayers: layers(), runHooks }
   }
+  if (ending.ending === 'unknown') return unknown(ending.error)
+  const row = ending.flushed.rows[0]
+  if (row === undefined) return unknown(new LockstepError('LS_CONNECTION_LOST'))
   const runHooks = (): Promise<void> => scope.runHooks('committed', logger)
   return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
 }

@@ -35,6 +35,7 @@ const world = (): Promise<World> =>
       return url.href
     },
   })
+const noteOf = (at: World, id: string) => at.rows('select id from notes where id = $1', [id])
 
 beforeAll(async () => {
   test = await createTestDatabase()
@@ -45,6 +46,27 @@ afterAll(async () => {
   await proxy.close()
   await test.drop()
 })
+
+it.each<[string, (link: Link) => void]>([['a broken connection', (link) => link.reset('client')]])(
+  '%s in its place: it is found to be committed, and the hooks of that run',
+  async (_, fault) => {
+    const at = await world()
+    const id = newOperationId()
+    const ran: string[] = []
+    instead = fault
+    const answer = at.lockstep.transaction({ name: 'lost', user: 'ada', id }, async (tx) => {
+      await tx.db.query('insert into notes values ($1, $1)', [id])
+      tx.afterCommit(() => void ran.push('committed'))
+      tx.afterRollback(() => void ran.push('rolled back'))
+      return 'saved'
+    })
+    await expect(answer).resolves.toBe('saved')
+    expect(instead).toBeUndefined()
+    expect(ran).toEqual(['committed'])
+    expect(await noteOf(at, id)).toHaveLength(1)
+    await at.close()
+  },
+)
 
 it('nothing in its place while the node ends: the caller is told that the outcome is not known', async () => {
   const at = await world()
