@@ -200,8 +200,9 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], timeoutMs }))
     } catch (error) {
       if (!isErrorResponse(error)) return { ending: 'unknown', error }
-      // COMMIT was skipped, or failed itself: in the first case the transaction is still open.
-      this.#discard ||= !(await tryRollback(this.#client, this.#options))
+      // COMMIT was skipped, or failed itself: in the first case the transaction is still open. Where nobody is left
+      // to end it the answer was a FATAL one, which may have followed a COMMIT that took effect.
+      if (!(await tryRollback(this.#client, this.#options))) return { ending: 'unknown', error }
       return { ending: 'rolled_back', error: this.#toFlushError(error) }
     }
   }

@@ -48,9 +48,10 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /**
- * True when the server answered with an error and lives on: the statement, and a COMMIT with it, has certainly
- * failed. A FATAL answer is not that: it can follow a COMMIT that took effect (a terminated wait for a
- * synchronous replica, for one).
+ * True when the server answered with an error, unless it is of a class that says that the connection has ended. If the
+ * server lives on, which only the next statement shows, the statement, and a COMMIT with it, has certainly failed. A
+ * FATAL answer is not that: it can follow a COMMIT that took effect (a terminated wait for a synchronous replica, for
+ * one), and a pooler whose server has gone may give it any state at all.
  */
 export function isErrorResponse(error: unknown): boolean {
   const state = sqlState(error)

@@ -25,6 +25,15 @@ function intercept(link: Link): Interceptor {
   }
 }
 
+/** What some poolers say when the server behind them has gone: a FATAL of a class that Postgres has for errors. */
+function fatal(): Buffer {
+  const fields = Buffer.from('SFATAL\0VFATAL\0CXX000\0Mthe server connection has ended\0\0')
+  const header = Buffer.alloc(5)
+  header.write('E')
+  header.writeInt32BE(fields.length + 4, 1)
+  return Buffer.concat([header, fields])
+}
+
 const world = (): Promise<World> =>
   createWorld({
     databaseUrl: test.url,
@@ -47,26 +56,32 @@ afterAll(async () => {
   await test.drop()
 })
 
-it.each<[string, (link: Link) => void]>([['a broken connection', (link) => link.reset('client')]])(
-  '%s in its place: it is found to be committed, and the hooks of that run',
-  async (_, fault) => {
-    const at = await world()
-    const id = newOperationId()
-    const ran: string[] = []
-    instead = fault
-    const answer = at.lockstep.transaction({ name: 'lost', user: 'ada', id }, async (tx) => {
-      await tx.db.query('insert into notes values ($1, $1)', [id])
-      tx.afterCommit(() => void ran.push('committed'))
-      tx.afterRollback(() => void ran.push('rolled back'))
-      return 'saved'
-    })
-    await expect(answer).resolves.toBe('saved')
-    expect(instead).toBeUndefined()
-    expect(ran).toEqual(['committed'])
-    expect(await noteOf(at, id)).toHaveLength(1)
-    await at.close()
-  },
-)
+it.each<[string, (link: Link) => void]>([
+  ['a broken connection', (link) => link.reset('client')],
+  [
+    'a FATAL of any class',
+    (link) => {
+      link.pass('down', fatal())
+      link.end('down')
+    },
+  ],
+])('%s in its place: it is found to be committed, and the hooks of that run', async (_, fault) => {
+  const at = await world()
+  const id = newOperationId()
+  const ran: string[] = []
+  instead = fault
+  const answer = at.lockstep.transaction({ name: 'lost', user: 'ada', id }, async (tx) => {
+    await tx.db.query('insert into notes values ($1, $1)', [id])
+    tx.afterCommit(() => void ran.push('committed'))
+    tx.afterRollback(() => void ran.push('rolled back'))
+    return 'saved'
+  })
+  await expect(answer).resolves.toBe('saved')
+  expect(instead).toBeUndefined()
+  expect(ran).toEqual(['committed'])
+  expect(await noteOf(at, id)).toHaveLength(1)
+  await at.close()
+})
 
 it('nothing in its place while the node ends: the caller is told that the outcome is not known', async () => {
   const at = await world()
