@@ -72,10 +72,11 @@ export class Calls {
   #encode(call: Call, result: unknown, requestId: string): string {
     const data = JSON.stringify(result) as string | undefined
     const answer = reply(call.id, 'rpc', data === undefined ? '{}' : `{"data":${data}}`)
-    if (answer.length <= this.#limits.maxQueuedBytes / 2) return answer
+    const bytes = Buffer.byteLength(answer)
+    if (bytes <= this.#limits.maxQueuedBytes / 2) return answer
     // It would end the connection as too slow; the caller would ask again, and again.
     this.#ports.logger.error(
-      { requestId, method: call.method, length: answer.length, ...userFields(call.user) },
+      { requestId, method: call.method, bytes, ...userFields(call.user) },
       'rpc answer is too large',
     )
     return errorReply(call.id, replyCodes.limitExceeded, 'the answer is too large to send')

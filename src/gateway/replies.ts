@@ -81,11 +81,11 @@ export function subscribeResult(joined: Recovered, asked: RecoveryRequest): stri
   return `${head}${offset}${recovering},"recovered":true${publicationsField(joined)}}`
 }
 
-/** Length of what a recovery would send, in UTF-16 units. */
-export function recoveryLength(joined: Recovered): number {
-  let length = 0
-  for (const event of joined.missed) length += event.publication.length + 1
-  return length
+/** Bytes that a recovery would send, about. */
+export function recoveryBytes(joined: Recovered): number {
+  let bytes = 0
+  for (const event of joined.missed) bytes += Buffer.byteLength(event.publication) + 1
+  return bytes
 }
 
 function offsetField(offset: number): string {

@@ -13,7 +13,7 @@ import { userFields } from './identity.ts'
 import {
   errorReply,
   failureReply,
-  recoveryLength,
+  recoveryBytes,
   reply,
   subscribeResult,
   unsubscribePush,
@@ -204,7 +204,7 @@ export class Subscriptions implements Receiver {
     subscription.joined = joined
     if (subscription.state === 'ended') joined.leave()
     // More than the connection may queue would only end it, and again after every reconnect: reload instead.
-    const tooMuch = recoveryLength(joined) > this.#context.settings.limits.maxQueuedBytes / 2
+    const tooMuch = recoveryBytes(joined) > this.#context.settings.limits.maxQueuedBytes / 2
     return tooMuch ? { kind: 'unrecoverable', position: joined.position, missed: [] } : joined
   }
 

@@ -333,8 +333,11 @@ describe('rpc', () => {
     await small.stop()
   })
 
-  test('an answer that is too large is an error, not the end of the connection', async () => {
-    world.methods.set('huge', async () => 'x'.repeat(1024 * 1024))
+  test.each([
+    ['letters', 'x'.repeat(1024 * 1024)],
+    ['characters of three bytes', '語'.repeat(200_000)],
+  ])('an answer of too many %s is an error, not the end of the connection', async (_, answer) => {
+    world.methods.set('huge', async () => answer)
     const client = await RawClient.connect(world, 'ann')
     expect(await client.ask({ id: 2, rpc: { method: 'huge' } })).toMatchObject({
       id: 2,

@@ -240,6 +240,14 @@ test.each([
   })
 })
 
+test('a recovery is as large as its bytes, whatever it is written in', async () => {
+  for (let n = 0; n < 30; n += 1) world.events.append('room:1', '語'.repeat(8_000))
+  const client = await RawClient.connect(world, 'ann')
+  const frame = await client.ask({ id: 2, subscribe: { channel: 'room:1', recover: true, epoch: 'e1' } })
+  expect(frame).toMatchObject({ subscribe: { was_recovering: true, offset: 30 } })
+  expect(JSON.stringify(frame).length).toBeLessThan(300)
+})
+
 test('a recovery too large for the queue is answered as unrecoverable, not with a close', async () => {
   for (let n = 0; n < 30; n += 1) world.events.append('room:1', 'x'.repeat(20_000))
   const client = await RawClient.connect(world, 'ann')
