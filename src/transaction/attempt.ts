@@ -2,7 +2,6 @@ import { faultPoint } from '../core/fault-point.ts'
 import { limits } from '../protocol/index.ts'
 import {
   LockstepError,
-  type CommitEnding,
   type Database,
   type Logger,
   type Mode,
@@ -33,6 +32,15 @@ export interface AttemptRequest<Db, Result> {
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
+/** Those of the ending that stands: of an unknown one, once it is known. */
+type RunHooks = (ending: 'committed' | 'rolled_back') => Promise<void>
+
+interface Failure {
+  readonly error: unknown
+  readonly affectedLayers: readonly string[]
+  readonly runHooks: RunHooks
+}
+
 /** How one attempt at an operation ended, as far as this process could hear. */
 export type AttemptEnding<Result> =
   | {
@@ -40,21 +48,10 @@ export type AttemptEnding<Result> =
       readonly result: Result
       readonly events: readonly PendingEvent[]
       readonly flushed: FlushRow
-      readonly runHooks: () => Promise<void>
+      readonly runHooks: RunHooks
     }
-  | {
-      readonly ending: 'rolled_back'
-      readonly error: unknown
-      readonly affectedLayers: readonly string[]
-      readonly runHooks: () => Promise<void>
-    }
-  | {
-      readonly ending: 'unknown'
-      readonly error: unknown
-      readonly affectedLayers: readonly string[]
-      /** Once it is known. */
-      readonly runHooks: (ending: 'committed' | 'rolled_back') => Promise<void>
-    }
+  | (Failure & { readonly ending: 'rolled_back' })
+  | (Failure & { readonly ending: 'unknown' })
   /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
   | { readonly ending: 'known' }
 
@@ -101,8 +98,8 @@ async function workAndCommit<Db, Result>(
   { open, scope, logger }: Begun<Db>,
 ): Promise<AttemptEnding<Result>> {
   const layers = (): readonly string[] => (scope.hasEmitted ? ['database', 'websocket'] : ['database'])
+  const runHooks: RunHooks = (ending) => scope.runHooks(ending, logger)
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
-    const runHooks = (): Promise<void> => scope.runHooks('rolled_back', logger)
     return { ending: 'rolled_back', error, affectedLayers: layers(), runHooks }
   }
   let result: Result
@@ -126,17 +123,16 @@ async function workAndCommit<Db, Result>(
     await open.rollback()
     return error === known ? { ending: 'known' } : rolledBack(error)
   }
-  const ending: CommitEnding<unknown> = await request.trace.commit(() => open.commit<unknown>(flush))
+  const commitEnding = await request.trace.commit(() => open.commit<unknown>(flush))
+  const ending = { ...commitEnding, runHooks }
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
-  const unknown = (error: unknown): AttemptEnding<Result> => {
-    const runHooks = (found: 'committed' | 'rolled_back'): Promise<void> => scope.runHooks(found, logger)
+  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
+  const row = ending.flushed.rows[0]
+  if (row === undefined) {
+    const error = new LockstepError('LS_CONNECTION_LOST')
     return { ending: 'unknown', error, affectedLayers: layers(), runHooks }
   }
-  if (ending.ending === 'unknown') return unknown(ending.error)
-  const row = ending.flushed.rows[0]
-  if (row === undefined) return unknown(new LockstepError('LS_CONNECTION_LOST'))
-  const runHooks = (): Promise<void> => scope.runHooks('committed', logger)
   return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
 }
 

@@ -166,7 +166,7 @@ export class TransactionCoordinator<Db> {
     this.#reportCommitted(operation, ending.flushed.positions)
     trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), announce)
     trace.settled('committed')
-    await ending.runHooks()
+    await ending.runHooks('committed')
     await faultPoint('transaction.before-reply')
     return {
       outcome: {

@@ -87,7 +87,7 @@ export class FailureSettlement {
     // This copy did not commit: another one did, whose node has counted it.
     const isAnothers = failed.ending === 'rolled_back' && settled.state === 'committed'
     if (!isAnothers) this.#report(operation, settled, failedAt)
-    await (failed.ending === 'rolled_back' ? failed.runHooks() : failed.runHooks(settled.state))
+    await failed.runHooks(failed.ending === 'unknown' ? settled.state : 'rolled_back')
     return this.#toEnded(request, settled, notice, error)
   }
 
