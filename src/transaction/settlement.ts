@@ -186,5 +186,5 @@ function isOpen(row: OrphanRow): row is OrphanRow & OperationKey {
 
 /** A stored result: JSON text, or nothing for an operation that returned nothing. */
 export function fromJson(text: string | null): unknown {
-  return text === null ? null : JSON.parse(text)
+  return text === null ? undefined : JSON.parse(text)
 }

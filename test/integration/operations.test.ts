@@ -46,6 +46,13 @@ describe('an operation that commits', () => {
     expect(await world.eventsOf('room:twice')).toHaveLength(1)
   })
 
+  it.each([undefined, null])('that returned %s answers a copy with the same', async (result) => {
+    const id = newOperationId()
+    const run = () => world.lockstep.transaction({ name: 'nothing', user: 'ada', id }, async () => result)
+    expect(await run()).toBe(result)
+    expect(await run()).toBe(result)
+  })
+
   it('answers a late copy from what is stored, without waiting for its work', async () => {
     const id = newOperationId()
     await world.lockstep.transaction({ name: 'long', user: 'ada', id }, async () => 'first')
