@@ -217,7 +217,7 @@ export class LockstepNode<Db> {
         events: this.#hub,
         rpc: createRpc({
           callables,
-          outcomes: (user, data) => outcomes.answer(user, data, (id) => this.coordinator.isOpen(id)),
+          outcomes: (user, data) => outcomes.answer(user, data, (id) => this.coordinator.userOfOpen(id)),
           ready: () => this.start(),
         }),
         health: () => this.health.report(),

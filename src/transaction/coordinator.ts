@@ -67,8 +67,9 @@ export class TransactionCoordinator<Db> {
     return this.#open.size
   }
 
-  isOpen(id: string): boolean {
-    return this.#open.has(id)
+  /** Whose operation it is, while this process works on it. */
+  userOfOpen(id: string): string | undefined {
+    return this.#open.get(id)?.key.userId
   }
 
   /**

@@ -57,20 +57,26 @@ export class StoredOutcomes {
   /**
    * Answers a client that lost the reply. An id that nobody has heard of is closed for good, so that a late copy
    * of the call cannot commit any more.
-   * @param isOpenHere whether this process works on the operation, with or without a row to show for it
+   * @param userOfOpen whose operation it is, if this process works on it, with or without a row to show for it
    * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_FORBIDDEN for an operation of another user,
    * LS_OPERATION_EXPIRED for one that may have been forgotten since
    */
   async answer(
     user: UserContext,
     request: unknown,
-    isOpenHere: (id: string) => boolean,
+    userOfOpen: (id: string) => string | undefined,
   ): Promise<readonly OutcomeAnswer[]> {
     const ids = toIds(request)
     const rows = new Map((await this.#read(ids)).map((row) => [row.id, row]))
     // Before anything is written or answered: a question about somebody else's operation gets nothing at all.
     assertAllOwn(rows.values(), user)
-    const without = ids.filter((id) => !rows.has(id) && !isOpenHere(id))
+    const here = new Map<string, OpenRow>()
+    for (const id of ids) {
+      const userId = rows.has(id) ? undefined : userOfOpen(id)
+      if (userId !== undefined) here.set(id, { id, userId })
+    }
+    assertAllOwn(here.values(), user)
+    const without = ids.filter((id) => !rows.has(id) && !here.has(id))
     const open = await this.#readOpen(without)
     assertAllOwn(open.values(), user)
     const unknown = without.filter((id) => !open.has(id))

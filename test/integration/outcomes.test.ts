@@ -74,6 +74,20 @@ describe('a question for outcomes', () => {
     expect(await ask(ada, { ids: [theirs] })).toMatchObject({ outcomes: [{ outcome: 'committed' }] })
   })
 
+  it("about another user's operation that runs here is refused too, while nothing in the database names it", async () => {
+    const [theirs, unheard] = [newOperationId(), newOperationId()]
+    let release = (): void => {}
+    const gate = new Promise<void>((resolve) => (release = resolve))
+    const running = world.lockstep.transaction(
+      { name: 'open', user: 'ada', id: theirs, intent: false },
+      () => gate,
+    )
+    await expect(ask(eve, { ids: [unheard, theirs] })).rejects.toMatchObject({ code: 403 })
+    expect(await stored(unheard)).toEqual([])
+    release()
+    await running
+  })
+
   it.each([
     ['a malformed id', { ids: ['not-a-uuid'] }, 401, 'LS_OPERATION_ID_INVALID'],
     ['an id in upper case', { ids: [newOperationId().toUpperCase()] }, 401, 'LS_OPERATION_ID_INVALID'],
