@@ -18,17 +18,18 @@ export class SelfTest {
   readonly #options: SelfTestOptions
   #round = 0
   #heard = false
-  #sending = false
+  #sending: Promise<void> | undefined
   #cancel: (() => void) | undefined
 
   constructor(options: SelfTestOptions) {
     this.#options = options
   }
 
-  /** Begins a new series of rounds. */
-  start(): void {
+  /** Begins a new series of rounds. On a new connection what makes it heard is `ready`, in the time of the first round. */
+  start(ready?: Promise<void>): void {
     this.stop()
-    this.#next()
+    if (ready !== undefined) this.#sending = undefined
+    this.#next(ready)
   }
 
   stop(): void {
@@ -43,8 +44,8 @@ export class SelfTest {
     this.#options.onHeard()
   }
 
-  #next(): void {
-    const { clock, intervalMs, send, onDeaf } = this.#options
+  #next(ready = Promise.resolve()): void {
+    const { clock, intervalMs, onDeaf } = this.#options
     this.#round++
     this.#heard = false
     this.#cancel = clock.after(intervalMs, () => {
@@ -53,13 +54,19 @@ export class SelfTest {
       else this.#next()
     })
     // One that hangs is not followed by another, so that nothing piles up in a client.
-    if (this.#sending) return
-    this.#sending = true
-    send(String(this.#round))
+    if (this.#sending !== undefined) return
+    const sending = this.#send(ready).finally(() => {
+      if (this.#sending === sending) this.#sending = undefined
+    })
+    this.#sending = sending
+  }
+
+  async #send(ready: Promise<void>): Promise<void> {
+    try {
+      await ready
+      if (this.#cancel !== undefined) await this.#options.send(String(this.#round))
+    } catch {
       // Not heard then, and that is what counts.
-      .catch(() => {})
-      .finally(() => {
-        this.#sending = false
-      })
+    }
   }
 }

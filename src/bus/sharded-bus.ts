@@ -75,11 +75,12 @@ export class ShardedBus implements Bus {
       logger: port.logger,
       hear: (text) => this.#hear(text),
       up: () => {
+        if (this.#state === 'closed') return
         this.#connected = true
-        transport.subscribe(ownSubject).then(
-          () => this.#state !== 'closed' && selfTest.start(),
-          (error: unknown) => this.#isDown(messageOf(error), true),
-        )
+        const subscribed = transport.subscribe(ownSubject)
+        subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true))
+        // At once: a broker that never answers is one that is not heard.
+        selfTest.start(subscribed)
       },
       down: (problem) => {
         this.#connected = false

@@ -223,6 +223,22 @@ export function describeBus(
       expect(readers.reduce((sum, { position }) => sum + position, 0)).toBe(306_000)
     })
 
+    it('does not hold up the start of a node when the broker says nothing, and is up once it answers', async ({
+      skip,
+    }) => {
+      if (fixture.stall === undefined) skip('there is no broker that could stall')
+      const node = new Node(await fixture.createBus({ selfTestMs: 500 }), database, {})
+      nodes.push(node)
+      fixture.stall?.begin()
+      try {
+        await node.bus.start('one history')
+        await expect.poll(() => node.bus.health.state, { timeout: 10_000 }).toBe('down')
+      } finally {
+        fixture.stall?.end()
+      }
+      await expect.poll(() => node.bus.health.state, { timeout: 10_000 }).toBe('up')
+    })
+
     it('is deaf without a word: that is noticed, and all is there when it hears again', async ({ skip }) => {
       if (fixture.stall === undefined) skip('there is no broker that could stall')
       const [a, b] = [await createNode(), await createNode()]
