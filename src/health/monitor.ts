@@ -113,7 +113,10 @@ export class HealthMonitor {
     this.#cancelTimer?.()
     if (this.level === 'off') return
     const last = this.#working.then(() => this.#finish())
-    await Promise.race([last, pause(this.#options.clock, 2_000)])
+    const patience = new AbortController()
+    await Promise.race([last, pause(this.#options.clock, 2_000, patience.signal)])
+    // Else the timer would keep the process for that long after everything has ended.
+    patience.abort()
   }
 
   async score(options: { readonly windowMinutes?: number | undefined } = {}): Promise<Score> {

@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { PGlite } from '@electric-sql/pglite'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { LockstepError, newOperationId, systemClock, type Queryable } from '../../src/core/index.ts'
+import {
+  LockstepError,
+  newOperationId,
+  systemClock,
+  type Clock,
+  type Queryable,
+} from '../../src/core/index.ts'
 import { HealthMonitor, type HealthSink, type Violation } from '../../src/health/index.ts'
 import { fromPglite } from '../../src/postgres/index.ts'
 import { createHealthWorld, endReport, layerReport, newIds, type HealthWorld } from '../support/health.ts'
@@ -354,6 +360,29 @@ test('a sink and an alert that throw reach nobody who reports', async () => {
   await until(() =>
     expect(world.logger.lines.some(({ message }) => message.includes('could not take a report'))).toBe(true),
   )
+})
+
+test('leaves no timer behind when it is closed, so that nothing keeps the process', async () => {
+  const waiting = new Set<object>()
+  const clock: Clock = {
+    ...systemClock,
+    after(delayMs, work) {
+      const timer = {}
+      waiting.add(timer)
+      const cancel = systemClock.after(delayMs, () => {
+        waiting.delete(timer)
+        work()
+      })
+      return () => {
+        waiting.delete(timer)
+        cancel()
+      }
+    },
+  }
+  const monitor = world.monitor({ clock })
+  runWell(monitor, 1)
+  await monitor.close()
+  expect(waiting.size).toBe(0)
 })
 
 test('PGlite: one session serves it as well', async () => {
