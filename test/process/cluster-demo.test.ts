@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { App } from '../../examples/chat/server/chat.ts'
 import { createClient, type Client, type FinalOutcome } from '../../src/client/index.ts'
@@ -18,7 +18,8 @@ import {
 } from '../../tools/embedded-postgres/processes.ts'
 import { Inbox } from '../support/sockets.ts'
 
-const script = fileURLToPath(new URL('../../scripts/cluster.mjs', import.meta.url))
+const scriptOf = (name: string): string =>
+  fileURLToPath(new URL(`../../scripts/${name}.mjs`, import.meta.url))
 const lobby = 'conversation:lobby'
 
 /** Building the demo comes first where its sources have changed. */
@@ -72,11 +73,22 @@ class Cluster {
     void this.ended.then(log.look)
   }
 
-  static async start(...args: string[]): Promise<Cluster> {
+  static async start(args: readonly string[] = [], settings: NodeJS.ProcessEnv = {}): Promise<Cluster> {
+    const cluster = await Cluster.spawn('cluster', args, settings)
+    await cluster.log.until(() => cluster.isGone || cluster.log.text.includes('open http://'))
+    if (cluster.isGone) throw new Error(`the cluster ended before it served:\n${cluster.log.text}`)
+    return cluster
+  }
+
+  static async spawn(
+    script: string,
+    args: readonly string[] = [],
+    settings: NodeJS.ProcessEnv = {},
+  ): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'lockstep-test-cluster-'))
     const file = join(directory, 'output')
     const output = openSync(file, 'a')
-    const child = spawn(process.execPath, [script, ...args], {
+    const child = spawn(process.execPath, [scriptOf(script), ...args], {
       detached: true,
       // Vitest's own NODE_ENV would build the page with the development version of React.
       env: {
@@ -85,14 +97,13 @@ class Cluster {
         PORT: '0',
         LOCKSTEP_DATA_DIR: directory,
         DATABASE_URL: '',
+        ...settings,
       },
       stdio: ['ignore', output, output],
     })
     closeSync(output)
     const cluster = new Cluster(child, directory, new Log(file))
     clusters.push(cluster)
-    await cluster.log.until(() => cluster.#isGone || cluster.log.text.includes('open http://'))
-    if (cluster.#isGone) throw new Error(`the cluster ended before it served:\n${cluster.log.text}`)
     return cluster
   }
 
@@ -138,7 +149,7 @@ class Cluster {
   /** After a test, whatever has become of it. */
   async remove(): Promise<void> {
     const processes = this.processes()
-    if (!this.#isGone) this.signal('SIGTERM')
+    if (!this.isGone) this.signal('SIGTERM')
     await this.ended
     this.signalGroup('SIGKILL')
     for (const one of processes) signal(one, 'SIGKILL')
@@ -146,7 +157,7 @@ class Cluster {
     await rm(this.#directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   }
 
-  get #isGone(): boolean {
+  get isGone(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null
   }
 }
@@ -294,7 +305,7 @@ it(
   'with --kill-every 2, two people lose nothing over several kills, and SIGTERM leaves no process',
   { timeout: timeoutMs },
   async () => {
-    const cluster = await Cluster.start('--kill-every', '2')
+    const cluster = await Cluster.start(['--kill-every', '2'])
     const [ada, bob] = [await Person.join('ada', cluster), await Person.join('bob', cluster)]
     const over = new AbortController()
     const chat = Promise.all([ada.chat(over.signal), bob.chat(over.signal)])
@@ -309,6 +320,24 @@ it(
     cluster.signal('SIGTERM')
     expect(await cluster.ended).toEqual([0, null])
     expect(cluster.processes()).toEqual([])
+    expect(processes.filter(isRunning)).toEqual([])
+    expect(cluster.signalGroup(0)).toBe(false)
+  },
+)
+
+it.each(['cluster', 'start'])(
+  'a signal before it serves leaves no process, its Postgres included: npm run %s',
+  { timeout: timeoutMs },
+  async (script) => {
+    const cluster = await Cluster.spawn(script)
+    // It, and the Postgres that it is about to use.
+    await vi.waitUntil(() => cluster.isGone || cluster.processes().length === 2, {
+      timeout: timeoutMs,
+      interval: 5,
+    })
+    const processes = cluster.processes()
+    cluster.signalGroup('SIGINT')
+    expect(await cluster.ended).toEqual([0, null])
     expect(processes.filter(isRunning)).toEqual([])
     expect(cluster.signalGroup(0)).toBe(false)
   },

@@ -6,14 +6,16 @@ import { startEmbeddedPostgres } from '../../../tools/embedded-postgres/index.ts
 import { ClusterNode } from './cluster-node.ts'
 import { ClusterProxy } from './cluster-proxy.ts'
 import { ConfigError, readConfig } from './config.ts'
+import { firstSignal } from './signals.ts'
 
 const nodeCount = 3
 
 /** Runs the demo as several processes over one Postgres, behind one address, until a signal. */
 export async function main(options: { readonly entry: string }): Promise<void> {
+  const signalled = firstSignal()
   try {
-    const stop = await start(options.entry)
-    await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+    const stop = await start(options.entry, signalled)
+    await signalled
     log('stopping')
     await stop()
     process.exit(0)
@@ -23,7 +25,7 @@ export async function main(options: { readonly entry: string }): Promise<void> {
   }
 }
 
-async function start(entry: string): Promise<() => Promise<void>> {
+async function start(entry: string, signalled: Promise<void>): Promise<() => Promise<void>> {
   const killEveryMs = readKillEvery(process.argv.slice(2))
   const config = readConfig([], process.env)
   const postgres = await openPostgres(config.databaseUrl, join(config.dataDirectory, 'postgres'))
@@ -55,19 +57,23 @@ async function start(entry: string): Promise<() => Promise<void>> {
   const killOneOfSeveral = (): void => {
     if (serving().length > 1) void killBusiest()
   }
-  await Promise.all(nodes.map(({ ready }) => ready))
-  proxy.server.listen(config.port, config.host)
-  await once(proxy.server, 'listening')
-  const timer = killEveryMs === undefined ? undefined : setInterval(killOneOfSeveral, killEveryMs)
-  log(`${nodeCount} nodes, data: ${postgres.description}`)
-  log(`open http://localhost:${(proxy.server.address() as AddressInfo).port}`)
-  return async () => {
+  let timer: NodeJS.Timeout | undefined
+  const stop = async (): Promise<void> => {
     clearInterval(timer)
     // Their sockets are closed by the nodes, with a code that tells clients to come back.
     await Promise.all(nodes.map((node) => node.stop()))
     proxy.close()
     await postgres.stop()
   }
+  const ready = Promise.all(nodes.map((node) => node.ready))
+  const isReady = await Promise.race([ready.then(() => true), signalled.then(() => false)])
+  if (!isReady) return stop
+  proxy.server.listen(config.port, config.host)
+  await once(proxy.server, 'listening')
+  if (killEveryMs !== undefined) timer = setInterval(killOneOfSeveral, killEveryMs)
+  log(`${nodeCount} nodes, data: ${postgres.description}`)
+  log(`open http://localhost:${(proxy.server.address() as AddressInfo).port}`)
+  return stop
 }
 
 interface Postgres {

@@ -10,15 +10,17 @@ import { createHttpServer } from './http.ts'
 import { loginRoutes } from './login.ts'
 import { rolloutRoutes } from './rollout-routes.ts'
 import { createTables } from './schema.ts'
+import { firstSignal } from './signals.ts'
 import { staticFiles } from './static-files.ts'
 
 const tokenLifetimeSeconds = 12 * 60 * 60
 
 /** Runs the demo until a signal, and ends the process with it: 0 after a signal, 1 when it could not start. */
 export async function main(options: { readonly webRoot: URL }): Promise<void> {
+  const signalled = firstSignal()
   try {
     const stop = await start(options.webRoot)
-    await firstSignal()
+    await signalled
     await stop()
     process.exit(0)
   } catch (error) {
@@ -71,18 +73,6 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
 async function listen(server: Server, host: string, port: number): Promise<void> {
   server.listen(port, host)
   await once(server, 'listening')
-}
-
-/** A second signal ends the process at once: whoever sends it does not want to wait. */
-async function firstSignal(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(name, () => {
-        process.once(name, () => process.exit(1))
-        resolve()
-      })
-    }
-  })
 }
 
 function explain(error: unknown): string {
