@@ -342,3 +342,9 @@ it.each(['cluster', 'start'])(
     expect(cluster.signalGroup(0)).toBe(false)
   },
 )
+
+it('opened to the network, its dashboard stays closed', { timeout: timeoutMs }, async () => {
+  const cluster = await Cluster.start([], { HOST: '0.0.0.0' })
+  const { status } = await fetch(`${cluster.url}/lockstep/dashboard/data`)
+  expect(status).toBe(403)
+})

@@ -5,6 +5,8 @@ export type MemberMessage = { readonly listening: number } | { readonly killSome
 
 export interface ClusterMember {
   readonly routes: Hono
+  /** Where the cluster listens, through which everybody comes; undefined for a single process. */
+  readonly host: string | undefined
   listening(port: number): void
 }
 
@@ -15,7 +17,7 @@ export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember {
   routes.get('/demo/cluster', (context) =>
     context.json({ cluster: isMember }, 200, { 'Cache-Control': 'no-store' }),
   )
-  if (!isMember) return { routes, listening: () => {} }
+  if (!isMember) return { routes, host: undefined, listening: () => {} }
   const tell = (message: MemberMessage): void => void process.send?.(message)
   // Without the parent nobody would restart it, or end it; it may be gone already.
   if (!process.connected) process.exit(1)
@@ -28,5 +30,5 @@ export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember {
     tell({ killSomeNode: true })
     return context.json({}, 202)
   })
-  return { routes, listening: (port) => tell({ listening: port }) }
+  return { routes, host: env['LOCKSTEP_CLUSTER_HOST'], listening: (port) => tell({ listening: port }) }
 }

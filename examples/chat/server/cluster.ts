@@ -36,6 +36,7 @@ async function start(entry: string, signalled: Promise<void>): Promise<() => Pro
     PORT: '0',
     LOCKSTEP_SECRET: config.secret,
     LOCKSTEP_CLUSTER: '1',
+    LOCKSTEP_CLUSTER_HOST: config.host,
   }
   const nodes: ClusterNode[] = Array.from({ length: nodeCount }, (_, index) => {
     const name = `node ${index + 1}`

@@ -36,20 +36,20 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
       `LOCKSTEP_SECRET has less than ${shortestSecret} bytes, so tokens can be guessed: good for a trial only`,
     )
   }
+  const cluster = joinCluster(process.env)
   const opened = await openDatabase(config, log)
   const lockstep = createLockstep({
     database: opened.database,
     channels: [conversation, inbox],
     auth: { secret: config.secret, allowShortSecret: true },
     // A demo listens on loopback unless somebody opens it: then its dashboard stays closed.
-    dashboard: { authorize: () => isLoopback(config.host) },
+    dashboard: { authorize: () => isLoopback(cluster.host ?? config.host) },
   })
   defineChat(lockstep)
   await lockstep.start()
   await createTables(opened.database.db)
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
-  const cluster = joinCluster(process.env)
   const routes = [loginRoutes(sign), rolloutRoutes(lockstep.rollout), cluster.routes, staticFiles(webRoot)]
   const server = createHttpServer(lockstep, routes)
   lockstep.attach(server)
