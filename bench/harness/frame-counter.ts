@@ -1,7 +1,3 @@
-const newline = 10
-/** Replies, pings and the like; every counted message is longer or begins with another word. */
-const controlStart = /^(?:\{\}|2$|\{"id":|0\{|40)/
-
 /** Counts the messages in what a server sends: several pushes may share one frame, joined by newlines. */
 export class FrameCounter {
   #rest: Buffer | undefined
@@ -19,25 +15,34 @@ export class FrameCounter {
         return messages
       }
       at = frame.end
-      if (frame.isText) messages += messagesIn(bytes, frame.begin, frame.end, control)
+      if (frame.isText) messages += messagesIn(bytes.subarray(frame.begin, frame.end), control)
     }
   }
 }
 
-function messagesIn(bytes: Buffer, begin: number, end: number, control: (text: string) => void): number {
-  if (isControl(bytes, begin, end)) {
-    for (const line of bytes.toString('utf8', begin, end).split('\n')) control(line)
-    return 0
+/** A ping may come in one frame with messages, before, among or after them. */
+function messagesIn(frame: Buffer, control: (text: string) => void): number {
+  let messages = 0
+  for (let at = 0; at < frame.length;) {
+    const newline = frame.indexOf('\n', at)
+    const end = newline < 0 ? frame.length : newline
+    if (isControl(frame, at, end)) control(frame.toString('utf8', at, end))
+    else messages += 1
+    at = end + 1
   }
-  let lines = 1
-  for (let at = bytes.indexOf(newline, begin); at >= 0 && at < end; at = bytes.indexOf(newline, at + 1)) {
-    lines += 1
-  }
-  return lines
+  return messages
 }
 
-const isControl = (bytes: Buffer, begin: number, end: number): boolean =>
-  controlStart.test(bytes.toString('latin1', begin, Math.min(end, begin + 6)))
+const [brace, closing, zero, two, four, i] = Buffer.from('{}024i')
+
+/** Replies, pings and the like: `{}`, `{"id":`, `2`, `0{` and `40`. Every counted message is longer or begins otherwise. */
+function isControl(frame: Buffer, at: number, end: number): boolean {
+  const first = frame[at]
+  const second = frame[at + 1]
+  if (first === brace) return second === closing || frame[at + 2] === i
+  if (first === two) return end === at + 1
+  return (first === zero && second === brace) || (first === four && second === zero)
+}
 
 interface Frame {
   readonly isText: boolean

@@ -19,15 +19,18 @@ test('messages are counted the same wherever the stream is cut', () => {
     frame(push),
     frame('{}'),
     frame(`${push}\n${push}\n${push}`),
+    frame(`{}\n${push}\n{}\n${push}`),
     frame('42["a"]'),
+    frame('2'),
+    frame('{"id":2,"subscribe":{}}\n{"id":3,"publish":{}}'),
   ])
   for (let cut = 0; cut <= stream.length; cut += 1) {
     const counter = new FrameCounter()
     const controls: string[] = []
     const hear = (text: string): void => void controls.push(text)
     const counted = counter.count(stream.subarray(0, cut), hear) + counter.count(stream.subarray(cut), hear)
-    expect(counted).toBe(5)
-    expect(controls).toEqual(['{}'])
+    expect(counted).toBe(7)
+    expect(controls).toEqual(['{}', '{}', '{}', '2', '{"id":2,"subscribe":{}}', '{"id":3,"publish":{}}'])
   }
 })
 
