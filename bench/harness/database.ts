@@ -9,6 +9,7 @@ import {
   endAbandonedPostgres,
   startEmbeddedPostgres,
 } from '../../tools/embedded-postgres/index.ts'
+import { processCpuUs } from './process-cpu.ts'
 
 export interface BenchPostgres {
   /** Superuser URL of an administrative database. */
@@ -102,11 +103,10 @@ async function cpuOf(postmaster: number, database: string): Promise<number> {
     for (const entry of await readdir('/proc')) {
       if (!/^\d+$/.test(entry)) continue
       const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      const of = (field: number): number => Number(fields[field - 3] ?? 0)
-      if (Number(entry) !== postmaster && of(4) !== postmaster) continue
+      const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (Number(entry) !== postmaster && Number(parent) !== postmaster) continue
       if (await servesAnother(entry, database)) continue
-      us += (await scheduledUs(entry)) ?? ((of(14) + of(15)) * 1_000_000) / ticksPerSecond
+      us += (await processCpuUs(entry)) ?? 0
     }
     return us
   } catch {
@@ -114,17 +114,9 @@ async function cpuOf(postmaster: number, database: string): Promise<number> {
   }
 }
 
-const ticksPerSecond = 100
-
 /** A session has the name of its database in its title. */
 async function servesAnother(pid: string, database: string): Promise<boolean> {
   const title = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
   const [, session] = / (bench_[0-9a-f]{12}) /.exec(title) ?? []
   return session !== undefined && session !== database
-}
-
-/** Of a process with one thread, in microseconds; ticks of ten milliseconds would be coarse beside a short turn. */
-async function scheduledUs(pid: string): Promise<number | undefined> {
-  const text = await readFile(`/proc/${pid}/schedstat`, 'utf8').catch(() => undefined)
-  return text === undefined ? undefined : Number(text.split(' ')[0]) / 1_000
 }
