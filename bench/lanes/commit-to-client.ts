@@ -8,7 +8,12 @@ import type {
 } from '../children/publisher.ts'
 import type { ClientKind, Received, SubscribeRequest } from '../children/subscribers.ts'
 import { startNats, startRedis, type Broker } from '../../test/support/brokers.ts'
-import { centrifugoOutboxSchema, startCentrifugo, type Centrifugo } from '../harness/centrifugo.ts'
+import {
+  centrifugoOutboxSchema,
+  startCentrifugo,
+  type Centrifugo,
+  type CentrifugoOptions,
+} from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
 import { query } from '../harness/database.ts'
 import { Latencies, type Percentiles } from '../harness/histogram.ts'
@@ -23,6 +28,7 @@ interface Candidate {
   readonly name: string
   readonly variant: PublisherVariant
   readonly client: ClientKind
+  /** Between its nodes; default Postgres. */
   readonly bus?: 'redis' | 'nats'
   /** What it says is written down with the transaction, and survives the death of the process. */
   readonly durable: boolean
@@ -35,10 +41,18 @@ const byHand: readonly Candidate[] = [
   { name: 'outbox poller, 100 ms', variant: 'poller', client: 'ws', durable: true },
   { name: 'Socket.IO, Postgres adapter', variant: 'socket.io', client: 'socket.io', durable: false },
 ]
-const centrifugos: readonly Candidate[] = [
-  { name: 'Centrifugo, outbox consumer', variant: 'centrifugo-outbox', client: 'centrifugo', durable: true },
-  { name: 'Centrifugo, stream broker', variant: 'centrifugo-stream', client: 'centrifugo', durable: true },
-]
+const outbox: Candidate = {
+  name: 'Centrifugo, outbox consumer',
+  variant: 'centrifugo-outbox',
+  client: 'centrifugo',
+  durable: true,
+}
+const stream: Candidate = {
+  name: 'Centrifugo, stream broker',
+  variant: 'centrifugo-stream',
+  client: 'centrifugo',
+  durable: true,
+}
 const channels = 10
 /** Transactions a second. */
 const rates = { light: 100, medium: 300 } as const
@@ -55,17 +69,24 @@ export const commitToClient: Lane = {
     const missing = [
       ...(brokers.redis === undefined ? ['the bus over Redis: there is no redis-server.'] : []),
       ...(brokers.nats === undefined ? ['the bus over NATS: there is no nats-server.'] : []),
-      ...(centrifugoBinary() === undefined ? ['Centrifugo: no binary was given (`CENTRIFUGO_BIN`).'] : []),
+      ...missingCentrifugos(brokers),
     ]
-    const peers = [...byHand, ...(centrifugoBinary() === undefined ? [] : centrifugos)]
     const busses = [
       { ...own, name: 'Lockstep, Postgres' },
       ...(brokers.redis === undefined ? [] : [{ ...own, name: 'Lockstep, Redis', bus: 'redis' as const }]),
       ...(brokers.nats === undefined ? [] : [{ ...own, name: 'Lockstep, NATS', bus: 'nats' as const }]),
     ]
     try {
-      const one = await measure(context, { candidates: [own, ...peers], nodes: 1, brokers })
-      const three = await measure(context, { candidates: [...busses, ...peers], nodes: 3, brokers })
+      const one = await measure(context, {
+        candidates: [own, ...byHand, ...centrifugos(1, brokers)],
+        nodes: 1,
+        brokers,
+      })
+      const three = await measure(context, {
+        candidates: [...busses, ...byHand, ...centrifugos(3, brokers)],
+        nodes: 3,
+        brokers,
+      })
       return {
         figures: { ...ownFigures(one), ...against('', one), ...against('three_nodes_', three) },
         tables: [
@@ -79,6 +100,24 @@ export const commitToClient: Lane = {
       await Promise.all([brokers.redis?.close(), brokers.nats?.close()])
     }
   },
+}
+
+/**
+ * One node alone reads a row of the outbox, so the others hear of it only over an engine that they share: the one in memory
+ * serves a single node. The stream is read by each node.
+ * @see https://centrifugal.dev/docs/server/engines
+ */
+function centrifugos(nodes: number, { redis }: Brokers): readonly Candidate[] {
+  if (centrifugoBinary() === undefined) return []
+  if (nodes === 1) return [outbox, stream]
+  const shared: Candidate = { ...outbox, name: `${outbox.name}, Redis`, bus: 'redis' }
+  return redis === undefined ? [stream] : [shared, stream]
+}
+
+function missingCentrifugos({ redis }: Brokers): readonly string[] {
+  if (centrifugoBinary() === undefined) return ['Centrifugo: no binary was given (`CENTRIFUGO_BIN`).']
+  if (redis === undefined) return ['three nodes of Centrifugo’s outbox consumer: there is no redis-server.']
+  return []
 }
 
 async function quickFindings(context: LaneContext) {
@@ -188,7 +227,9 @@ async function start(
     ...(bus === undefined || brokerPort === undefined ? {} : { bus, brokerPort }),
   }
   const gateways =
-    candidate.client === 'centrifugo' ? await centrifugoNodes(databaseUrl, candidate, nodes) : []
+    candidate.client === 'centrifugo'
+      ? await centrifugoNodes(variant, nodes, { databaseUrl, brokerPort })
+      : []
   started.push(...gateways)
   const children: Child[] = []
   for (let node = 0; node < (gateways.length > 0 ? 1 : nodes); node += 1) {
@@ -204,14 +245,17 @@ async function start(
 }
 
 async function centrifugoNodes(
-  databaseUrl: string,
-  { variant }: Candidate,
+  variant: PublisherVariant,
   nodes: number,
+  { databaseUrl, brokerPort }: { readonly databaseUrl: string; readonly brokerPort: number | undefined },
 ): Promise<Centrifugo[]> {
-  const mode = variant === 'centrifugo-outbox' ? 'outbox' : 'stream'
-  if (mode === 'outbox') await query(databaseUrl, (client) => client.query(centrifugoOutboxSchema))
+  const options: CentrifugoOptions =
+    variant === 'centrifugo-outbox'
+      ? { mode: 'outbox', databaseUrl, redisPort: brokerPort }
+      : { mode: 'stream', databaseUrl }
+  if (options.mode === 'outbox') await query(databaseUrl, (client) => client.query(centrifugoOutboxSchema))
   const found: Centrifugo[] = []
-  for (let node = 0; node < nodes; node += 1) found.push(await startCentrifugo(databaseUrl, mode))
+  for (let node = 0; node < nodes; node += 1) found.push(await startCentrifugo(options))
   return found
 }
 

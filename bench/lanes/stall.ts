@@ -79,7 +79,7 @@ export const stall: Lane = {
 async function measure(context: LaneContext, variant: StallVariant): Promise<Found> {
   const databaseUrl = await (await context.postgres()).createDatabase(stallSchema)
   let centrifugo: Centrifugo | undefined
-  if (variant === 'centrifugo-stream') centrifugo = await startCentrifugo(databaseUrl, 'stream')
+  if (variant === 'centrifugo-stream') centrifugo = await startCentrifugo({ mode: 'stream', databaseUrl })
   const config: StallerConfig = { variant, databaseUrl }
   const child = await Child.start('staller.ts', config)
   try {
