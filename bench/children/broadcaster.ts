@@ -15,7 +15,17 @@ import {
   type Bus,
   type BusPort,
 } from '../../src/index.ts'
-import { answerBench, childConfig, cpuUs, listenLocally, nowUs, patient } from '../harness/child-host.ts'
+import {
+  maxQueuedBytes,
+  newEvent,
+  payload,
+  pumpBursts,
+  pushText,
+  roomName,
+  type Pump,
+  type SendBurst,
+} from '../harness/broadcast.ts'
+import { answerBench, childConfig, cpuUs, listenLocally, patient } from '../harness/child-host.ts'
 
 /**
  * `lockstep`: events of another node, as a bus hands them over. `lockstep-commit`: events of transactions of this node,
@@ -29,27 +39,6 @@ export interface BroadcasterConfig {
   readonly databaseUrl: string
 }
 
-export interface Pump {
-  readonly seconds: number
-  /** Messages in one turn of the loop. */
-  readonly burst: number
-}
-
-export interface Pumped {
-  readonly messages: number
-  readonly beganUs: number
-  readonly cpuUs: number
-}
-
-type SendBurst = (count: number) => void | Promise<void>
-
-export const roomName = 'room:1'
-const payload = {
-  text: 'a message of a chat, about as long as messages of chats are: a hundred bytes or so.',
-  n: 0,
-}
-const maxQueuedBytes = 64 * 1024
-
 const { variant, databaseUrl } = childConfig() as BroadcasterConfig
 const server = createServer()
 const connections: Socket[] = []
@@ -57,25 +46,12 @@ server.on('connection', (socket) => connections.push(socket))
 
 let offset = 0
 
-/** The bytes of a push, as Lockstep writes them. */
-function pushText(): string {
-  offset += 1
-  return JSON.stringify({
-    push: {
-      channel: roomName,
-      pub: {
-        data: { type: 'noted', data: payload, operationId: newOperationId(), at: new Date().toISOString() },
-        offset,
-      },
-    },
-  })
-}
-
 function overWs(toMessage: (text: string) => string | Buffer): SendBurst {
   const webSockets = new WebSocketServer({ server, perMessageDeflate: false })
   return (count) => {
     for (let n = 0; n < count; n += 1) {
-      const message = toMessage(pushText())
+      offset += 1
+      const message = toMessage(pushText(offset))
       for (const socket of webSockets.clients) socket.send(message, { binary: false })
     }
   }
@@ -87,8 +63,7 @@ function overSocketIo(): SendBurst {
   return (count) => {
     for (let n = 0; n < count; n += 1) {
       offset += 1
-      const data = { type: 'noted', data: payload, operationId: newOperationId(), at: new Date(), offset }
-      io.to(roomName).emit('noted', data)
+      io.to(roomName).emit('noted', { ...newEvent(), offset })
     }
   }
 }
@@ -169,23 +144,16 @@ async function roomToWrite(): Promise<void> {
   }
 }
 
-let pumped = { messages: 0, cpuFrom: 0 }
+let cpuFrom = 0
 
 answerBench({
   port: () => port,
-  pump: async ({ seconds, burst }: Pump) => {
-    const beganUs = nowUs()
-    const until = beganUs + seconds * 1_000_000
-    pumped = { messages: 0, cpuFrom: cpuUs() }
-    while (nowUs() < until) {
-      await send(burst)
-      pumped.messages += burst
-      await roomToWrite()
-    }
-    return { messages: pumped.messages, beganUs }
+  pump: (pump: Pump) => {
+    cpuFrom = cpuUs()
+    return pumpBursts(pump, send, roomToWrite)
   },
   /** Asked for when all has arrived: what was queued costs its processor time after the pump. */
-  cpuUs: () => cpuUs() - pumped.cpuFrom,
+  cpuUs: () => cpuUs() - cpuFrom,
   /** Once all sockets have gone. With its last subscriber a channel's feed goes, and the next one begins at the log's head. */
   forget: async () => {
     await Promise.all(connections.filter((socket) => !socket.closed).map((socket) => once(socket, 'close')))

@@ -1,58 +1,64 @@
-import type { BroadcasterConfig, BroadcastVariant, Pump } from '../children/broadcaster.ts'
-import type { OpenRequest, Wire } from '../children/receivers.ts'
+import type { BroadcasterConfig, BroadcastVariant } from '../children/broadcaster.ts'
+import type { CentrifugoBroadcasterConfig } from '../children/centrifugo-broadcaster.ts'
+import type { OpenRequest } from '../children/receivers.ts'
+import { roomName, type Pump, type Pumped } from '../harness/broadcast.ts'
+import { startCentrifugo, type Centrifugo } from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
+import type { Wire } from '../harness/counting-socket.ts'
 import { rounded, type Cell, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
+import { centrifugoBinary } from '../harness/machine.ts'
 import { interleave, medianOf, ratioOf, type Ratio, type Rounds } from '../harness/rounds.ts'
 
-const names: Readonly<Record<BroadcastVariant, string>> = {
+type Variant = BroadcastVariant | 'centrifugo'
+
+const names: Readonly<Record<Variant, string>> = {
   lockstep: 'Lockstep',
   'lockstep-commit': 'Lockstep, with a commit for each turn',
   ws: 'bare `ws` loop, text',
   'ws-buffer': 'bare `ws` loop, Buffer',
   'socket.io': 'Socket.IO',
+  centrifugo: 'Centrifugo',
 }
-const wires: Readonly<Record<BroadcastVariant, Wire>> = {
+const wires: Readonly<Record<Variant, Wire>> = {
   lockstep: 'lockstep',
   'lockstep-commit': 'lockstep',
   ws: 'ws',
   'ws-buffer': 'ws',
   'socket.io': 'socket.io',
+  centrifugo: 'centrifugo',
 }
 const bursts = [1, 10] as const
 /** The database takes part in one of them, so it does less in the same time. */
-const warmUpSeconds: Readonly<Record<BroadcastVariant, number>> = {
+const warmUpSeconds: Readonly<Record<Variant, number>> = {
   lockstep: 1,
   'lockstep-commit': 5,
   ws: 1,
   'ws-buffer': 1,
   'socket.io': 1,
+  centrifugo: 1,
 }
 
 interface Turn {
   readonly perSecond: number
-  /** Deliveries in one second of processor time of the server. */
+  /** Deliveries in one second of processor time of the server; NaN where that is not known. */
   readonly perCoreSecond: number
 }
 
-type Found = ReadonlyMap<string, Rounds<BroadcastVariant, Turn>>
+type Found = ReadonlyMap<string, Rounds<Variant, Turn>>
 
 export const fanout: Lane = {
   name: 'fanout',
-  about: 'deliveries a second and per core, one message or ten in a turn, against a ws loop and Socket.IO',
+  about:
+    'deliveries a second and per core, one message or ten in a turn, against a ws loop, Socket.IO and Centrifugo',
   minutes: 7,
   async run(context) {
     const { quick } = context
-    const variants: readonly BroadcastVariant[] = quick
-      ? ['lockstep', 'ws-buffer', 'socket.io']
-      : (Object.keys(names) as BroadcastVariant[])
+    const variants = variantsOf(quick)
     const sizes = quick ? [1_000] : [100, 1_000, 5_000]
-    const postgres = await context.postgres()
+    const centrifugo = variants.includes('centrifugo') ? await startCentrifugo({ mode: 'memory' }) : undefined
     const servers = new Map(
       await Promise.all(
-        variants.map(async (variant) => {
-          const config: BroadcasterConfig = { variant, databaseUrl: await postgres.createDatabase() }
-          return [variant, await Child.start('broadcaster.ts', config)] as const
-        }),
+        variants.map(async (variant) => [variant, await startServer(context, variant, centrifugo)] as const),
       ),
     )
     // One for each: 5,000 sockets of all variants would be more files than a process may open.
@@ -63,7 +69,7 @@ export const fanout: Lane = {
     )
     try {
       await warmUp(context, { variants, servers, receivers })
-      const found = new Map<string, Rounds<BroadcastVariant, Turn>>()
+      const found = new Map<string, Rounds<Variant, Turn>>()
       for (const sockets of sizes) {
         for (const [key, rounds] of await atSize(context, { variants, servers, receivers, sockets })) {
           found.set(key, rounds)
@@ -85,28 +91,55 @@ export const fanout: Lane = {
             ),
           })),
         })),
-        missing:
-          process.env['CENTRIFUGO_BIN'] === undefined
-            ? ['Centrifugo: no binary was given (`CENTRIFUGO_BIN`).']
-            : ['Centrifugo in this lane: messages reach it over HTTP, which would be what is measured.'],
+        missing: missingOf(variants, found),
       }
     } finally {
       await endAll([...servers.values(), ...receivers.values()])
+      await centrifugo?.close()
     }
   },
 }
 
+function variantsOf(quick: boolean): readonly Variant[] {
+  if (quick) return ['lockstep', 'ws-buffer', 'socket.io']
+  const all = Object.keys(names) as Variant[]
+  return centrifugoBinary() === undefined ? all.filter((variant) => variant !== 'centrifugo') : all
+}
+
+async function startServer(
+  { postgres }: LaneContext,
+  variant: Variant,
+  centrifugo: Centrifugo | undefined,
+): Promise<Child> {
+  if (variant !== 'centrifugo') {
+    const databaseUrl = await (await postgres()).createDatabase()
+    return Child.start('broadcaster.ts', { variant, databaseUrl } satisfies BroadcasterConfig)
+  }
+  if (centrifugo === undefined) throw new Error('Centrifugo was not started')
+  const { port, pid, apiKey } = centrifugo
+  return Child.start('centrifugo-broadcaster.ts', { port, pid, apiKey } satisfies CentrifugoBroadcasterConfig)
+}
+
+function missingOf(variants: readonly Variant[], found: Found): readonly string[] {
+  if (centrifugoBinary() === undefined) return ['Centrifugo: no binary was given (`CENTRIFUGO_BIN`).']
+  if (!variants.includes('centrifugo')) return ['Centrifugo: a quick run leaves it out.']
+  const turns = [...found.values()].flatMap(({ centrifugo }) => centrifugo)
+  return turns.some(({ perCoreSecond }) => Number.isNaN(perCoreSecond))
+    ? ['processor time of Centrifugo: there is no /proc.']
+    : []
+}
+
 interface Setting {
-  readonly variants: readonly BroadcastVariant[]
-  readonly servers: ReadonlyMap<BroadcastVariant, Child>
-  readonly receivers: ReadonlyMap<BroadcastVariant, Child>
+  readonly variants: readonly Variant[]
+  readonly servers: ReadonlyMap<Variant, Child>
+  readonly receivers: ReadonlyMap<Variant, Child>
   readonly sockets: number
 }
 
 async function atSize({ quick, rounds, seconds }: LaneContext, setting: Setting): Promise<Found> {
   const { variants, sockets } = setting
   const open = await openSockets(setting)
-  const found = new Map<string, Rounds<BroadcastVariant, Turn>>()
+  const found = new Map<string, Rounds<Variant, Turn>>()
   for (const burst of bursts) {
     for (const variant of variants) await turn(open, variant, { burst, seconds: quick ? 0.2 : 0.5 })
     found.set(
@@ -127,14 +160,14 @@ async function warmUp({ quick }: LaneContext, setting: Omit<Setting, 'sockets'>)
 }
 
 interface OpenSockets extends Setting {
-  readonly groups: ReadonlyMap<BroadcastVariant, number>
+  readonly groups: ReadonlyMap<Variant, number>
 }
 
 async function openSockets(setting: Setting): Promise<OpenSockets> {
-  const groups = new Map<BroadcastVariant, number>()
+  const groups = new Map<Variant, number>()
   for (const variant of setting.variants) {
     const port = await childOf(setting.servers, variant).ask<number>('port')
-    const request: OpenRequest = { wire: wires[variant], port, count: setting.sockets, channel: 'room:1' }
+    const request: OpenRequest = { wire: wires[variant], port, count: setting.sockets, channel: roomName }
     groups.set(variant, await childOf(setting.receivers, variant).ask<number>('open', request))
   }
   return { ...setting, groups }
@@ -147,12 +180,12 @@ async function closeSockets({ variants, servers, receivers, groups }: OpenSocket
   }
 }
 
-const childOf = (children: ReadonlyMap<BroadcastVariant, Child>, variant: BroadcastVariant): Child =>
+const childOf = (children: ReadonlyMap<Variant, Child>, variant: Variant): Child =>
   children.get(variant) as Child
 
 async function turn(
   { servers, receivers, groups, sockets }: OpenSockets,
-  variant: BroadcastVariant,
+  variant: Variant,
   pump: Pump,
 ): Promise<Turn> {
   const [server, receiver, group] = [
@@ -161,27 +194,27 @@ async function turn(
     groups.get(variant),
   ]
   await receiver.ask('reset', group)
-  const { messages, beganUs } = await server.ask<{ messages: number; beganUs: number }>('pump', pump)
+  const { messages, beganUs } = await server.ask<Pumped>('pump', pump)
   const deliveries = messages * sockets
   const { lastUs } = await receiver.ask<{ lastUs: number }>('received', { group, messages: deliveries })
-  const cpuUs = await server.ask<number>('cpuUs')
+  const cpuUs = await server.ask<number | undefined>('cpuUs')
   return {
     perSecond: (deliveries * 1_000_000) / (lastUs - beganUs),
-    perCoreSecond: (deliveries * 1_000_000) / cpuUs,
+    perCoreSecond: cpuUs === undefined ? Number.NaN : (deliveries * 1_000_000) / cpuUs,
   }
 }
 
 const keyOf = (sockets: number, burst: number): string =>
   `${sockets.toLocaleString('en')} sockets, ${burst === 1 ? 'single messages' : `bursts of ${burst}`}`
 
-function turnsOf(found: Found, sockets: number, burst: number): Rounds<BroadcastVariant, Turn> {
+function turnsOf(found: Found, sockets: number, burst: number): Rounds<Variant, Turn> {
   const rounds = found.get(keyOf(sockets, burst))
   if (rounds === undefined) throw new Error(`${keyOf(sockets, burst)} was not measured`)
   return rounds
 }
 
 /** The bare loop is the faster of its two forms. */
-function bareOf(rounds: Rounds<BroadcastVariant, Turn>): readonly Turn[] {
+function bareOf(rounds: Rounds<Variant, Turn>): readonly Turn[] {
   const speed = (turns: readonly Turn[] = []): number => medianOf(turns, ({ perSecond }) => perSecond)
   return speed(rounds.ws) > speed(rounds['ws-buffer']) ? rounds.ws : rounds['ws-buffer']
 }
@@ -208,20 +241,21 @@ function tableOf(found: Found, sockets: number, burst: number): Table {
     const { median, lowest, highest }: Ratio = ratioOf(rounds.lockstep, turns, of)
     return `${median.toFixed(2)} × (${lowest.toFixed(2)} to ${highest.toFixed(2)})`
   }
-  const rows = (Object.entries(rounds) as [BroadcastVariant, readonly Turn[]][]).map(
-    ([variant, turns]): Cell[] => [
-      names[variant],
-      Math.round(medianOf(turns, ({ perSecond }) => perSecond)),
-      variant === 'lockstep' ? '' : times(turns, ({ perSecond }) => perSecond),
-      Math.round(medianOf(turns, ({ perCoreSecond }) => perCoreSecond)),
-      variant === 'lockstep' ? '' : times(turns, ({ perCoreSecond }) => perCoreSecond),
-    ],
-  )
+  const cells = (variant: Variant, turns: readonly Turn[], of: (turn: Turn) => number): Cell[] => {
+    const value = Math.round(medianOf(turns, of))
+    if (Number.isNaN(value)) return ['not measured', '']
+    return [value, variant === 'lockstep' ? '' : times(turns, of)]
+  }
+  const rows = (Object.entries(rounds) as [Variant, readonly Turn[]][]).map(([variant, turns]): Cell[] => [
+    names[variant],
+    ...cells(variant, turns, ({ perSecond }) => perSecond),
+    ...cells(variant, turns, ({ perCoreSecond }) => perCoreSecond),
+  ])
   const columns = ['variant', 'deliveries/s', 'Lockstep is', 'per second of CPU', 'Lockstep is, per core']
   return { title: keyOf(sockets, burst), columns, rows }
 }
 
-const summary = (rounds: Rounds<BroadcastVariant, Turn>): string =>
-  (Object.entries(rounds) as [BroadcastVariant, readonly Turn[]][])
+const summary = (rounds: Rounds<Variant, Turn>): string =>
+  (Object.entries(rounds) as [Variant, readonly Turn[]][])
     .map(([variant, turns]) => `${variant} ${Math.round(medianOf(turns, ({ perSecond }) => perSecond))}/s`)
     .join(', ')
