@@ -30,7 +30,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   /** While a token is being checked: what is revoked meanwhile, in case it concerns whoever that turns out to be. */
   #revokedMeanwhile: Revocation[] | undefined
   /** Sent along with connect, to be read once that has succeeded. */
-  #held = ''
+  #held: { readonly messages: string[]; /** With one between two of them. */ length: number } | undefined
   /**
    * What must have happened by `#deadline`, on the monotonic clock. Whole milliseconds: a fraction would be an object of its
    * own on every connection.
@@ -173,14 +173,17 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     }
     const command = decodeCommand(line)
     if (command.kind !== 'connect') throw new MalformedMessage('connect must come first')
-    if (end !== -1) this.#hold(message.slice(end + 1))
+    // A newline may end it, too.
+    if (end !== -1 && end + 1 < message.length) this.#hold(message.slice(end + 1))
     this.#state = 'connecting'
     void this.#connect(command.id, command.request)
   }
 
   #hold(message: string): void {
-    this.#held = this.#held === '' ? message : `${this.#held}\n${message}`
-    if (this.#held.length > this.#context.settings.limits.maxMessageBytes) {
+    const held = (this.#held ??= { messages: [], length: -1 })
+    held.messages.push(message)
+    held.length += 1 + message.length
+    if (held.length > this.#context.settings.limits.maxMessageBytes) {
       this.close(closeCodes.messageTooLarge, 'too much before the reply to connect')
     }
   }
@@ -232,9 +235,9 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const body = `${this.#adopt(identity)},"ping":${ping},"pong":true,"subs":${own.subs}`
     this.push(reply(id, 'connect', `{${body}}`))
     own.start()
-    const held = this.#held
-    this.#held = ''
-    if (held !== '') this.#guarded(held)
+    const messages = this.#held?.messages ?? []
+    this.#held = undefined
+    for (const message of messages) this.#guarded(message)
   }
 
   async #refresh(dispatcher: Dispatcher, id: number, token: string): Promise<void> {
@@ -281,7 +284,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const user = this.#dispatcher?.user
     this.#leaveUser()
     this.#state = 'refused'
-    this.#held = ''
+    this.#held = undefined
     this.#deny(id, error, user)
   }
 
@@ -326,7 +329,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   #end(drop: boolean): void {
     if (this.#isClosed()) return
     this.#state = 'closed'
-    this.#held = ''
+    this.#held = undefined
     this.#outbound.close(drop)
     this.#leaveUser()
   }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LockstepError } from '../../src/core/index.ts'
 import { RawClient, signal, startWorld, token, type World } from './gateway-harness.ts'
@@ -49,6 +50,31 @@ describe('connect', () => {
     client.send({ id: 2, rpc: { method: 'echo', data: 'held' } })
     gate.fire()
     expect(await client.take(2)).toMatchObject([{ id: 1 }, { id: 2, rpc: { data: 'held' } }])
+    await slow.stop()
+  })
+
+  test('may end in a newline', async () => {
+    const client = await RawClient.open(world.url)
+    client.send(`${JSON.stringify({ id: 1, connect: { token: await token('ann') } })}\n`)
+    expect(await client.next()).toMatchObject({ id: 1, connect: {} })
+    await client.settled()
+  })
+
+  test('what arrives while the token is looked at is as many messages as were sent', async () => {
+    const gate = signal()
+    const slow = await startWorld({
+      ports: { authenticate: async () => gate.promise.then(() => ({ user: { id: 'ann' } })) },
+    })
+    const client = await RawClient.open(slow.url)
+    client.send({ id: 1, connect: { token: 'x' } })
+    for (const first of [2, 102, 202]) {
+      client.send(...Array.from({ length: 100 }, (_, n) => ({ id: first + n, ping: {} })))
+    }
+    client.socket.ping()
+    await once(client.socket, 'pong')
+    const read = Promise.race([client.take(301), client.closed])
+    gate.fire()
+    expect(await read).toHaveLength(301)
     await slow.stop()
   })
 
