@@ -6,6 +6,7 @@ import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import type { Intent, IntentWriter } from './intent-writer.ts'
+import { linkSignals } from './linked-signal.ts'
 import type { NodeLease } from './node-lease.ts'
 import {
   FailureSettlement,
@@ -44,6 +45,12 @@ export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp'> {
   readonly maxAttempts?: number
   /** Operations this process works on at once, those that wait for the database included. Default 10,000. */
   readonly maxOpen?: number
+}
+
+interface Accepted<Db, Result> {
+  readonly request: OperationRequest<Db, Result>
+  readonly operation: OpenOperation<Ended<unknown>>
+  readonly trace: OperationTrace
 }
 
 /** Runs operations: one transaction, one outcome, and its user is told. */
@@ -179,16 +186,28 @@ export class TransactionCoordinator<Db> {
     }
   }
 
-  /** Attempts until one ends other than by a conflict with another transaction. */
   async #attempts<Result>(
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
     trace: OperationTrace,
   ): Promise<AttemptEnding<Result>> {
+    const stop = this.#stop.signal
+    if (request.signal === undefined) return this.#attemptsUntil(stop, { request, operation, trace })
+    const { signal, unlink } = linkSignals([stop, request.signal])
+    try {
+      return await this.#attemptsUntil(signal, { request, operation, trace })
+    } finally {
+      unlink()
+    }
+  }
+
+  /** Attempts until one ends other than by a conflict with another transaction. */
+  async #attemptsUntil<Result>(
+    signal: AbortSignal,
+    { request, operation, trace }: Accepted<Db, Result>,
+  ): Promise<AttemptEnding<Result>> {
     const { key } = operation
     const { database, logger, clock, maxAttempts = 5 } = this.#options
-    const signal =
-      request.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, request.signal])
     const emitNow = this.#emitNowOf(operation)
     await faultPoint('transaction.before-intent')
     if (request.intent) operation.intent = this.#options.intents.write(key)

@@ -193,6 +193,19 @@ describe('an operation that fails', () => {
     await world.addNote.call({ user: 'ada', input: { room: 'a', id: 'cancelled', text: 'now' } })
   })
 
+  it('leaves nothing behind on a signal that outlives it', async () => {
+    const { signal } = new AbortController()
+    // Listeners and dependent signals alike: Node keeps both in maps of the signal.
+    const kept = () =>
+      Object.getOwnPropertySymbols(signal).map((key) => Object(Reflect.get(signal, key)).size as unknown)
+    const run = () =>
+      world.lockstep.transaction({ name: 'signals', user: 'ada', signal }, () => Promise.resolve())
+    await run()
+    const before = kept()
+    for (let n = 0; n < 10; n++) await run()
+    expect(kept()).toEqual(before)
+  })
+
   it('says so when the pool is full, and commits nothing', async () => {
     const small = await createWorld({ poolSize: 1, acquireTimeoutMs: 200 })
     try {
