@@ -37,14 +37,16 @@ export class SocketTap {
     }
     if (events === this.#lastBatch) return
     this.#lastBatch = events
-    if (first.wasHanded) return
-    for (const event of events) {
+    // What was held back for a join may be in part what others had before.
+    const fresh = events.filter((event) => !event.wasHanded)
+    if (fresh.length === 0) return
+    for (const event of fresh) {
       event.wasHanded = true
       // Now, and not when all is flushed: the first of many has it before the last one's is written.
       if (event.tags?.[acknowledgeTag] !== undefined) this.#acknowledgements.expect(event)
       if (event.tags?.[traceparentTag] !== undefined) this.#tracedSince ??= this.#clock.monotonic()
     }
-    this.#batches.push(events)
+    this.#batches.push(fresh)
   }
 
   handedTransient(userId: string, channel: string, push: TransientPush): void {

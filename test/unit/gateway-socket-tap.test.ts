@@ -50,3 +50,15 @@ test('what a user may have is reported once for all connections, when it is flus
   expect(reached.map(({ operationId }) => operationId)).toEqual(ids)
   expect(exposed).toEqual([])
 })
+
+test.each([
+  ['the beginning', 0, 1],
+  ['the end', 2, 3],
+])('of a batch that a join held back, what others had before is not reported again: %s', (_, from, to) => {
+  const { tap, reached } = createTap()
+  const batch = batchOf('room:1', ids)
+  tap.handed('bob', 'room:1', batch.slice(from, to))
+  tap.handed('eve', 'room:1', batch)
+  tap.flushed()
+  expect(reached.map(({ operationId }) => operationId).toSorted()).toEqual(ids)
+})
