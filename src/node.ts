@@ -108,6 +108,7 @@ export class LockstepNode<Db> {
       clock,
       logger,
       rollbackOf: (name) => callables.rollbackOf(name),
+      openLeases: () => this.coordinator.openLeases,
     })
     this.#retention = createRetention(base, options)
     this.gateway = this.#createGateway(base, options, callables, outcomes)
@@ -207,12 +208,17 @@ export class LockstepNode<Db> {
     outcomes: StoredOutcomes,
   ): Gateway {
     const { database, metrics } = options
+    const authenticate = toAuthenticator(options.auth)
     const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
     return createGateway({
       ...options.gateway,
       clock,
       ports: {
-        authenticate: toAuthenticator(options.auth),
+        authenticate: async (token) => {
+          const identity = await authenticate(token)
+          await this.start()
+          return identity
+        },
         authorizeSubscription: (user, channel) => channels.authorize(user, channel),
         events: this.#hub,
         rpc: createRpc({
