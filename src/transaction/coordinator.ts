@@ -74,6 +74,11 @@ export class TransactionCoordinator<Db> {
     return this.#open.size
   }
 
+  /** Those under which its operations began: the node's own, and older ones that it has lost. */
+  get openLeases(): readonly string[] {
+    return [...new Set([...this.#open.values()].map(({ key }) => key.node))]
+  }
+
   /** Whose operation it is, while this process works on it. */
   userOfOpen(id: string): string | undefined {
     return this.#open.get(id)?.key.userId

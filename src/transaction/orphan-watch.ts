@@ -9,6 +9,8 @@ export interface OrphanWatchOptions {
   readonly logger: Logger
   /** What the definition of an operation says of its rollback, where this node knows it. */
   readonly rollbackOf: (operationName: string) => RollbackOptions
+  /** Leases under which something still runs on this node: it is not dead, whatever has become of them. */
+  readonly openLeases: () => readonly string[]
   /** Default 1,000. */
   readonly intervalMs?: number
 }
@@ -44,10 +46,12 @@ export class OrphanWatch {
   }
 
   async #settleAll(): Promise<void> {
-    const { settler, logger } = this.#options
+    const { settler, logger, openLeases } = this.#options
+    const settle = (): Promise<number> =>
+      settler.settleOrphans((key) => this.#noticeFor(key), batch, openLeases())
     try {
       // A full batch means that there may be more; what could not be settled is left for the next round.
-      while (!this.#closed && (await settler.settleOrphans((key) => this.#noticeFor(key), batch)) === batch);
+      while (!this.#closed && (await settle()) === batch);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'the operations of dead nodes were not read')
     }

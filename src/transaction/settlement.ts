@@ -116,11 +116,16 @@ export class Settler {
 
   /**
    * Settles what dead nodes left open, then removes their intents, as far as every operation they name has its outcome.
+   * @param except leases whose operations are brought to their outcome by somebody else
    * @returns how many operations, and slots without any, were looked at
    */
-  async settleOrphans(noticeFor: (key: OperationKey) => Notice, limit: number): Promise<number> {
+  async settleOrphans(
+    noticeFor: (key: OperationKey) => Notice,
+    limit: number,
+    except: readonly string[] = [],
+  ): Promise<number> {
     const { own, schema } = this.#options
-    const { rows } = await own.query<OrphanRow>(readOrphans(schema, limit))
+    const { rows } = await own.query<OrphanRow>(readOrphans(schema, limit, except))
     for (const row of rows) {
       if (isOpen(row)) await this.#settleOrphan(row, noticeFor(row))
     }

@@ -96,6 +96,38 @@ describe('an intent', () => {
   })
 })
 
+it('an operation that runs on is not settled by its own node, which had lost its lease in between', async () => {
+  const lone = await createWorld()
+  try {
+    const id = newOperationId()
+    let release = (): void => {}
+    const gate = new Promise<void>((resolve) => (release = resolve))
+    const ended = lone.lockstep.transaction({ name: 'long', user: 'ada', id }, () => gate)
+    await expect.poll(() => lone.rows('select from lockstep.intents')).toHaveLength(1)
+    await lone.rows(`update lockstep.nodes set lease_until = '-infinity'`)
+    const isBack = () => lone.logger.lines.some(({ message }) => message.includes('has a new lease'))
+    await expect.poll(isBack).toBe(true)
+    // What another node has left shows that a round has gone by since: its note goes at the end of one.
+    const left = newOperationId()
+    await lone.rows(
+      `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)
+       values (gen_random_uuid(), 0, 1, array[$1::uuid], array['left'], array['late'], array['left'])`,
+      [left],
+    )
+    const noteOf = () => lone.rows('select from lockstep.intents where $1 = any(ids)', [left])
+    await expect.poll(noteOf).toEqual([])
+    release()
+    await ended
+    expect(await lone.rows('select state from lockstep.operations where id = $1', [id])).toEqual([
+      { state: 'committed' },
+    ])
+    // Its own note goes, too, although it stands under the lease that was lost.
+    await expect.poll(() => lone.rows('select from lockstep.intents')).toEqual([])
+  } finally {
+    await lone.close()
+  }
+})
+
 describe('an intent of a node that died', () => {
   /** As a node leaves them that dies after its operations have ended, and before it has removed their intents. */
   const leave = async (ids: readonly string[], name: string) =>

@@ -84,8 +84,11 @@ export interface OrphanRow {
 const isDead = (schema: string): string => `not exists (
              select from ${schema}.nodes n where n.node = i.node and n.lease_until >= clock_timestamp())`
 
-/** What nodes whose lease has run out, or is gone, have left: the operations without an outcome, and empty slots. */
-export function readOrphans(schema: string, limit: number): Statement {
+/**
+ * What nodes whose lease has run out, or is gone, have left: the operations without an outcome, and empty slots.
+ * @param except leases that are left out
+ */
+export function readOrphans(schema: string, limit: number, except: readonly string[] = []): Statement {
   return {
     text: `select i.node, k.id, k.name, k.user_id as "userId", k.input_hash as "inputHash"
            from ${schema}.intents i
@@ -94,9 +97,9 @@ export function readOrphans(schema: string, limit: number): Statement {
              from unnest(i.ids, i.names, i.user_ids, i.input_hashes) as u (id, name, user_id, input_hash)
              where not exists (select from ${schema}.operations o where o.id = u.id)
            ) k on true
-           where ${isDead(schema)}
+           where ${isDead(schema)} and i.node <> all($2::uuid[])
            order by i.node, i.slot, k.id limit $1`,
-    values: [limit],
+    values: [limit, except],
   }
 }
 
