@@ -34,6 +34,8 @@ export interface MonitoringParts {
   readonly connections: () => number
   readonly outboundBytes: () => number
   readonly leaseState: () => LeaseState
+  /** How long events are kept. */
+  readonly eventRetentionMs: number
   /** How the node is, apart from what is measured. */
   readonly nodeHealth: () => NodeHealth
 }
@@ -65,6 +67,7 @@ export class Health {
       logger,
       node: parts.node,
       databaseClock: parts.databaseClock,
+      eventRetentionMs: parts.eventRetentionMs,
       gauges: () => ({
         connections: parts.connections(),
         openOperations: parts.openOperations(),

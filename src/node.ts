@@ -170,7 +170,8 @@ export class LockstepNode<Db> {
     await this.#database.close()
   }
 
-  #createHealth({ clock, logger }: Base, { database, monitor }: LockstepOptions<Db>): Health {
+  #createHealth({ clock, logger }: Base, options: LockstepOptions<Db>): Health {
+    const { database, monitor } = options
     return new Health(
       {
         database,
@@ -186,6 +187,7 @@ export class LockstepNode<Db> {
         outboundBytes: () => this.gateway.outboundBytes(),
         leaseState: () => this.#lease.state,
         nodeHealth: () => this.#nodeHealth(),
+        eventRetentionMs: eventRetentionMs(options),
       },
       monitor,
     )
@@ -268,9 +270,12 @@ function operationRetentionMs(options: Durations): number {
   return options.operationRetentionMs ?? 7 * dayMs
 }
 
+function eventRetentionMs(options: Durations): number {
+  return options.eventRetentionMs ?? dayMs
+}
+
 function createRetention({ own, schema, clock, logger }: Base, options: Durations): Retention {
-  const { eventRetentionMs = dayMs } = options
-  const retentionMs = operationRetentionMs(options)
+  const [eventMs, operationMs] = [eventRetentionMs(options), operationRetentionMs(options)]
   return new Retention({
     own,
     clock,
@@ -278,11 +283,11 @@ function createRetention({ own, schema, clock, logger }: Base, options: Duration
     tables: [
       {
         pages: () => eventPages(schema),
-        trim: (page, pages) => trimEvents(schema, eventRetentionMs, page, pages),
+        trim: (page, pages) => trimEvents(schema, eventMs, page, pages),
       },
       {
         pages: () => operationPages(schema),
-        trim: (page, pages) => trimOperations(schema, retentionMs, page, pages),
+        trim: (page, pages) => trimOperations(schema, operationMs, page, pages),
       },
     ],
   })

@@ -101,11 +101,11 @@ async function readStored(parts: DashboardParts, missing: number): Promise<Store
 }
 
 async function readRecentRollbacks(
-  { options, window, nowMs }: DashboardParts,
+  { options, settings, window, nowMs }: DashboardParts,
   missing: number,
 ): Promise<DashboardData['rollbacks']> {
   const { own, schema } = options
-  const sinceMs = firstMinute(nowMs, window) * 60_000
+  const sinceMs = Math.max(firstMinute(nowMs, window) * 60_000, nowMs - settings.noticeReachMs)
   const { rows } = await own.query<RollbackRow>(readRollbacks(schema, sinceMs, mostRollbacks))
   const counted = await own.query<{ count: number }>(countRollbacks(schema, sinceMs))
   const all = counted.rows[0]?.count ?? 0

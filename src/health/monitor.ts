@@ -83,6 +83,7 @@ export class HealthMonitor {
       own,
       schema,
       onUntold: (found) => this.#recorder.violation(found),
+      reachMs: this.#settings.noticeReachMs,
       ...(options.noticeGraceMs === undefined ? {} : { graceMs: options.noticeGraceMs }),
     })
     const { node, alert } = options

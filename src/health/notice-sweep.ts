@@ -6,13 +6,15 @@ export interface NoticeSweepOptions {
   readonly own: Queryable
   readonly schema: string
   readonly onUntold: (found: Omit<Violation, 'node'>) => void
-  /** How far back the slow walk goes. Default 3,600,000: one hour. */
-  readonly reachMs?: number
+  /** How far back anything is looked at: what is older may have lost its notice to the retention of events. */
+  readonly reachMs: number
   /** How long an operation has been rolled back before its notice is missed. Default 2,000. */
   readonly graceMs?: number
 }
 
 const page = 1_000
+/** How far back the slow walk goes, and the quick one begins. */
+const hourMs = 3_600_000
 /** Events of a user's channel in which a notice is looked for first; without it there, in all of them. */
 const depth = 2_000
 /** Settled is not yet visible: what commits late is looked at again. */
@@ -35,7 +37,7 @@ export class NoticeSweep {
 
   /** @throws database errors; the next call goes on from the same place */
   async quick(nowMs: number): Promise<void> {
-    const after = this.#quick ?? this.#farthest(nowMs)
+    const after = this.#within(this.#quick, nowMs)
     const { last, isFull } = await this.#sweep(after)
     if (last === undefined) return
     // Behind a full page it goes right on; else what commits late, with an earlier time, is looked at again.
@@ -49,12 +51,16 @@ export class NoticeSweep {
 
   /** @throws database errors; the next call goes on from the same place */
   async slow(nowMs: number): Promise<void> {
-    const { last, isFull } = await this.#sweep(this.#slow ?? this.#farthest(nowMs))
+    const { last, isFull } = await this.#sweep(this.#within(this.#slow, nowMs))
     this.#slow = isFull ? last : undefined
   }
 
-  #farthest(nowMs: number): SettledCursor {
-    return { settledUs: (nowMs - (this.#options.reachMs ?? 3_600_000)) * 1000, id: firstId }
+  #within(cursor: SettledCursor | undefined, nowMs: number): SettledCursor {
+    const { reachMs } = this.#options
+    const atLeastUs = (nowMs - (cursor === undefined ? Math.min(hourMs, reachMs) : reachMs)) * 1000
+    return cursor !== undefined && cursor.settledUs > atLeastUs
+      ? cursor
+      : { settledUs: atLeastUs, id: firstId }
   }
 
   async #sweep(

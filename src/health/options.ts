@@ -54,6 +54,8 @@ export interface HealthMonitorOptions {
   readonly tickMs?: number | undefined
   /** How long an operation has been rolled back before its notice is missed. Default 2,000. */
   readonly noticeGraceMs?: number | undefined
+  /** How long the log holds events, notices among them. Default 24 hours. */
+  readonly eventRetentionMs?: number | undefined
 }
 
 export const longestWindowMinutes = 1_440
@@ -68,6 +70,8 @@ export interface MonitorSettings {
   readonly alertBelow: number
   readonly recoverAbove: number
   readonly tickMs: number
+  /** How far back it may be asked whether a notice stands in the log: half of what that holds. */
+  readonly noticeReachMs: number
 }
 
 export function toSettings(options: HealthMonitorOptions): MonitorSettings {
@@ -81,6 +85,7 @@ export function toSettings(options: HealthMonitorOptions): MonitorSettings {
     alertBelow,
     recoverAbove: Math.max(alertBelow, within(options.recoverAbove, 0.85, { least: 0, most: 1 })),
     tickMs: within(options.tickMs, 250, { least: 10, most: 1_000 }),
+    noticeReachMs: (options.eventRetentionMs ?? 86_400_000) / 2,
   }
 }
 

@@ -125,6 +125,23 @@ describe('1,000 planted', () => {
     expect(rollbacks).toMatchObject({ told: 1_500, untold: 1_000 })
   })
 
+  test('a notice that has been let go of with old events is not missed', async () => {
+    const [old, missing] = [newIds(20), newIds(1)]
+    await world.operations([...old, ...missing], { state: 'rolled_back' })
+    await world.rows(
+      `update lockstep.operations set settled_at = settled_at - interval '40 seconds' where id = any($1::uuid[])`,
+      [old],
+    )
+    // What is old is looked at first.
+    const monitor = world.monitor({ eventRetentionMs: 60_000 })
+    await until(async () =>
+      expect((await violationsOf(monitor))['missing_rollback_notification']).toBeGreaterThan(0),
+    )
+    await monitor.close()
+    expect(await storedIds('missing_rollback_notification')).toEqual(missing)
+    expect((await monitor.dashboard()).rollbacks).toMatchObject({ told: 0, untold: 1 })
+  })
+
   test('a notice that is deleted long after is found too', async () => {
     const ids = newIds(20)
     const lost = ids[7] ?? ''
