@@ -125,40 +125,6 @@ describe('1,000 planted', () => {
     expect(rollbacks).toMatchObject({ told: 1_500, untold: 1_000 })
   })
 
-  test('a notice that has been let go of with old events is not missed', async () => {
-    const [old, missing] = [newIds(20), newIds(1)]
-    await world.operations([...old, ...missing], { state: 'rolled_back' })
-    await world.rows(
-      `update lockstep.operations set settled_at = settled_at - interval '40 seconds' where id = any($1::uuid[])`,
-      [old],
-    )
-    // What is old is looked at first.
-    const monitor = world.monitor({ eventRetentionMs: 60_000 })
-    await until(async () =>
-      expect((await violationsOf(monitor))['missing_rollback_notification']).toBeGreaterThan(0),
-    )
-    await monitor.close()
-    expect(await storedIds('missing_rollback_notification')).toEqual(missing)
-    expect((await monitor.dashboard()).rollbacks).toMatchObject({ told: 0, untold: 1 })
-  })
-
-  test('a notice that is deleted long after is found too', async () => {
-    const ids = newIds(20)
-    const lost = ids[7] ?? ''
-    await world.operations(ids, { state: 'rolled_back' })
-    await world.rows(`update lockstep.operations set settled_at = now() - interval '30 minutes'`)
-    await world.events('user:ada', ids, 'transaction_rolled_back')
-    const recent = newIds(1)
-    await world.operations(recent, { state: 'rolled_back' })
-    const monitor = world.monitor()
-    await until(async () => expect(await storedIds('missing_rollback_notification')).toEqual(recent))
-    await world.rows('delete from lockstep.events where operation_id = $1', [lost])
-    await until(async () =>
-      expect(await storedIds('missing_rollback_notification')).toEqual([lost, ...recent].toSorted()),
-    )
-    await monitor.close()
-  })
-
   test('exposures, at every level that is on', async () => {
     const monitor = world.monitor({ level: 'counters' })
     const ids = newIds(1_000)
