@@ -70,7 +70,7 @@ export interface MonitorSettings {
   readonly alertBelow: number
   readonly recoverAbove: number
   readonly tickMs: number
-  /** How far back it may be asked whether a notice stands in the log: half of what that holds. */
+  /** How far back it may be asked whether a notice stands in the log: nine tenths of what that holds. */
   readonly noticeReachMs: number
 }
 
@@ -85,7 +85,7 @@ export function toSettings(options: HealthMonitorOptions): MonitorSettings {
     alertBelow,
     recoverAbove: Math.max(alertBelow, within(options.recoverAbove, 0.85, { least: 0, most: 1 })),
     tickMs: within(options.tickMs, 250, { least: 10, most: 1_000 }),
-    noticeReachMs: (options.eventRetentionMs ?? 86_400_000) / 2,
+    noticeReachMs: (options.eventRetentionMs ?? 86_400_000) * 0.9,
   }
 }
 

@@ -24,7 +24,7 @@ test('a notice that has been let go of with old events is not missed', async () 
   const [old, missing] = [newIds(20), newIds(1)]
   await world.operations([...old, ...missing], { state: 'rolled_back' })
   await world.rows(
-    `update lockstep.operations set settled_at = settled_at - interval '40 seconds' where id = any($1::uuid[])`,
+    `update lockstep.operations set settled_at = settled_at - interval '57 seconds' where id = any($1::uuid[])`,
     [old],
   )
   // What is old is looked at first.
