@@ -106,10 +106,10 @@ export class StoredOperations {
     for (const { id, startedAt } of this.#entries()) if (startedAt < forgotten) this.remove(id)
     const foreign = this.#entries().filter(({ id }) => !this.#mine.has(id))
     if (foreign.length === 0) return { taken: [], others: false }
-    const liveTabs = await this.#tab.liveTabs()
-    if (this.#isClosed) return { taken: [], others: false }
+    // Refused, in a sandboxed frame for instance: then by the signs of life, as where there are no locks.
+    const liveTabs = await this.#tab.liveTabs().catch(() => undefined)
     // Called here meanwhile: it is this tab's already, and as it stands now.
-    const left = foreign.filter(({ id }) => !this.#mine.has(id))
+    const left = this.#isClosed ? [] : foreign.filter(({ id }) => !this.#mine.has(id))
     const taken = left.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
     await Promise.all(taken.map((entry) => this.#claim(entry)))
     return { taken, others: taken.length < left.length }

@@ -1,3 +1,4 @@
+import { later } from './backoff.ts'
 import { lockManager } from './browser.ts'
 import { newOperationId } from './operation-id.ts'
 
@@ -37,7 +38,7 @@ export class TabOwnership {
     this.#held = undefined
   }
 
-  /** Names of the tabs that hold a lock; undefined where there are no Web Locks. */
+  /** Names of the tabs that hold a lock; undefined where there are no Web Locks. Rejects where the page may not ask. */
   async liveTabs(): Promise<ReadonlySet<string> | undefined> {
     if (this.#locks === undefined) return undefined
     const { held = [] } = await this.#locks.query()
@@ -48,15 +49,16 @@ export class TabOwnership {
   isGone(owner: string, seenAt: number, liveTabs: ReadonlySet<string> | undefined): boolean {
     if (owner === '') return true
     const silent = Date.now() - seenAt
-    return liveTabs === undefined ? silent > silentForMs : silent > graceMs && !liveTabs.has(lockName(owner))
+    if (liveTabs === undefined) return silent > silentForMs
+    // What lies in the future was written before the clock was put back.
+    return Math.abs(silent) > graceMs && !liveTabs.has(lockName(owner))
   }
 
   #holdByHeartbeat(): Promise<void> {
-    const timer = setInterval(this.#beat, heartbeatMs)
-    ;(timer as { unref?: () => void }).unref?.()
-    this.#letGo = () => {
-      clearInterval(timer)
-    }
+    this.#letGo = later(() => {
+      this.#beat()
+      void this.#holdByHeartbeat()
+    }, heartbeatMs)
     return Promise.resolve()
   }
 

@@ -22,6 +22,22 @@ describe('an operation of another living tab', () => {
     expect(await browser.gateway.calls.next()).toMatchObject({ data: { ids: [lost] } })
   })
 
+  test('is asked for although the clock was set back since it last said that it lives', async () => {
+    vi.stubGlobal('navigator', { locks: new FakeLocks() })
+    browser.leave('ann', crashed, { owner: 'gone', seenAt: Date.now() + 3_600_000 })
+    browser.tab()
+    expect(await browser.gateway.calls.next()).toMatchObject({ data: { ids: [crashed] } })
+  })
+
+  test('is judged by its heartbeat where the page may not look at the locks', async () => {
+    const refused = (): Promise<never> => Promise.reject(new Error('SecurityError'))
+    vi.stubGlobal('navigator', { locks: { request: refused, query: refused } })
+    browser.leave('ann', lost, { owner: 'other', seenAt: Date.now() - 60_000 })
+    browser.leave('ann', crashed, { owner: 'gone', seenAt: Date.now() - 91_000 })
+    browser.tab()
+    expect(await browser.gateway.calls.next()).toMatchObject({ data: { ids: [crashed] } })
+  })
+
   test('queued there is not closed from here, and is sent there in the end', async () => {
     const other = browser.tab({ autoConnect: false, user: 'ann' })
     const call = other.call('send_message', 1)
