@@ -3,7 +3,7 @@ import { replyCodes, type StreamPosition } from '../protocol/index.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
-import { clientError, fromWireError, isRefusal, toWireError, type LockstepClientError } from './errors.ts'
+import { clientError, fromWireError, isRefusal, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
 
 /** `errorCodes.subscriptionGetState` of the package. */
@@ -117,7 +117,7 @@ export class ChannelFeed {
       if (current()) this.#received(context)
     })
     subscription.on('error', ({ error }) => {
-      if (current() && error.code !== getStateFailed) onError(fromWireError(toWireError(error)))
+      if (current() && error.code !== getStateFailed) onError(fromWireError(error))
     })
     subscription.subscribe()
   }
@@ -162,7 +162,7 @@ export class ChannelFeed {
       this.#restartLater()
       return
     }
-    this.#move('unsubscribed', fromWireError({ code, message: reason, temporary: false }))
+    this.#move('unsubscribed', fromWireError({ code, message: reason }))
   }
 
   #received(publication: PublicationContext): void {

@@ -3,7 +3,7 @@ import { replyCodes } from '../protocol/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { Delays } from './backoff.ts'
 import { pageUrl } from './browser.ts'
-import { clientError, fromWireError, toWireError } from './errors.ts'
+import { clientError, fromWireError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 
 export type ConnectionState = 'connecting' | 'connected' | 'disconnected'
@@ -20,7 +20,7 @@ export interface Connection {
   /** Why the last connection ended; undefined while connected. Final once `state` is `disconnected`. */
   readonly disconnectReason: DisconnectReason | undefined
   on(event: 'change', listener: (state: ConnectionState) => void): Off
-  /** Connects, also after the server refused for good. Does nothing while connecting or connected. */
+  /** Connects, also after the server refused for good. Does nothing while connected, and once the client is closed. */
   connect(): void
   /** Ends the connection until `connect` is called. Calls made meanwhile are queued. */
   disconnect(): void
@@ -29,7 +29,7 @@ export interface Connection {
 export interface ConnectionOptions {
   readonly url: string
   readonly getToken: () => Promise<string>
-  readonly websocket: unknown
+  readonly websocket?: unknown
   readonly delays: Delays
   readonly timeoutMs: number
   readonly onError: ErrorListener
@@ -54,6 +54,7 @@ export class ClientConnection implements Connection {
   /** What each source said of the user, so that a change is seen: the token's `sub`, the server's channel. */
   readonly #users = new Map<'token' | 'server', string>()
   #state: ConnectionState = 'disconnected'
+  #closed = false
   #disconnectReason: DisconnectReason | undefined
 
   constructor(options: ConnectionOptions) {
@@ -84,11 +85,16 @@ export class ClientConnection implements Connection {
   }
 
   connect(): void {
-    this.centrifuge.connect()
+    if (!this.#closed) this.centrifuge.connect()
   }
 
   disconnect(): void {
     this.centrifuge.disconnect()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.disconnect()
   }
 
   async rpc(method: string, data: unknown): Promise<unknown> {
@@ -118,7 +124,7 @@ export class ClientConnection implements Connection {
     this.centrifuge.on('subscribed', ({ channel, wasRecovering, recovered }) => {
       if (!channel.startsWith(userChannelPrefix)) return
       if (!this.#identify('server', channel.slice(userChannelPrefix.length))) {
-        this.centrifuge.disconnect()
+        this.disconnect()
         return
       }
       if (wasRecovering && !recovered) onUserReset()
@@ -132,7 +138,7 @@ export class ClientConnection implements Connection {
       // Below 100: a connection or a token that could not be had, which `state` and `#getToken` tell. An expired
       // token is replaced.
       if (error.code >= 100 && error.code !== replyCodes.tokenExpired) {
-        onError(fromWireError(toWireError(error)))
+        onError(fromWireError(error))
       }
     })
   }

@@ -4,7 +4,7 @@ import { localStorageOrNone, type OperationStorage } from './browser.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { ChannelHandle, type Channel, type ChannelOptions } from './channel.ts'
 import { ClientConnection, type Connection } from './connection.ts'
-import { clientError, fromWireError, toWireError } from './errors.ts'
+import { clientError, fromWireError } from './errors.ts'
 import type { Off } from './listeners.ts'
 import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
@@ -156,9 +156,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     operations.saveAll()
   }
   const connection = new ClientConnection({
-    url: options.url,
-    getToken: options.getToken,
-    websocket: options.websocket,
+    ...options,
     delays,
     timeoutMs: options.timeoutMs ?? 10_000,
     onError,
@@ -213,7 +211,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     try {
       return await connection.rpc(name, input)
     } catch (error) {
-      throw fromWireError(toWireError(error))
+      throw fromWireError(error)
     }
   }
 
@@ -239,7 +237,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
       for (const feed of feeds.values()) feed.close()
       feeds.clear()
       operations.close()
-      connection.disconnect()
+      connection.close()
     },
   }
 

@@ -85,8 +85,9 @@ export function toWireError(thrown: unknown): WireError {
   }
 }
 
-export function fromWireError(error: WireError): LockstepClientError {
-  const { code, message } = error
+/** What was thrown for a command, or the reason of a push, as an error of this class. */
+export function fromWireError(thrown: unknown): LockstepClientError {
+  const { code, message, temporary } = toWireError(thrown)
   if (code < 100) {
     const known = (Object.keys(clientErrors) as ClientErrorReason[]).find(
       (key) => clientErrors[key].code === code,
@@ -99,6 +100,6 @@ export function fromWireError(error: WireError): LockstepClientError {
     // The code is in `reason`; the text is for people.
     message: message.replace(/^LS_[A-Z_]+: /, ''),
     reason,
-    retryable: error.temporary || temporaryReplyCodes.has(code),
+    retryable: temporary || temporaryReplyCodes.has(code),
   })
 }

@@ -70,7 +70,7 @@ export class Operations {
       refused: (id, error) => {
         const operation = this.#operations.get(id)
         if (operation === undefined) this.#close(id)
-        else this.#reject(operation, fromWireError(toWireError(error)))
+        else this.#reject(operation, fromWireError(error))
       },
       delays: { ...options.delays, maxMs: Math.min(options.delays.maxMs, askAtLeastEveryMs) },
       onError: options.onError,

@@ -66,7 +66,7 @@ export class OutcomeInquiry {
         await this.#ask(ids.slice(start, start + limits.maxOutcomeIds))
       }
     } catch (error) {
-      if (this.#online) this.#options.onError(fromWireError(toWireError(error)))
+      if (this.#online) this.#options.onError(fromWireError(error))
     } finally {
       this.#asking = false
     }

@@ -103,6 +103,18 @@ test('a token that cannot be had is reported and asked for again', async () => {
   expect(gateway.tokens).toEqual([tokenOf('ann')])
 })
 
+test('a client that was closed stays so, whoever asks it to connect', async () => {
+  const client = connect()
+  await gateway.connects.next()
+  client.close()
+  client.connection.connect()
+  expect(client.connection.state).toBe('disconnected')
+  const waiting = connect({ autoConnect: false })
+  waiting.close()
+  waiting.connection.connect()
+  expect(waiting.connection.state).toBe('disconnected')
+})
+
 test('a relative or http URL is read against the page, as a WebSocket URL', async () => {
   vi.stubGlobal('location', { href: `${gateway.url.replace('ws', 'http')}/app/page` })
   expect(await changes(connect({ url: '/lockstep/ws' })).next()).toBe('connected')
