@@ -8,6 +8,7 @@ import { clientError, fromWireError } from './errors.ts'
 import type { Off } from './listeners.ts'
 import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
+import { inputRefusal } from './pending-operation.ts'
 import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
 import { StoredOperations, type StoredOperation } from './stored-operations.ts'
 import { ToldNotices } from './told-notices.ts'
@@ -207,7 +208,8 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
       : operations.onSettled(listener as Parameters<Operations['onSettled']>[0])
 
   const query = async (name: string, input?: unknown): Promise<unknown> => {
-    if (closed) throw clientError('LS_CLIENT_CLOSED')
+    const refusal = closed ? clientError('LS_CLIENT_CLOSED') : inputRefusal(input)
+    if (refusal !== undefined) throw refusal
     try {
       return await connection.rpc(name, input)
     } catch (error) {

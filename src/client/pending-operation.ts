@@ -6,7 +6,7 @@ import {
   type OutcomeAnswer,
   type RolledBack,
 } from '../protocol/index.ts'
-import { LockstepClientError, type WireError } from './errors.ts'
+import { fromWireError, type LockstepClientError, type WireError } from './errors.ts'
 import { isOperationId } from './operation-id.ts'
 
 /** How an operation ended. `never_received`: it had no effect and never will; call again with a new id if wanted. */
@@ -94,23 +94,23 @@ export function asAnswer(value: unknown): OutcomeAnswer | undefined {
 /** Room in one message for what stands around the input. */
 const envelopeBytes = 512
 
-/** Why this call cannot be sent, if it cannot. Sent anyway, it would end the connection and every call on it. */
+/** Why this call cannot be sent, if it cannot. */
 export function callRefusal(id: string, input: unknown): LockstepClientError | undefined {
-  if (!isOperationId(id)) {
-    const message = 'The operation id must be a UUID in lower case.'
-    const code = replyCodes.operationIdInvalid
-    return new LockstepClientError({ code, reason: 'LS_OPERATION_ID_INVALID', retryable: false, message })
-  }
+  if (isOperationId(id)) return inputRefusal(input)
+  const message = 'LS_OPERATION_ID_INVALID: The operation id must be a UUID in lower case.'
+  return fromWireError({ code: replyCodes.operationIdInvalid, message })
+}
+
+/** Why this cannot be sent, if it cannot. Sent anyway, it would end the connection and every call on it. */
+export function inputRefusal(input: unknown): LockstepClientError | undefined {
   try {
     // JSON.stringify gives undefined for what JSON has no word for, whatever its type says.
     const json = JSON.stringify(input) as string | undefined
     if (new TextEncoder().encode(json).length <= limits.maxMessageBytes - envelopeBytes) return undefined
   } catch (cause) {
-    const message = 'The input cannot be written as JSON.'
-    const code = replyCodes.inputInvalid
-    return new LockstepClientError({ code, reason: 'LS_INPUT_INVALID', retryable: false, message, cause })
+    const message = `LS_INPUT_INVALID: The input cannot be written as JSON. ${String(cause)}`
+    return fromWireError({ code: replyCodes.inputInvalid, message })
   }
-  const message = `The input is larger than a message may be (${limits.maxMessageBytes} bytes).`
-  const code = replyCodes.limitExceeded
-  return new LockstepClientError({ code, reason: 'LS_MESSAGE_TOO_LARGE', retryable: false, message })
+  const message = `LS_MESSAGE_TOO_LARGE: The input is larger than a message may be (${limits.maxMessageBytes} bytes).`
+  return fromWireError({ code: replyCodes.limitExceeded, message })
 }
