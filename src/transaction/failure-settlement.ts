@@ -123,7 +123,8 @@ export class FailureSettlement {
   /**
    * COMMIT was never sent, or was refused: this copy is rolled back whatever happens. When the database is away the
    * user hears so at once, and the durable notice follows when it is back; unless another copy may have come
-   * first, whose outcome cannot be known now.
+   * first, whose outcome cannot be known now. When the database is there, and somebody else is in the way, that may
+   * be another copy in its COMMIT.
    */
   async #settleRolledBack(
     request: RequestFacts,
@@ -135,6 +136,8 @@ export class FailureSettlement {
       return await this.#options.settler.settle(operation.key, notice, operation.mode)
     } catch (settleError) {
       if (isLockstepError(settleError, 'LS_OPERATION_ID_REUSED')) throw settleError
+      if (isHeldUp(settleError))
+        return this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
       if (request.repeat === true) operation.fail(new LockstepError('LS_OUTCOME_PENDING'))
       else this.#answerFromMemory(operation, { ...notice, transient: true }, error)
       const settled = await this.#settleUntilKnown(operation, notice)
@@ -188,6 +191,11 @@ export class FailureSettlement {
     const outcome = this.#options.outcomes.toOutcome(request.id, settled, notice)
     return outcome.outcome === 'committed' ? { outcome } : { outcome, error }
   }
+}
+
+/** By another transaction: nothing was written, and the next attempt comes behind it. */
+function isHeldUp(error: unknown): boolean {
+  return isLockstepError(error, 'LS_STATEMENT_TIMEOUT') || isLockstepError(error, 'LS_SERIALIZATION_FAILURE')
 }
 
 function named({ id, name, rollback }: RequestFacts) {

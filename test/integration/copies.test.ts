@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { newOperationId } from '../../src/index.ts'
 import { flushOperation, fromPool, settleOperation, type SettleRow } from '../../src/postgres/index.ts'
 import { createNotice } from '../../src/transaction/notice.ts'
+import { createTestDatabase } from '../support/database.ts'
 import { createWorld, room, type World } from '../support/world.ts'
 
 let one: World
@@ -100,6 +101,64 @@ describe('two copies in flight', () => {
     expect(await notes(id)).toEqual([])
     expect(await noticesOf('fay')).toHaveLength(1)
   })
+
+  it('one fails while the COMMIT of the other takes its time: what is answered is how that ends, and not a guess', async () => {
+    const id = newOperationId()
+    await one.rows(
+      `create table slow_at_commit (id text);
+       create function wait_for_commit() returns trigger language plpgsql as
+         $$ begin perform pg_advisory_xact_lock(17); return null; end $$;
+       create constraint trigger slow after insert on slow_at_commit deferrable initially deferred
+         for each row execute function wait_for_commit()`,
+    )
+    const holder = new pg.Client({ connectionString: one.url })
+    await holder.connect()
+    await holder.query('select pg_advisory_lock(17)')
+    const together = barrier(2)
+    const slow = two.lockstep.transaction({ name: 'copied', user: 'gus', id }, async (tx) => {
+      await tx.db.query('insert into slow_at_commit values ($1)', [id])
+      await together()
+      return 'saved'
+    })
+    const isCommitting = () =>
+      one
+        .rows(`select 1 from pg_locks where locktype = 'advisory' and not granted`)
+        .then((rows) => rows.length)
+    const failing = one.lockstep.transaction<string>({ name: 'copied', user: 'gus', id }, async () => {
+      await together()
+      await expect.poll(isCommitting).toBe(1)
+      throw new Error('this copy fails')
+    })
+    // The settlement has waited for the other's COMMIT as long as one statement may, and asks again.
+    await expect
+      .poll(() => one.logger.lines.filter(({ fields }) => fields['operationId'] === id).length, {
+        timeout: 10_000,
+      })
+      .toBeGreaterThan(1)
+    await holder.end()
+    expect(await slow).toBe('saved')
+    expect(await failing).toBe('saved')
+    expect(await noticesOf('gus')).toEqual([])
+  })
+})
+
+it('settlements that meet where the default isolation is a stricter one go on until their notice is durable', async () => {
+  const test = await createTestDatabase()
+  const admin = new pg.Client({ connectionString: test.url })
+  await admin.connect()
+  await admin.query(`alter database ${test.name} set default_transaction_isolation = 'repeatable read'`)
+  await admin.end()
+  const world = await createWorld({ databaseUrl: test.url, bus: false })
+  const outcomes = await Promise.all(
+    Array.from({ length: 40 }, (_, n) =>
+      world.addNote.call({ input: { room: 'r', id: String(n), text: 'x', fail: true }, user: 'ann' }),
+    ),
+  )
+  const notices = outcomes.map((outcome) => outcome.outcome === 'rolled_back' && outcome.notice)
+  expect(notices.filter((notice) => notice === false || notice.transient === true)).toEqual([])
+  expect(await world.eventsOf('user:ann')).toHaveLength(40)
+  await world.close()
+  await test.drop()
 })
 
 describe('a settlement that meets a flush in flight', () => {
