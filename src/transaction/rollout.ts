@@ -61,6 +61,7 @@ export interface EffectiveRollout extends Required<RolloutSetting> {
 
 const pollMs = 2_000
 const longestName = 200
+const longestAnswerMs = 1_000
 
 /** Knows in which mode an operation runs. What is changed on one node is seen by the others within some seconds. */
 export class Rollout {
@@ -168,7 +169,8 @@ export class Rollout {
     }
     try {
       const flag = `lockstep.mode.${operation}`
-      const { value } = await provider.resolveStringEvaluation(flag, mode, context, this.#providerLogger)
+      const answer = provider.resolveStringEvaluation(flag, mode, context, this.#providerLogger)
+      const { value } = await this.#inTime(answer)
       if (!isMode(value)) throw new Error(`"${value}" is no rollout mode`)
       this.#providerFailed = false
       return value
@@ -181,6 +183,20 @@ export class Rollout {
         )
       this.#providerFailed = true
       return mode
+    }
+  }
+
+  /** The operation has been accepted, and nothing can end it before it has begun. */
+  async #inTime<T>(answer: Promise<T>): Promise<T> {
+    let cancel = (): void => {}
+    const late = new Promise<never>((_, reject) => {
+      const error = new Error(`no answer within ${longestAnswerMs} ms`)
+      cancel = this.#host.clock.after(longestAnswerMs, () => reject(error))
+    })
+    try {
+      return await Promise.race([answer, late])
+    } finally {
+      cancel()
     }
   }
 

@@ -223,4 +223,13 @@ describe('a provider of feature flags', () => {
       outcome: 'committed',
     })
   })
+  it('that never answers leaves it to the settings, too: an operation that was accepted has to end', async () => {
+    const provider = { resolveStringEvaluation: () => new Promise<never>(() => {}) }
+    const node = await start({ provider, operations: { post: 'observe' } })
+    const outcome = await node.post.call({ input: { id: 'a', fail: false }, user: 'bob' })
+    expect(outcome).toMatchObject({ outcome: 'committed', positions: {} })
+    expect(node.world.logger.lines).toContainEqual(
+      expect.objectContaining({ message: 'the rollout provider has no answer; the setting counts' }),
+    )
+  })
 })
