@@ -16,11 +16,16 @@ export interface AlarmOptions {
 
 const name = 'score'
 
+/** An alert before the database has said when it was. */
+type Move = Omit<ScoreAlert, 'at'>
+
 /** The cluster's alert: its state stands in the database, so whoever moves it there, and nobody else, tells it. */
 export class Alarm {
   readonly #options: AlarmOptions
   #state: AlertState = 'ok'
   #sinceMs: number | null = null
+  /** The reply to a move was lost: to be told when it turns out to stand in the table. */
+  #unanswered: Move | undefined
 
   constructor(options: AlarmOptions) {
     this.#options = options
@@ -34,10 +39,15 @@ export class Alarm {
     return this.#sinceMs
   }
 
-  /** What another node may have moved. @throws database errors */
+  /** What another node may have moved, or this one without hearing of it. @throws database errors */
   async read(): Promise<void> {
     const { rows } = await this.#options.own.query<AlertRow>(readAlert(this.#options.schema, name))
-    this.#take(rows[0])
+    const [row] = rows
+    this.#take(row)
+    const alert = this.#unanswered
+    if (row === undefined || alert?.node !== row.node || alert.state !== toldAs(row.state)) return
+    this.#unanswered = undefined
+    await this.#tell({ ...alert, at: isoOf(row.since_ms) })
   }
 
   isDue(score: Score): boolean {
@@ -46,19 +56,14 @@ export class Alarm {
 
   /** Moves the alert where the score says, and tells it if no other node was first. @throws database errors */
   async move(score: Score, violations: ViolationCounts): Promise<void> {
-    const { own, schema, bounds, node } = this.#options
+    const { bounds, node } = this.#options
     const state = nextAlertState(this.#state, score.overall, bounds)
     if (state === this.#state) return
-    const { rows } = await own.query<AlertRow>(
-      moveAlert(schema, { name, state, score: score.overall, node: node() }),
-    )
-    if (rows[0] === undefined) return this.read()
-    this.#take(rows[0])
     const { overall, operations, unhealthy, windowMinutes } = score
-    await this.#tell({
+    const alert: Move = {
       id: randomUUID(),
       name,
-      state: state === 'firing' ? 'firing' : 'recovered',
+      state: toldAs(state),
       score: overall,
       operations,
       unhealthy,
@@ -66,8 +71,30 @@ export class Alarm {
       ...bounds,
       windowMinutes,
       node: node(),
-      at: isoOf(rows[0].since_ms),
-    })
+    }
+    const before = this.#unanswered
+    // Not while it is being asked: the answer itself tells it.
+    this.#unanswered = undefined
+    const row = await this.#move(alert, state)
+    if (row === undefined) {
+      // Another was first, or this node by the move before.
+      this.#unanswered = before
+      return this.read()
+    }
+    this.#take(row)
+    await this.#tell({ ...alert, at: isoOf(row.since_ms) })
+  }
+
+  async #move(alert: Move, state: AlertState): Promise<AlertRow | undefined> {
+    const { own, schema } = this.#options
+    try {
+      const { score, node } = alert
+      const { rows } = await own.query<AlertRow>(moveAlert(schema, { name, state, score, node }))
+      return rows[0]
+    } catch (error) {
+      this.#unanswered = alert
+      throw error
+    }
   }
 
   async #tell(alert: ScoreAlert): Promise<void> {
@@ -82,4 +109,8 @@ export class Alarm {
     this.#state = row?.state ?? 'ok'
     this.#sinceMs = row?.since_ms ?? null
   }
+}
+
+function toldAs(state: AlertState): ScoreAlert['state'] {
+  return state === 'firing' ? 'firing' : 'recovered'
 }

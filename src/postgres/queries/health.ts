@@ -139,18 +139,22 @@ export interface ViolationRow {
   readonly stack: string | null
 }
 
-/** Stores violations; answers those that nobody had stored before. */
+/**
+ * Stores violations; answers those that nobody had stored before, also when they are sent again because the reply was
+ * lost: what has the same finder and time is the same finding.
+ */
 export function insertViolations(schema: string, rows: readonly ViolationRow[]): Statement {
   return {
-    text: `insert into ${schema}.health_violations
+    text: `insert into ${schema}.health_violations as known
              (operation_id, kind, node, operation, layers, at, gap_ms, detail, stack)
-           select v.operation_id, v.kind, v.node, v.operation, v.layers, to_timestamp(v.at_ms / 1000), v.gap_ms,
-             v.detail, v.stack
+           select distinct on (v.operation_id, v.kind) v.operation_id, v.kind, v.node, v.operation, v.layers,
+             to_timestamp(v.at_ms / 1000), v.gap_ms, v.detail, v.stack
            from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::json[], $6::float8[],
-             $7::float8[], $8::text[], $9::text[])
-             as v (operation_id, kind, node, operation, layers, at_ms, gap_ms, detail, stack)
-           order by v.operation_id, v.kind
-           on conflict (operation_id, kind) do nothing
+             $7::float8[], $8::text[], $9::text[]) with ordinality
+             as v (operation_id, kind, node, operation, layers, at_ms, gap_ms, detail, stack, place)
+           order by v.operation_id, v.kind, v.place
+           on conflict (operation_id, kind) do update set node = excluded.node
+             where known.node = excluded.node and known.at = excluded.at
            returning operation_id, kind`,
     values: [
       rows.map((row) => row.operation_id),
@@ -243,11 +247,13 @@ export function trimHealth(schema: string, retentionMs: number): readonly Statem
 export interface AlertRow {
   readonly state: 'ok' | 'firing'
   readonly since_ms: number
+  /** That moved it there. */
+  readonly node: string
 }
 
 export function readAlert(schema: string, name: string): Statement {
   return {
-    text: `select state, (extract(epoch from since) * 1000)::float8 as since_ms
+    text: `select state, (extract(epoch from since) * 1000)::float8 as since_ms, node
            from ${schema}.health_alerts where name = $1`,
     values: [name],
   }
@@ -270,7 +276,7 @@ export function moveAlert(
            on conflict (name) do update
              set state = excluded.state, since = excluded.since, score = excluded.score, node = excluded.node
              where a.state <> excluded.state
-           returning state, (extract(epoch from since) * 1000)::float8 as since_ms`,
+           returning state, (extract(epoch from since) * 1000)::float8 as since_ms, node`,
     values: [move.name, move.state, move.score, move.node],
   }
 }
