@@ -45,10 +45,12 @@ export class StoredOutcomes {
 
   /**
    * The outcome of an operation that has ended.
-   * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when it is gone, database errors
+   * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when it is gone, LS_OUTCOME_PENDING when it cannot be read
    */
   async find(id: string, claim: Claim): Promise<Outcome> {
-    const row = (await this.#read([id]))[0]
+    const [row] = await this.#read([id]).catch((error: unknown) => {
+      throw new LockstepError('LS_OUTCOME_PENDING', { cause: error })
+    })
     if (row === undefined) throw new LockstepError('LS_OPERATION_FENCED')
     assertSameOperation(row, claim)
     return this.#outcomeOf(row)

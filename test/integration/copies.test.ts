@@ -1,8 +1,15 @@
 // Two copies of one call, on two nodes at once: both run, and the first that has an outcome decides for both.
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { newOperationId } from '../../src/index.ts'
-import { flushOperation, fromPool, settleOperation, type SettleRow } from '../../src/postgres/index.ts'
+import type { Queryable } from '../../src/core/index.ts'
+import { createLockstep, LockstepError, newOperationId, silentLogger } from '../../src/index.ts'
+import {
+  flushOperation,
+  fromPool,
+  readOperations,
+  settleOperation,
+  type SettleRow,
+} from '../../src/postgres/index.ts'
 import { createNotice } from '../../src/transaction/notice.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { createWorld, room, type World } from '../support/world.ts'
@@ -140,6 +147,28 @@ describe('two copies in flight', () => {
     expect(await failing).toBe('saved')
     expect(await noticesOf('gus')).toEqual([])
   })
+})
+
+it('a copy whose first has ended is told that the outcome is not known, while it cannot be read', async () => {
+  const id = newOperationId()
+  const call = (lockstep: typeof one.lockstep) =>
+    lockstep.transaction({ name: 'copied', user: 'ada', id }, async () => 'saved')
+  await call(one.lockstep)
+  const database = fromPool(one.pool)
+  let isAway = true
+  const own: Queryable = {
+    async query(statement) {
+      if (isAway && statement.text === readOperations(database.schema, []).text)
+        throw new LockstepError('LS_CONNECTION_LOST')
+      return database.own.query(statement)
+    },
+  }
+  const third = createLockstep({ database: { ...database, own }, logger: silentLogger, bus: false })
+  // Anything else reads as "rolled back".
+  await expect(call(third)).rejects.toMatchObject({ code: 'LS_OUTCOME_PENDING' })
+  isAway = false
+  await expect(call(third)).resolves.toBe('saved')
+  await third.close()
 })
 
 it('settlements that meet where the default isolation is a stricter one go on until their notice is durable', async () => {
