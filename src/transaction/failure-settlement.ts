@@ -84,10 +84,11 @@ export class FailureSettlement {
         ? await this.#settleRolledBack(request, operation, notice, error)
         : await this.orPending(operation, () => this.#settleUntilKnown(operation, notice))
     await faultPoint('transaction.after-notice')
-    // This copy did not commit: another one did, whose node has counted it.
-    const isAnothers = failed.ending === 'rolled_back' && settled.state === 'committed'
+    // This copy did not commit: another one did, whose node has counted it, and runs its hooks.
+    const isAnothers =
+      settled.state === 'committed' && (failed.ending === 'rolled_back' || settled.isAnothers === true)
     if (!isAnothers) this.#report(operation, settled, failedAt)
-    await failed.runHooks(failed.ending === 'unknown' ? settled.state : 'rolled_back')
+    await failed.runHooks(isAnothers ? 'rolled_back' : settled.state)
     return this.#toEnded(request, settled, notice, error)
   }
 

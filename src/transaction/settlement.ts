@@ -15,6 +15,7 @@ import {
 import type { StoredEvent } from '../events/index.ts'
 import {
   forgetOrphans,
+  readDecider,
   readOrphans,
   settleOperation,
   settleSilently,
@@ -29,6 +30,8 @@ export type SettledOperation =
       readonly state: 'committed'
       readonly result: unknown
       readonly positions: Readonly<Record<string, number>>
+      /** It was a copy that ran elsewhere. Absent also where nobody asked. */
+      readonly isAnothers?: true
     }
   | {
       readonly state: 'rolled_back'
@@ -83,9 +86,12 @@ export class Settler {
       throw new LockstepError('LS_OPERATION_ID_REUSED')
     }
     if (row.settled) this.#announceNotice(key, notice, row)
-    return row.state === 'committed'
-      ? { state: 'committed', result: fromJson(row.result), positions: row.positions ?? {} }
-      : { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
+    if (row.state === 'committed') {
+      const isOwn = await this.#isOwn(key)
+      const committed = { result: fromJson(row.result), positions: row.positions ?? {} }
+      return { state: 'committed', ...committed, ...(isOwn ? {} : { isAnothers: true }) }
+    }
+    return { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
   }
 
   /** Asks until the answer is there; ends early only by the signal, with its reason. */
@@ -135,6 +141,12 @@ export class Settler {
       await faultPoint('settlement.after-forget')
     }
     return rows.length
+  }
+
+  async #isOwn(key: OperationKey): Promise<boolean> {
+    const { own, schema } = this.#options
+    const { rows } = await own.query<{ node: string | null }>(readDecider(schema, key.id))
+    return rows[0]?.node === key.node
   }
 
   async #settleOrphan(key: OperationKey, notice: Notice): Promise<void> {

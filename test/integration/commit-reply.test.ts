@@ -1,7 +1,7 @@
 // The reply to COMMIT never comes, or is another one: what the caller, the hooks and the log are told is what happened.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { newOperationId } from '../../src/index.ts'
-import { MessageReader, tagOf } from '../faults/postgres-messages.ts'
+import { MessageReader, tagOf, textOfParse } from '../faults/postgres-messages.ts'
 import { createFaultProxy, type FaultProxy, type Interceptor, type Link } from '../faults/proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { createWorld, type World } from '../support/world.ts'
@@ -10,11 +10,22 @@ let test: TestDatabase
 let proxy: FaultProxy
 /** What is done to the next link on which a COMMIT is answered, once. */
 let instead: ((link: Link) => void) | undefined
+/** What is done to the next link on which a COMMIT is sent, once; it never gets there. */
+let insteadOfSending: ((link: Link) => void) | undefined
 
 function intercept(link: Link): Interceptor {
   const reader = new MessageReader('server')
+  const sent = new MessageReader('client')
   return {
-    up: (bytes) => link.pass('up', bytes),
+    up(bytes) {
+      const isCommit = sent
+        .read(bytes)
+        .some(({ type, body }) => type === 'P' && textOfParse(body) === 'commit')
+      const act = isCommit ? insteadOfSending : undefined
+      if (act === undefined) return link.pass('up', bytes)
+      insteadOfSending = undefined
+      act(link)
+    },
     down(bytes) {
       const isCommit = reader.read(bytes).some(({ type, body }) => type === 'C' && tagOf(body) === 'COMMIT')
       const act = isCommit ? instead : undefined
@@ -81,6 +92,32 @@ it.each<[string, (link: Link) => void]>([
   expect(ran).toEqual(['committed'])
   expect(await noteOf(at, id)).toHaveLength(1)
   await at.close()
+})
+
+it('a COMMIT that never arrived, while a copy on another node has committed: each runs the hooks of its own ending', async () => {
+  const one = await world()
+  const two = await createWorld({ databaseUrl: test.url, bus: false })
+  const id = newOperationId()
+  const ran: string[] = []
+  const call = (at: World, by: string) =>
+    at.lockstep.transaction({ name: 'copied', user: 'ada', id }, async (tx) => {
+      await tx.db.query('insert into notes values (gen_random_uuid(), $1)', [id])
+      tx.afterCommit(() => void ran.push(`${by} committed`))
+      tx.afterRollback(() => void ran.push(`${by} rolled back`))
+      return by
+    })
+  const second = new Promise<string>((resolve, reject) => {
+    insteadOfSending = (link) => {
+      const committed = call(two, 'two')
+      committed.then(() => link.reset('both')).catch(reject)
+      resolve(committed)
+    }
+  })
+  expect(await call(one, 'one')).toBe('two')
+  expect(await second).toBe('two')
+  expect(ran).toEqual(['two committed', 'one rolled back'])
+  await two.close()
+  await one.close()
 })
 
 it('nothing in its place while the node ends: the caller is told that the outcome is not known', async () => {

@@ -156,6 +156,11 @@ export function readOperations(schema: string, ids: readonly string[]): Statemen
   }
 }
 
+/** The lease under which an operation that has its outcome was run. */
+export function readDecider(schema: string, id: string): Statement {
+  return { text: `select o.node from ${schema}.operations o where o.id = $1`, values: [id] }
+}
+
 /** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice.
  * In the order of their ids, so that two such questions never wait for each other in a circle. */
 export function closeUnknownOperations(schema: string, ids: readonly string[], userId: string): Statement {
