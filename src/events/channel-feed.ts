@@ -119,8 +119,9 @@ export class ChannelFeed implements MemberHost {
 
   async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
     if (recoverFrom === undefined) return member.joined('fresh', this.#top())
+    if (recoverFrom.epoch === this.#epoch && recoverFrom.offset > this.position) await this.#catchUp()
+    // Catching up may have found another history.
     if (recoverFrom.epoch !== this.#epoch) return member.joined('unrecoverable', this.#top())
-    if (recoverFrom.offset > this.position) await this.#catchUp()
     const top = this.#top()
     const behind = top.offset - recoverFrom.offset
     if (behind === 0) return member.joined('recovered', top)
@@ -225,7 +226,8 @@ export class ChannelFeed implements MemberHost {
       'history is no longer continuous; subscribers are told to reload',
     )
     this.#epoch = epoch
-    this.#recent?.forget()
+    // Not emptied: a read that is under way would fill it again with what is gone.
+    this.#recent = undefined
     this.#sequencer?.restart(head)
     this.#members.forEach((member) => member.reset())
   }

@@ -22,10 +22,6 @@ export class RecentEvents {
     if (this.#events.length > 2 * this.#keep) this.#events = this.#events.slice(-this.#keep)
   }
 
-  forget(): void {
-    this.#events = []
-  }
-
   /**
    * All events in (from, to], from memory or the log; undefined when some are no longer kept.
    * @throws retryable errors of the log

@@ -1,0 +1,112 @@
+// A feed whose log the test answers: what it keeps while a hole stays open, and what of a history that was replaced.
+import { expect, it } from 'vitest'
+import { systemClock, type Clock, type Queryable, type Statement } from '../../src/core/index.ts'
+import { EventHub, EventLog, type Joined, type StoredEvent } from '../../src/events/index.ts'
+import { createTestLogger } from '../support/world.ts'
+
+const channel = 'room:1'
+const operationId = '0197a6b0-0000-7000-8000-000000000001'
+
+interface Asked {
+  readonly statement: Statement
+  readonly answer: (rows: readonly object[]) => void
+}
+
+const eventOf = (offset: number, data = '{}'): StoredEvent => ({
+  channel,
+  offset,
+  operationId,
+  type: 'counted',
+  data,
+  at: new Date(0),
+})
+const rowsOf = (offsets: readonly number[], data = '{}'): object[] =>
+  offsets.map((offset) => ({ offset, operation_id: operationId, type: 'counted', data, at: new Date(0) }))
+const headOf = (head: number, epoch: string): object[] => [{ epoch, channel, head: String(head) }]
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+function createFeed() {
+  const questions: Asked[] = []
+  const own: Queryable = {
+    query: (statement) =>
+      new Promise((resolve) => {
+        questions.push({
+          statement,
+          answer: (rows) => resolve({ rows: rows as never, count: rows.length }),
+        })
+      }),
+  }
+  const timers = new Set<() => void>()
+  const clock: Clock = {
+    ...systemClock,
+    after: (_, work) => {
+      timers.add(work)
+      return () => timers.delete(work)
+    },
+  }
+  const hub = new EventHub({ log: new EventLog(own, 'lockstep'), clock, logger: createTestLogger() })
+  const delivered: number[] = []
+  let resets = 0
+  const asked = async (): Promise<Asked> => {
+    while (questions.length === 0) await turn()
+    return questions.shift() as Asked
+  }
+  return {
+    hub,
+    delivered,
+    questions,
+    resets: () => resets,
+    asked,
+    async pass(): Promise<void> {
+      const due = [...timers]
+      timers.clear()
+      for (const work of due) work()
+      await turn()
+    },
+    join: (recoverFrom?: { readonly offset: number; readonly epoch: string }): Promise<Joined> =>
+      hub.join(channel, recoverFrom === undefined ? {} : { recoverFrom }, {
+        deliver: (events) => delivered.push(...events.map(({ offset }) => offset)),
+        deliverTransient: () => {},
+        reset: () => (resets += 1),
+      }),
+    async open(head: number, epoch: string): Promise<Joined> {
+      const joining = this.join()
+      const question = await asked()
+      question.answer(headOf(head, epoch))
+      const joined = await joining
+      joined.start()
+      return joined
+    },
+  }
+}
+
+it('a read that was under way when the history was replaced serves nobody of the new one', async () => {
+  const feed = createFeed()
+  const anchor = await feed.open(3, 'a')
+  const early = feed.join({ offset: 1, epoch: 'a' })
+  const old = await feed.asked()
+  const comparing = feed.hub.checkHeads()
+  ;(await feed.asked()).answer(headOf(3, 'b'))
+  await comparing
+  expect(feed.resets()).toBe(1)
+  old.answer(rowsOf([2, 3], '"old"'))
+  const one = await early
+  const joining = feed.join({ offset: 1, epoch: 'b' })
+  const read = await feed.asked()
+  read.answer(rowsOf([2, 3], '"new"'))
+  const two = await joining
+  expect(two.kind).toBe('recovered')
+  expect(two.missed.map(({ publication }) => publication.includes('"new"'))).toEqual([true, true])
+  for (const joined of [anchor, one, two]) joined.leave()
+})
+
+it('a client that is ahead of this node is told to reload when catching up finds another history', async () => {
+  const feed = createFeed()
+  const anchor = await feed.open(3, 'a')
+  const joining = feed.join({ offset: 5, epoch: 'a' })
+  ;(await feed.asked()).answer(headOf(5, 'b'))
+  const joined = await joining
+  expect(joined).toMatchObject({ kind: 'unrecoverable', position: { offset: 5, epoch: 'b' } })
+  anchor.leave()
+  joined.leave()
+})
