@@ -19,6 +19,8 @@ export interface FeedOptions {
 
 const firstRetryMs = 50
 const longestRetryMs = 1_000
+/** Offsets behind the position whose events are kept until those before them are there. */
+const mostAhead = 1_000
 
 /**
  * One channel on this node, for as long as it has subscribers. All of them stand at the same position; what
@@ -62,9 +64,8 @@ export class ChannelFeed implements MemberHost {
       return
     }
     const sequencer = this.#sequencer
-    this.#deliver(
-      events.length === 1 && events[0] ? sequencer.accept(events[0]) : acceptAll(sequencer, events),
-    )
+    const [first] = events
+    this.#deliver(events.length === 1 && first ? accept(sequencer, first) : acceptAll(sequencer, events))
     this.#watchGap()
   }
 
@@ -237,5 +238,12 @@ function acceptAll(
   sequencer: OffsetSequencer<EncodedEvent>,
   events: readonly EncodedEvent[],
 ): readonly EncodedEvent[] {
-  return events.flatMap((event) => sequencer.accept(event))
+  return events.flatMap((event) => accept(sequencer, event))
+}
+
+/** What is far behind a hole is read again from the log: kept, it would pile up for as long as that cannot be read. */
+function accept(sequencer: OffsetSequencer<EncodedEvent>, event: EncodedEvent): readonly EncodedEvent[] {
+  if (event.offset <= sequencer.position + mostAhead) return sequencer.accept(event)
+  sequencer.expect(event.offset)
+  return []
 }

@@ -80,6 +80,22 @@ function createFeed() {
   }
 }
 
+it('keeps a bounded number of events behind a hole, however long the log is away, and reads the rest', async () => {
+  const feed = createFeed()
+  const joined = await feed.open(1, 'a')
+  for (let offset = 3; offset <= 20_000; offset++) feed.hub.announce([eventOf(offset)])
+  await feed.pass()
+  expect(feed.delivered).toEqual([])
+  ;(await feed.asked()).answer(rowsOf([2]))
+  const next = await feed.asked()
+  expect(feed.delivered.length).toBeLessThan(2_000)
+  const { length } = feed.delivered
+  next.answer(rowsOf([length + 2, length + 3]))
+  await feed.asked()
+  expect(feed.delivered).toEqual(Array.from({ length: length + 2 }, (_, index) => index + 2))
+  joined.leave()
+})
+
 it('a read that was under way when the history was replaced serves nobody of the new one', async () => {
   const feed = createFeed()
   const anchor = await feed.open(3, 'a')
