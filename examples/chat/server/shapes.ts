@@ -4,7 +4,10 @@ import { z } from 'zod'
 /** Longest message body, in characters. */
 export const maxBodyLength = 4000
 
-const userName = z.string().regex(/^[A-Za-z0-9._-]{1,32}$/)
+/** Names become parts of channels, where Lockstep refuses two dots in a row. */
+export const namePattern = /^(?!.*\.\.)[A-Za-z0-9._-]{1,32}$/
+
+const userName = z.string().regex(namePattern)
 const conversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)
 
 export const Message = z.object({
