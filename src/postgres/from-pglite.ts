@@ -14,7 +14,7 @@ import {
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { toLockstepError } from './sqlstate.ts'
-import { assertNoTransactionControl, TransactionGuard } from './transaction-guard.ts'
+import { assertNoTransactionControl, TransactionGuard, whileOpen } from './transaction-guard.ts'
 
 interface PgliteResults {
   readonly rows: readonly unknown[]
@@ -68,7 +68,8 @@ export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}):
         await transaction.exec('set transaction isolation level repeatable read read only')
         const guard = new TransactionGuard()
         try {
-          return await work({ db: guarded(transaction, guard), own: toQueryable(transaction) })
+          const ownHere = whileOpen(toQueryable(transaction), guard)
+          return await work({ db: guarded(transaction, guard), own: ownHere })
         } finally {
           guard.end()
         }

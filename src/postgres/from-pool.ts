@@ -16,7 +16,7 @@ import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { toLockstepError } from './sqlstate.ts'
-import { TransactionGuard } from './transaction-guard.ts'
+import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
 export type PgDatabase = Pick<PgTransactionClient, 'query'>
@@ -99,11 +99,9 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
         { ...sending, begin: 'begin isolation level repeatable read read only', onError },
         async (client) => {
           const guard = new TransactionGuard()
+          const ownHere: Queryable = { query: (statement) => send(client, statement, sending) }
           try {
-            return await work({
-              db: new PgTransactionClient(client, guard),
-              own: { query: <Row>(statement: Statement) => send<Row>(client, statement, sending) },
-            })
+            return await work({ db: new PgTransactionClient(client, guard), own: whileOpen(ownHere, guard) })
           } finally {
             guard.end()
           }

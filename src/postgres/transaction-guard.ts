@@ -1,4 +1,4 @@
-import { LockstepError } from '../core/index.ts'
+import { LockstepError, type Queryable, type Statement } from '../core/index.ts'
 
 /** Which handle of a transaction may be used right now. Handles nest: a savepoint scope is a child. */
 export class TransactionGuard {
@@ -47,6 +47,16 @@ export class TransactionGuard {
 
   #isEnded(): boolean {
     return this.#ended || (this.#parent !== undefined && this.#parent.#isEnded())
+  }
+}
+
+/** Sends Lockstep's own statements for as long as the guard is open: afterwards the connection is somebody else's. */
+export function whileOpen(own: Queryable, guard: TransactionGuard): Queryable {
+  return {
+    async query<Row>(statement: Statement) {
+      guard.assertOpen()
+      return own.query<Row>(statement)
+    },
   }
 }
 

@@ -342,6 +342,14 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       })
     })
 
+    it('sends nothing of a snapshot that has ended', async () => {
+      const kept = await database.snapshot(async (snapshot) => snapshot)
+      // The connection may be another transaction's by now.
+      const late = kept.own.query(readHeads(database.schema, ['b:1']))
+      await expect(late).rejects.toMatchObject({ code: 'LS_TRANSACTION_CLOSED' })
+      await expect(kept.db.query('select 1')).rejects.toMatchObject({ code: 'LS_TRANSACTION_CLOSED' })
+    })
+
     it('refuses a schema that a newer version has migrated', async () => {
       await database.own.query({
         text: `insert into ${database.schema}.migrations (version, name) values (9999, 'later')`,
