@@ -40,7 +40,9 @@ export class NodeLease {
   #epoch = ''
   #renewedAt = 0
   #cancelTimer: (() => void) | undefined
+  /** Settles when no renewal is under way. */
   #renewing: Promise<void> = Promise.resolve()
+  #underWay = 0
 
   constructor(options: NodeLeaseOptions) {
     this.#options = options
@@ -90,20 +92,29 @@ export class NodeLease {
   #schedule(): void {
     if (this.#state === 'released') return
     this.#cancelTimer = this.#options.clock.after(this.#renewMs, () => {
-      this.#renewing = this.#renew().finally(() => this.#schedule())
+      // One that is not answered may have met a connection that broke in silence; the next goes over another one.
+      if (this.#underWay < 2) {
+        const renewals = [this.#renewing, this.#renew()]
+        this.#renewing = Promise.all(renewals).then(() => {})
+      }
+      this.#schedule()
     })
   }
 
   async #renew(): Promise<void> {
     const { own, schema, clock, logger } = this.#options
+    this.#underWay += 1
     try {
       await faultPoint('lease.before-renew')
       if (this.#state === 'lost') return await this.#registerAgain()
+      const node = this.#node
       const askedAt = clock.monotonic()
-      const { rows } = await own.query<LeaseRow>(renewLease(schema, this.#node, this.#leaseMs))
+      const { rows } = await own.query<LeaseRow>(renewLease(schema, node, this.#leaseMs))
+      // A later one was answered first.
+      if (node !== this.#node || askedAt < this.#renewedAt) return
       if (rows[0] === undefined) {
-        // Given back while this was under way: then it is nobody's any more.
-        if (this.#state === 'released') return
+        // Given back while this was under way: then it is nobody's any more. Or lost: then the other takes a new one.
+        if (this.#state !== 'held') return
         this.#state = 'lost'
         logger.error({ node: this.#node }, 'the node lost its lease: others settle its open operations')
         return await this.#registerAgain()
@@ -113,6 +124,8 @@ export class NodeLease {
       this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
     } catch (error) {
       logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
+    } finally {
+      this.#underWay -= 1
     }
   }
 
@@ -127,6 +140,8 @@ export class NodeLease {
     const node = randomUUID()
     const askedAt = clock.monotonic()
     const { rows } = await own.query<LeaseRow>(registerNode(schema, node, this.#leaseMs))
+    // Another renewal came first; this one runs out unused.
+    if (this.#state === 'held') return
     this.#node = node
     this.#renewedAt = askedAt
     this.#epoch = rows[0]?.epoch ?? ''

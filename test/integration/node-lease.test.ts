@@ -71,6 +71,44 @@ it('a lease that is given back while a renewal finds that it has run out stays g
   await database.close()
 })
 
+it('a renewal that is not answered does not hold up the next one, and what it says late undoes nothing', async () => {
+  const database = fromPool(pool)
+  await database.migrate()
+  const clock = new ManualClock()
+  const logger = createTestLogger()
+  const silent: (() => void)[] = []
+  let [renewals, answered] = [0, 0]
+  const own: Queryable = {
+    async query<Row>(statement: Statement) {
+      const isRenewal = statement.text.startsWith('update') && statement.text.includes('returning')
+      if (isRenewal) renewals += 1
+      // One connection has broken in silence, and is given up after ten seconds.
+      if (isRenewal && renewals === 1) {
+        await new Promise<void>((resolve) => silent.push(resolve))
+        throw new Error('no answer in time')
+      }
+      const answer = await database.own.query<Row>(statement)
+      if (isRenewal) answered += 1
+      return answer
+    },
+  }
+  const lease = new NodeLease({ own, schema: database.schema, clock, logger })
+  await lease.start()
+  const { node } = lease
+  for (let second = 1; second <= 8; second++) {
+    clock.advance(1_000)
+    await expect.poll(() => answered).toBe(second - 1)
+    expect(lease.state).toBe('held')
+  }
+  for (const giveUp of silent) giveUp()
+  await expect.poll(() => logger.lines.map(({ message }) => message)).toEqual(['the lease was not renewed'])
+  expect(lease.state).toBe('held')
+  await lease.release()
+  expect(lease.node).toBe(node)
+  expect(lease.state).toBe('released')
+  await database.close()
+})
+
 it('a node that could not start takes one lease however often it tries, and gives it back when it ends', async () => {
   const living = async () =>
     (await pool.query('select node from lockstep.nodes where lease_until > now()')).rowCount
