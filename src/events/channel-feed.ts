@@ -64,8 +64,7 @@ export class ChannelFeed implements MemberHost {
       return
     }
     const sequencer = this.#sequencer
-    const [first] = events
-    this.#deliver(events.length === 1 && first ? accept(sequencer, first) : acceptAll(sequencer, events))
+    this.#deliver(acceptAll(sequencer, events))
     this.#watchGap()
   }
 
@@ -238,6 +237,8 @@ function acceptAll(
   sequencer: OffsetSequencer<EncodedEvent>,
   events: readonly EncodedEvent[],
 ): readonly EncodedEvent[] {
+  const [first] = events
+  if (first !== undefined && events.length === 1) return accept(sequencer, first)
   return events.flatMap((event) => accept(sequencer, event))
 }
 

@@ -7,6 +7,8 @@ export interface MemberHost {
 }
 
 const none: readonly EncodedEvent[] = []
+/** Events held back for one reply; beyond it the subscriber starts over, and reads what it is behind. */
+const mostHeld = 3_000
 
 /** One subscriber in a feed: holds events back until its reply has been written. */
 export class Member implements Joined {
@@ -34,7 +36,7 @@ export class Member implements Joined {
 
   deliver(events: readonly EncodedEvent[]): void {
     if (this.#state === 'live') this.#subscriber.deliver(events)
-    else if (this.#state === 'waiting') (this.#held ??= []).push(...events)
+    else if (this.#state === 'waiting') this.#hold(events)
   }
 
   // One that waits for its reply misses it: what counts follows durably.
@@ -59,6 +61,15 @@ export class Member implements Joined {
     this.#state = 'live'
     if (this.#resetHeld) this.reset()
     else if (later.length > 0) this.#subscriber.deliver(later)
+  }
+
+  #hold(events: readonly EncodedEvent[]): void {
+    if (this.#resetHeld) return
+    const held = (this.#held ??= [])
+    held.push(...events)
+    if (held.length <= mostHeld) return
+    this.#held = undefined
+    this.#resetHeld = true
   }
 
   leave(): void {

@@ -126,3 +126,16 @@ it('a client that is ahead of this node is told to reload when catching up finds
   anchor.leave()
   joined.leave()
 })
+
+it('a reply that waits for long holds a bounded number of events: its subscriber starts over then', async () => {
+  const feed = createFeed()
+  const anchor = await feed.open(0, 'a')
+  const waiting = await feed.join()
+  for (let offset = 1; offset <= 20_000; offset++) feed.hub.announce([eventOf(offset)])
+  expect(feed.delivered).toHaveLength(20_000)
+  waiting.start()
+  expect(feed.delivered).toHaveLength(20_000)
+  expect(feed.resets()).toBe(1)
+  anchor.leave()
+  expect(feed.hub.channelCount).toBe(0)
+})
