@@ -292,8 +292,11 @@ describe('a directory and its owner', () => {
     expect(answers.filter((answer) => answer.error === 'in_use')).toHaveLength(3)
   })
 
-  it('takes the server along when the owner exits without stopping it', async () => {
-    const child = startChild(directory, 'exit')
+  it.each([
+    ['exits without stopping it', 'exit'],
+    ['exits before it is ready', 'exit early'],
+  ])('takes the server along when the owner %s', async (_, then) => {
+    const child = startChild(directory, then)
     const exited = once(child.process, 'exit')
     const left = await child.next()
     await exited

@@ -86,7 +86,10 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   child.unref()
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const ready = waitUntilReady(child.pid, directory.data)
-  const launched = await Promise.race([failed, ready])
+  // Whoever asked for the server can end it once it is theirs; until then a process that exits would leave it behind.
+  const endWithUs = (): void => void child.kill('SIGINT')
+  process.once('exit', endWithUs)
+  const launched = await Promise.race([failed, ready]).finally(() => process.off('exit', endWithUs))
   if (launched) return { process: launched, port }
 
   const output = readFileSync(directory.log).subarray(logStart).toString()
