@@ -93,12 +93,13 @@ export class NodeLease {
     if (this.#state === 'released') return
     this.#cancelTimer = this.#options.clock.after(this.#renewMs, () => {
       // One that is not answered may have met a connection that broke in silence; the next goes over another one.
-      if (this.#underWay < 2) {
-        const renewals = [this.#renewing, this.#renew()]
-        this.#renewing = Promise.all(renewals).then(() => {})
-      }
+      if (this.#underWay < 2) this.#renewing = this.#renewBeside(this.#renewing)
       this.#schedule()
     })
+  }
+
+  async #renewBeside(other: Promise<void>): Promise<void> {
+    await Promise.all([other, this.#renew()])
   }
 
   async #renew(): Promise<void> {
