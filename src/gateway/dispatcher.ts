@@ -88,7 +88,7 @@ export class Dispatcher {
   }
 
   async reauthorize(): Promise<void> {
-    await this.#subscriptions.reauthorize(this.user)
+    await this.#subscriptions.reauthorize(() => this.user)
   }
 
   /** The connection is gone: nothing is delivered from here on. */

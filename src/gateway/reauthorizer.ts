@@ -1,6 +1,6 @@
 import type { Clock } from '../core/index.ts'
 
-/** What can be asked again whether its subscriptions still stand. Must not reject. */
+/** What can be asked again whether its subscriptions still stand. Must not reject, nor wait without an end. */
 export interface Reauthorizable {
   reauthorize(): Promise<void>
 }

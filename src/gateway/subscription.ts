@@ -1,4 +1,11 @@
-import { messageOf, userChannel, isChannelName, isLockstepError, type UserContext } from '../core/index.ts'
+import {
+  isChannelName,
+  isLockstepError,
+  messageOf,
+  pause,
+  userChannel,
+  type UserContext,
+} from '../core/index.ts'
 import type { EncodedEvent, Joined, Subscriber, TransientPush } from '../events/subscription.ts'
 import {
   closeCodes,
@@ -34,6 +41,8 @@ export interface SubscriptionHost {
 }
 
 const userPrefix = userChannel('')
+/** How long others wait for one answer to whether a subscription still stands; it counts whenever it comes. */
+const patienceMs = 5_000
 
 /** One channel of one connection. It exists from the moment it is asked for, so that it can be ended meanwhile. */
 class Subscription implements Subscriber {
@@ -43,6 +52,7 @@ class Subscription implements Subscriber {
   state: 'joining' | 'live' | 'ended' = 'joining'
   /** Continuity was lost before the reply went out. */
   wasReset = false
+  isAskedAgain = false
 
   constructor(channel: string, set: Subscriptions) {
     this.channel = channel
@@ -148,16 +158,12 @@ export class Subscriptions implements Receiver {
   }
 
   /** Asks again who may hear each live channel; a plain no ends it. Never rejects. */
-  async reauthorize(user: UserContext): Promise<void> {
-    for (const subscription of this.#asked?.values() ?? []) {
-      if (subscription.state !== 'live') continue
-      try {
-        await this.#context.ports.authorizeSubscription(user, subscription.channel)
-      } catch (error) {
-        // A check that cannot answer is not a no: it is asked again in the next round.
-        if (isLockstepError(error) && !error.retryable) this.#revoke(subscription)
-        else this.#report(error, this.host.id, subscription.channel, user)
-      }
+  async reauthorize(user: () => UserContext): Promise<void> {
+    // Those of now: a client that subscribes faster than it is asked for would keep this from ever ending.
+    const live = [...(this.#asked?.values() ?? [])].filter(({ state }) => state === 'live')
+    for (const subscription of live) {
+      if (subscription.state === 'live' && !subscription.isAskedAgain)
+        await this.#inTime(this.#askAgain(subscription, user))
     }
   }
 
@@ -178,6 +184,28 @@ export class Subscriptions implements Receiver {
     this.host.push(
       unsubscribePush(subscription.channel, unsubscribeCodes.insufficientState, 'insufficient state'),
     )
+  }
+
+  async #askAgain(subscription: Subscription, user: () => UserContext): Promise<void> {
+    subscription.isAskedAgain = true
+    const asked = user()
+    try {
+      await this.#context.ports.authorizeSubscription(asked, subscription.channel)
+    } catch (error) {
+      // A check that cannot answer is not a no: it is asked again in the next round.
+      if (!isLockstepError(error) || error.retryable)
+        this.#report(error, this.host.id, subscription.channel, asked)
+      // A no to whom a refresh has replaced meanwhile is none either.
+      else if (user() !== asked) return await this.#askAgain(subscription, user)
+      else this.#revoke(subscription)
+    }
+    subscription.isAskedAgain = false
+  }
+
+  async #inTime(asking: Promise<void>): Promise<void> {
+    const patience = new AbortController()
+    await Promise.race([asking, pause(this.#context.settings.clock, patienceMs, patience.signal)])
+    patience.abort()
   }
 
   #revoke(subscription: Subscription): void {
