@@ -36,7 +36,7 @@ export interface ConnectionOptions {
   /** The connection stands, and what was recovered on the user's channel has been delivered. */
   readonly onOnline: () => void
   readonly onOffline: () => void
-  /** The id of the signed-in user, from the token's `sub` before connecting and from the server after it. */
+  /** The id of the signed-in user, from the token before connecting and from the server after it. */
   readonly onUser: (userId: string) => void
   /** Something on the user's own channel. */
   readonly onUserEvent: (data: unknown) => void
@@ -51,7 +51,7 @@ export class ClientConnection implements Connection {
   readonly acknowledgements: Acknowledgements
   readonly #options: ConnectionOptions
   readonly #onChange: Listeners<[ConnectionState]>
-  /** What each source said of the user, so that a change is seen: the token's `sub`, the server's channel. */
+  /** What each source said of the user, so that a change is seen: the token, the server's channel. */
   readonly #users = new Map<'token' | 'server', string>()
   #state: ConnectionState = 'disconnected'
   #closed = false
@@ -181,12 +181,16 @@ export class ClientConnection implements Connection {
   }
 }
 
-/** The `sub` of a JWT, read without checking the signature, which is the server's to do. */
+/**
+ * The `sub` of a JWT, read without checking the signature, which is the server's to do; with its tenant as the server
+ * puts them together, since equal ones may be two users.
+ */
 function subjectOf(token: string): string | undefined {
   try {
     const payload = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')
-    const { sub } = JSON.parse(atob(payload)) as { sub?: unknown }
-    return typeof sub === 'string' && sub !== '' ? sub : undefined
+    const { sub, tenant } = JSON.parse(atob(payload)) as { sub?: unknown; tenant?: unknown }
+    if (typeof sub !== 'string') return undefined
+    return typeof tenant === 'string' ? `${tenant}|${sub}` : sub
   } catch {
     return undefined
   }

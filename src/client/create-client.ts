@@ -27,8 +27,8 @@ export interface ClientOptions {
   /** First part of the storage's keys. Default `lockstep`. Give each server of one origin its own. */
   readonly storageKey?: string
   /**
-   * Whose operations the storage holds. Default: the token's `sub`, else what the server says. Give it to remember
-   * calls made before the first token arrived.
+   * Whose operations the storage holds. Default: the token's `sub`, with its `tenant` if there is one, else what the
+   * server says. Give it to remember calls made before the first token arrived.
    */
   readonly user?: string
   /**

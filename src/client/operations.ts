@@ -271,12 +271,12 @@ export class Operations {
       this.#changed()
       return
     }
-    const repeat = operation.sentBefore
+    // Undefined is left out of the message.
+    const repeat = operation.sentBefore || undefined
     operation.sentBefore = true
     this.#sent.add(id)
     try {
-      const data = repeat ? { id, input, repeat } : { id, input }
-      const answer = asAnswer(await this.#options.rpc(name, data))
+      const answer = asAnswer(await this.#options.rpc(name, { id, input, repeat }))
       if (answer?.operationId !== id || answer.outcome === 'pending') this.#ask(operation)
       else this.settle(answer)
     } catch (thrown) {

@@ -140,8 +140,8 @@ export function envelope(type: string, data: unknown, more: object = {}): EventE
   return { type, data, operationId: 'op', at: '2026-01-01T00:00:00.000Z', ...more }
 }
 
-export function tokenOf(user: string): string {
-  return `h.${Buffer.from(JSON.stringify({ sub: user })).toString('base64url')}.s`
+export function tokenOf(user: string, tenant?: string): string {
+  return `h.${Buffer.from(JSON.stringify({ sub: user, tenant })).toString('base64url')}.s`
 }
 
 export function noticeFor(transactionId: string): Record<string, unknown> {

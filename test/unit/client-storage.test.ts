@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { createClient, newOperationId } from '../../src/client/index.ts'
+import { createClient, newOperationId, type Client } from '../../src/client/index.ts'
 import { Browser, crashed, lost } from './client-browser.ts'
-import { committed, noticeFor, Queue } from './client-fake-gateway.ts'
+import { committed, noticeFor, Queue, tokenOf } from './client-fake-gateway.ts'
 
 let browser: Browser
 
@@ -60,6 +60,27 @@ describe('operations of an earlier page', () => {
     expect(browser.asked()).toEqual([])
     expect(client.pending).toEqual([])
     expect(browser.storage.length).toBe(1)
+  })
+
+  test('of a user with the same name in another tenant are neither shown, asked for nor removed', async () => {
+    const signIn = (tenant: string): Client => {
+      browser.gateway.user = `${tenant}|ann`
+      return browser.tab({ getToken: () => Promise.resolve(tokenOf('ann', tenant)) })
+    }
+    const before = signIn('acme')
+    const call = before.call('send_message', { text: 'of acme' })
+    call.outcome.catch(() => undefined)
+    await browser.gateway.calls.next()
+    before.close()
+
+    const other = signIn('umbrella')
+    await browser.quiet(other)
+    expect(browser.asked()).toEqual([])
+    expect(other.pending).toEqual([])
+    other.close()
+
+    signIn('acme')
+    await expect.poll(() => browser.asked()).toEqual([{ ids: [call.id] }])
   })
 
   test('that are not what the client wrote are left alone', async () => {
