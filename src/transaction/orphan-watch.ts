@@ -50,7 +50,7 @@ export class OrphanWatch {
     const settle = (): Promise<number> =>
       settler.settleOrphans((key) => this.#noticeFor(key), batch, openLeases())
     try {
-      // A full batch means that there may be more; what could not be settled is left for the next round.
+      // A full batch means that there may be more; where some could not be settled, the next round reads them again.
       while (!this.#closed && (await settle()) === batch);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'the operations of dead nodes were not read')

@@ -123,7 +123,7 @@ export class Settler {
   /**
    * Settles what dead nodes left open, then removes their intents, as far as every operation they name has its outcome.
    * @param except leases whose operations are brought to their outcome by somebody else
-   * @returns how many operations, and slots without any, were looked at
+   * @returns how many operations were settled, and slots without any found
    */
   async settleOrphans(
     noticeFor: (key: OperationKey) => Notice,
@@ -132,15 +132,16 @@ export class Settler {
   ): Promise<number> {
     const { own, schema } = this.#options
     const { rows } = await own.query<OrphanRow>(readOrphans(schema, limit, except))
+    let done = 0
     for (const row of rows) {
-      if (isOpen(row)) await this.#settleOrphan(row, noticeFor(row))
+      if (!isOpen(row) || (await this.#settleOrphan(row, noticeFor(row)))) done += 1
     }
     if (rows.length > 0) {
       await faultPoint('settlement.before-forget')
       await own.query(forgetOrphans(schema))
       await faultPoint('settlement.after-forget')
     }
-    return rows.length
+    return done
   }
 
   async #isOwn(key: OperationKey): Promise<boolean> {
@@ -149,7 +150,7 @@ export class Settler {
     return rows[0]?.node === key.node
   }
 
-  async #settleOrphan(key: OperationKey, notice: Notice): Promise<void> {
+  async #settleOrphan(key: OperationKey, notice: Notice): Promise<boolean> {
     const { logger } = this.#options
     try {
       const settled = await this.settle(key, notice)
@@ -158,9 +159,11 @@ export class Settler {
         'an operation of a dead node was settled',
       )
       this.#report(key, settled)
+      return true
     } catch (error) {
       // Its COMMIT may still be in flight in a backend that lives on: the next round finds it again.
       logger.warn({ operationId: key.id, error: messageOf(error) }, 'an orphan was not settled this time')
+      return false
     }
   }
 

@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { silentProbe, systemClock, type EndReport, type Queryable } from '../../src/core/index.ts'
-import { fromPool, type OperationKey } from '../../src/postgres/index.ts'
+import { fromPool, readOrphans, type OperationKey } from '../../src/postgres/index.ts'
+import { OrphanWatch } from '../../src/transaction/index.ts'
 import { createNotice } from '../../src/transaction/notice.ts'
 import { Settler } from '../../src/transaction/settlement.ts'
 import { newOperationId, silentLogger } from '../../src/index.ts'
+import { ManualClock } from './gateway-harness.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
@@ -72,6 +74,46 @@ test('an orphan that two nodes read at once is reported by the one that settles 
   expect(await slow.settleOrphans(noticeFor, 10)).toBe(1)
   expect(second.map(({ operationId }) => operationId)).toEqual([id])
   expect(first).toEqual([])
+})
+
+test('a full batch of orphans that cannot be settled is left for the next round, and not read again at once', async () => {
+  const ids = Array.from({ length: 200 }, () => newOperationId())
+  await pool.query(
+    `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)
+     select $1, 0, 1, $2::uuid[], array_fill('n'::text, array[200]), array_fill('ann'::text, array[200]),
+       array_fill('x'::text, array[200])`,
+    [randomUUID(), ids],
+  )
+  await pool.query('alter table lockstep.operations add constraint full_disk check (false) not valid')
+  let reads = 0
+  const settler = createSettler([], (own) => ({
+    async query<Row>(statement: Parameters<Queryable['query']>[0]) {
+      if (statement.text === readOrphans('"lockstep"', 200).text) reads += 1
+      return own.query<Row>(statement)
+    },
+  }))
+  const clock = new ManualClock()
+  const pauses: number[] = []
+  const watch = new OrphanWatch({
+    settler,
+    clock: {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      after(delayMs, work) {
+        pauses.push(delayMs)
+        return clock.after(delayMs, work)
+      },
+    },
+    logger: silentLogger,
+    rollbackOf: () => ({}),
+    openLeases: () => [],
+    intervalMs: 1_000,
+  })
+  watch.start()
+  clock.advance(0)
+  await expect.poll(() => pauses).toEqual([0, 1_000])
+  expect(reads).toBe(1)
+  await watch.close()
 })
 
 test('a settlement says whether somebody had decided before, except after a reply that was lost', async () => {
