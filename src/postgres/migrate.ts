@@ -16,10 +16,8 @@ export interface MigrationRunner extends Queryable {
  */
 export async function migrateSchema(runner: MigrationRunner, schemaName: string): Promise<void> {
   const schema = quoteSchema(schemaName)
-  await runner.query({
-    text: `select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.' || $1, 0))`,
-    values: [schemaName],
-  })
+  // As a script, since whoever comes second waits for as long as the first one's scripts take.
+  await runner.script(`select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.${schemaName}', 0))`)
   // Asked first: `create schema if not exists` wants the right to create one even when it is there.
   const { rows: found } = await runner.query({
     text: 'select from pg_namespace where nspname = $1',
