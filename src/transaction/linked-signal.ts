@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** A signal that aborts with others, for as long as something runs. */
 export interface LinkedSignal {
   readonly signal: AbortSignal
@@ -10,6 +12,8 @@ export interface LinkedSignal {
  */
 export function linkSignals(signals: readonly AbortSignal[]): LinkedSignal {
   const controller = new AbortController()
+  // Node takes more than ten listeners for a leak; these go with the calls they belong to.
+  setMaxListeners(0, controller.signal, ...signals)
   const unlink = (): void => {
     for (const signal of signals) signal.removeEventListener('abort', onAbort)
   }
