@@ -14,7 +14,8 @@ it('a node that starts while another one migrates waits for it, however long tha
       `select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.' || 'lockstep', 0))`,
     )
     const second = database.migrate()
-    await Promise.all([second, migrating.query('select pg_sleep(1); commit')])
+    const waited = migrating.query('select pg_sleep(1); commit')
+    expect(await Promise.all([second, waited])).toHaveLength(2)
   } finally {
     migrating.release()
     await database.close()
