@@ -100,9 +100,17 @@ class RedisTransport implements Transport {
 
   async close(): Promise<void> {
     for (const unhook of this.#unhook.splice(0)) unhook()
-    const subscriber = this.#subscriber
-    if (!isReady(subscriber)) return
-    await Promise.all([...this.#subjects].map((subject) => subscriber.unsubscribe(subject)))
+    if (isReady(this.#subscriber)) return this.#unsubscribeAll()
+    // The client takes them up again when it is back.
+    const onReady = (): void => {
+      this.#subscriber.off('ready', onReady)
+      this.#unsubscribeAll().catch(() => {})
+    }
+    this.#subscriber.on('ready', onReady)
+  }
+
+  async #unsubscribeAll(): Promise<void> {
+    await Promise.all([...this.#subjects].map((subject) => this.#subscriber.unsubscribe(subject)))
   }
 
   // One function for all: node-redis takes a second subscription by the same function for the first.
