@@ -60,8 +60,9 @@ export class RollUpStore {
       for (const row of rows) {
         if (this.#seen.add(row.id)) this.#options.onRollUp(toRollUp(row))
         afterMs = Math.max(afterMs, row.written_ms)
+        // From what was read alone: `sinceMs` is off for as long as this node does not know the database's clock.
+        this.#readUntilMs = Math.max(this.#readUntilMs, row.written_ms)
       }
-      this.#readUntilMs = Math.max(this.#readUntilMs, afterMs)
       if (rows.length < page) return
     }
   }
