@@ -150,6 +150,7 @@ export class Operations {
     this.#closed = true
     for (const operation of this.#operations.values()) {
       this.#clearRetry(operation)
+      operation.ignoreSignal?.()
       // Handled here: whoever closes the client need not have awaited every call.
       operation.waiter?.promise.catch(() => undefined)
       operation.waiter?.reject(clientError('LS_CLIENT_CLOSED'))

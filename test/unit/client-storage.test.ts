@@ -200,6 +200,17 @@ test('an operation is stored before it is sent, under the user the token names',
   expect(browser.storage.length).toBe(0)
 })
 
+test('what a closed client left to the next is not withdrawn by its signal any more', async () => {
+  const withdrawn = new AbortController()
+  const before = browser.tab({ autoConnect: false, user: 'ann' })
+  const call = before.call('send_message', 1, { signal: withdrawn.signal })
+  before.close()
+  withdrawn.abort()
+  await expect(call.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_CLOSED' })
+  browser.tab()
+  expect(await browser.gateway.calls.next()).toMatchObject({ data: { ids: [call.id] } })
+})
+
 test('an opaque token leaves it to the server to name the user', async () => {
   const call = browser.tab({ getToken: () => Promise.resolve('opaque') }).call('send_message', 1)
   const rpc = await browser.gateway.calls.next()
