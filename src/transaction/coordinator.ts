@@ -124,9 +124,10 @@ export class TransactionCoordinator<Db> {
   }
 
   #assertAccepting(): void {
-    const { lease, maxOpen = 10_000 } = this.#options
+    const { database, lease, maxOpen = 10_000 } = this.#options
     if (this.#stopping) throw new LockstepError('LS_NODE_STOPPING')
-    if (lease.state === 'lost') throw new LockstepError('LS_NODE_FENCED')
+    // With one session there is no other node, and the new lease waits for it behind everything else.
+    if (lease.state === 'lost' && !database.singleSession) throw new LockstepError('LS_NODE_FENCED')
     if (lease.state === 'starting' || lease.state === 'released') throw new LockstepError('LS_NODE_STOPPING')
     if (this.#open.size >= maxOpen) throw new LockstepError('LS_NODE_OVERLOADED')
   }
