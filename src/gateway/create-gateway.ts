@@ -9,6 +9,7 @@ import { Connections } from './connections.ts'
 import { drain } from './drain.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
+import { ignoreUpgrade, wantsOtherProtocol } from './ignored-upgrade.ts'
 import { resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
 import { isOriginAllowed } from './origin.ts'
 import { Flusher } from './outbound.ts'
@@ -19,7 +20,10 @@ import { bindSocket, GatewaySocket } from './socket.ts'
 import { SocketTap } from './socket-tap.ts'
 
 export interface Gateway extends FetchHandler {
-  /** Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. */
+  /**
+   * Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. Without
+   * those, what offers another protocol is served in HTTP/1.1, as by a server without upgrades.
+   */
   attach(server: Server): void
   /** Answers the HTTP routes, such as `GET /lockstep/health`. */
   fetch(request: Request): Promise<Response>
@@ -100,8 +104,10 @@ class WebSocketGateway implements Gateway {
     if (this.#detach.has(server)) return
     const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
       if (request.url?.split('?', 1)[0] === this.#context.settings.path) this.#upgrade(request, socket, head)
+      else if (server.listenerCount('upgrade') > 1) return
       // Nobody else can answer it then, and it would hang for ever.
-      else if (server.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found')
+      else if (wantsOtherProtocol(request)) ignoreUpgrade(server, request, socket, head)
+      else refuse(socket, '404 Not Found')
     }
     server.on('upgrade', onUpgrade)
     this.#detach.set(server, () => server.off('upgrade', onUpgrade))
