@@ -33,7 +33,9 @@ export function App() {
       />
       <main id="main" className="main" tabIndex={-1} aria-busy={state.isChanging}>
         <Announcer state={state} />
-        {state.data !== undefined && <Freshness state={state} data={state.data} onRetry={poller.askNow} />}
+        {state.data !== undefined && (
+          <Freshness state={state} data={state.data} minutes={minutes} onRetry={poller.askNow} />
+        )}
         {state.data !== undefined && <Dashboard data={state.data} />}
         {state.data === undefined && state.failure !== undefined && (
           <FailureScreen failure={state.failure} state={state} onRetry={poller.askNow} />

@@ -112,6 +112,19 @@ describe('what it shows', () => {
     expect(site.asked.at(-1)).toBe(1_440)
   })
 
+  it('says so when the node keeps less than the window that was chosen', async () => {
+    site.answer = (minutes) => ({ body: sample(Math.min(minutes, 60)) })
+    const page = await open()
+    await section(page, 'Score').getByText('over the last hour').waitFor()
+    const note = page.getByText('This node keeps the last hour, and no more.')
+    expect(await note.count()).toBe(0)
+    await page.getByRole('radio', { name: '24 h' }).check({ force: true })
+    await note.waitFor()
+    await page.getByRole('radio', { name: '5 min' }).check({ force: true })
+    await section(page, 'Score').getByText('over the last 5 minutes').waitFor()
+    expect(await note.count()).toBe(0)
+  })
+
   it('says aloud that the alert fires, once', async () => {
     const page = await open()
     const status = page.getByRole('status')

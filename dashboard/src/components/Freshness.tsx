@@ -2,16 +2,19 @@ import type { DashboardData } from '../../../src/health/dashboard-data.ts'
 import * as format from '../format.ts'
 import { useClock } from '../state/hooks.ts'
 import type { PollState } from '../state/poller.ts'
+import { lengthOf } from '../state/window.ts'
 import { AlertIcon, ClockIcon } from './icons.tsx'
 
 interface FreshnessProps {
   readonly state: PollState
   readonly data: DashboardData
+  /** The window that was chosen. */
+  readonly minutes: number
   readonly onRetry: () => void
 }
 
 /** Says when what is shown is not what is. */
-export function Freshness({ state, data, onRetry }: FreshnessProps) {
+export function Freshness({ state, data, minutes, onRetry }: FreshnessProps) {
   const now = useClock()
   const ageMs = Math.max(0, now - (state.receivedAt ?? now))
   const { failure } = state
@@ -39,13 +42,24 @@ export function Freshness({ state, data, onRetry }: FreshnessProps) {
       </div>
     )
   }
-  if (data.isFresh) return null
+  if (!data.isFresh) {
+    return (
+      <div className="banner" data-tone="wait">
+        <AlertIcon />
+        <p>
+          <strong>The database is away.</strong> What is shown is what this node has in memory; nothing
+          commits until the database is back.
+        </p>
+      </div>
+    )
+  }
+  if (state.isChanging || data.windowMinutes >= minutes) return null
   return (
     <div className="banner" data-tone="wait">
-      <AlertIcon />
+      <ClockIcon />
       <p>
-        <strong>The database is away.</strong> What is shown is what this node has in memory; nothing commits
-        until the database is back.
+        <strong>This node keeps the last {lengthOf(data.windowMinutes)}, and no more.</strong> The option
+        monitor.windowMinutes of createLockstep sets how long that is.
       </p>
     </div>
   )
