@@ -74,7 +74,13 @@ export function addressOf(request: IncomingMessage, hops: number): string {
   const header = request.headers['x-forwarded-for']
   const entries = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',')
   const entry = entries.map((one) => one.trim()).at(-hops)
-  return networkOf(entry === undefined || entry === '' ? socket : entry)
+  return networkOf(entry === undefined || entry === '' ? socket : withoutPort(entry))
+}
+
+/** Some proxies, such as Azure's, write the port of the connection, too: each would be an address of its own. */
+function withoutPort(entry: string): string {
+  const match = /^(?:\[([^\]]+)\]|([\d.]+))(?::\d+)?$/.exec(entry)
+  return match?.[1] ?? match?.[2] ?? entry
 }
 
 /** An IPv4 address, or the first 64 bits of an IPv6 one: that much is given to one household or host. */

@@ -86,6 +86,8 @@ test.each([
     ['1.1.1.1, 5.5.5.5', '2.2.2.2, 5.5.5.5', '9.9.9.9, 1.1.1.1, 6.6.6.6'],
     [101, 101, 429],
   ],
+  ['entries with a port', 1, ['1.1.1.1:50001', '1.1.1.1:50002', '2.2.2.2:50001'], [101, 429, 101]],
+  ['IPv6 with a port', 1, ['[2001:db8::1]:50001', '[2001:db8::2]:50002', '2001:db8::3'], [101, 429, 429]],
   ['no header: the socket', 1, [undefined, undefined], [101, 429]],
   ['fewer entries than proxies: the socket', 2, ['1.1.1.1', '2.2.2.2'], [101, 429]],
 ] as const)('trustProxy: %s', async (_name, trustProxy, forwarded, expected) => {
