@@ -9,6 +9,7 @@ import { createCluster, secret, type Cluster, type ClusterOptions } from './clus
 import type { CommitFault } from './commit-faults.ts'
 import { createHistory, type History } from './history.ts'
 import { readOracle } from './oracle.ts'
+import type { Link } from './proxy.ts'
 import { awaitRecovery } from './recovery.ts'
 import { Subscriber } from './subscriber.ts'
 
@@ -97,6 +98,17 @@ export class Arena {
     for (const link of cut) link.reset('both')
     await Promise.all(cut.map((link) => link.closed))
     await work()
+    postgresLeg.refusing = false
+  }
+
+  /** From the moment a COMMIT is broken until it has landed, the nodes do not reach the database. */
+  async withoutDatabaseUntilCommitLands(): Promise<void> {
+    const { postgresLeg } = this.cluster
+    const isBroken = (link: Link): boolean => link.client.destroyed
+    await this.until('a COMMIT is broken', () => [...postgresLeg.links].some(isBroken))
+    postgresLeg.refusing = true
+    for (const link of postgresLeg.links) if (!isBroken(link)) link.reset('both')
+    await this.untilCommitsLanded()
     postgresLeg.refusing = false
   }
 

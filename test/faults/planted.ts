@@ -55,12 +55,14 @@ const flightIsLate: Schedule = {
   },
 }
 
-/** Longer than a settlement waits for a COMMIT in flight. */
+/** Nobody can ask how a COMMIT in flight ends before it has. */
 const commitIsSlow: Schedule = {
   async run(arena) {
+    const caller = await arena.caller('bob')
     arena.breakNextCommit({ kind: 'slow-commit', delayMs: 1_800 })
-    await arena.call(await arena.caller('bob'), plan)
-    await arena.untilCommitsLanded()
+    const call = arena.call(caller, plan)
+    await arena.withoutDatabaseUntilCommitLands()
+    await call
   },
 }
 
