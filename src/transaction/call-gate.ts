@@ -3,7 +3,7 @@ import { LockstepError, validate, type OutputOf, type Schema, type UserContext }
 export interface AuthorizeQuestion<Db, Input> {
   readonly input: Input
   readonly user: UserContext
-  /** For reads, outside the transaction. */
+  /** For reads: outside the transaction, and inside it where the operation is part of another one (`within`). */
   readonly db: Db
 }
 
@@ -33,8 +33,8 @@ export class CallGate<Db, InputSchema extends Schema> {
   }
 
   /** @throws LS_FORBIDDEN, and what the check itself throws */
-  async authorize(input: OutputOf<InputSchema>, user: UserContext): Promise<void> {
-    const allowed = (await this.#options.authorize?.({ input, user, db: this.#db })) ?? true
+  async authorize(input: OutputOf<InputSchema>, user: UserContext, db: Db = this.#db): Promise<void> {
+    const allowed = (await this.#options.authorize?.({ input, user, db })) ?? true
     if (!allowed) throw new LockstepError('LS_FORBIDDEN', { details: { call: this.#name, user: user.id } })
   }
 }

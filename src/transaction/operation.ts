@@ -120,10 +120,11 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
    */
   async within(tx: Transaction<Db>, value: InputOf<InputSchema>): Promise<Result> {
     const input = await this.#gate.validate(value)
-    await this.#gate.authorize(input, tx.user)
-    return tx.transaction((inner) =>
-      this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal }),
-    )
+    return tx.transaction(async (inner) => {
+      // Over the connection that this has: as many as the pool has could each hold one and wait for another.
+      await this.#gate.authorize(input, tx.user, inner.db)
+      return this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal })
+    })
   }
 }
 
