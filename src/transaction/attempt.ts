@@ -15,6 +15,7 @@ import {
   type OperationKey,
   type PendingEvent,
 } from '../postgres/index.ts'
+import type { FlushQueue } from './flush-queue.ts'
 import { failureCode } from './notice.ts'
 import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
@@ -27,6 +28,7 @@ export interface AttemptRequest<Db, Result> {
   readonly intent: Promise<boolean> | undefined
   readonly mode: Mode
   readonly trace: OperationTrace
+  readonly flushes: FlushQueue
   /** Where the mode lets events leave at once. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
@@ -123,7 +125,9 @@ async function workAndCommit<Db, Result>(
     await open.rollback()
     return error === known ? { ending: 'known' } : rolledBack(error)
   }
-  const commitEnding = await request.trace.commit(() => open.commit<unknown>(flush))
+  const commitEnding = await inTurn(request.flushes, scope.events, () =>
+    request.trace.commit(() => open.commit<unknown>(flush)),
+  )
   const ending = { ...commitEnding, runHooks }
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
@@ -134,6 +138,22 @@ async function workAndCommit<Db, Result>(
     return { ending: 'unknown', error, affectedLayers: layers(), runHooks }
   }
   return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
+}
+
+/** Only where there is one channel: whoever waited for several would hold some of them meanwhile. */
+async function inTurn<T>(
+  flushes: FlushQueue,
+  events: readonly PendingEvent[],
+  commit: () => Promise<T>,
+): Promise<T> {
+  const channel = events[0]?.channel
+  if (channel === undefined || events.some((event) => event.channel !== channel)) return commit()
+  await flushes.enter(channel)
+  try {
+    return await commit()
+  } finally {
+    flushes.leave(channel)
+  }
 }
 
 /** An outcome that stands already must not look like a violated constraint of the application's own. */

@@ -5,6 +5,7 @@ import type { StoredEvent } from '../events/index.ts'
 import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
+import { FlushQueue } from './flush-queue.ts'
 import type { Intent, IntentWriter } from './intent-writer.ts'
 import { linkSignals } from './linked-signal.ts'
 import type { NodeLease } from './node-lease.ts'
@@ -61,10 +62,12 @@ export class TransactionCoordinator<Db> {
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
   readonly #failures: FailureSettlement
+  readonly #flushes: FlushQueue
   #stopping = false
 
   constructor(options: CoordinatorOptions<Db>) {
     this.#options = options
+    this.#flushes = new FlushQueue(options.clock)
     this.#failures = new FailureSettlement({ ...options, giveUp: this.#giveUp.signal })
     // Every open operation listens; Node takes more than ten listeners for a leak.
     setMaxListeners(0, this.#stop.signal, this.#giveUp.signal)
@@ -224,12 +227,19 @@ export class TransactionCoordinator<Db> {
       const early = await endedByIntent(operation.intent)
       if (early !== undefined) return early
     }
+    const { mode, intent } = operation
+    const asked = {
+      ...request,
+      key,
+      signal,
+      intent: intent?.landed,
+      mode,
+      trace,
+      flushes: this.#flushes,
+      emitNow,
+    }
     for (let number = 1; ; number++) {
-      const ending = await attempt(
-        database,
-        { ...request, key, signal, intent: operation.intent?.landed, mode: operation.mode, trace, emitNow },
-        logger,
-      )
+      const ending = await attempt(database, asked, logger)
       if (
         ending.ending !== 'rolled_back' ||
         failureCode(ending.error) !== 'LS_SERIALIZATION_FAILURE' ||

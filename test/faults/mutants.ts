@@ -8,11 +8,7 @@ const intents = 'src/postgres/queries/intents.ts'
 const feed = 'src/events/channel-feed.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
-const attemptCall = `const ending = await attempt(
-        database,
-        { ...request, key, signal, intent: operation.intent?.landed, mode: operation.mode, trace, emitNow },
-        logger,
-      )`
+const attemptCall = 'const ending = await attempt(database, asked, logger)'
 const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
       array[p_notice]) a;`
@@ -55,7 +51,7 @@ export const mutants = {
         await announceUnsaved(tx)
         return result
       }
-      ${attemptCall.replace('...request,', '...request, work,')}`,
+      ${attemptCall.replace('asked', '{ ...asked, work }')}`,
     },
   ],
   'publish on rollback': [
@@ -65,7 +61,7 @@ export const mutants = {
       put: `${announceUnsaved}
       let seen: any
       const work = (tx: any) => request.work((seen = tx))
-      ${attemptCall.replace('...request,', '...request, work,')}
+      ${attemptCall.replace('asked', '{ ...asked, work }')}
       if (ending.ending === 'rolled_back' && seen?.events.length > 0) await announceUnsaved(seen)`,
     },
   ],
