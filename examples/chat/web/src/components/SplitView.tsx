@@ -1,3 +1,4 @@
+import { isName } from '../state/identity.ts'
 import { Avatar } from './Avatar.tsx'
 import { Mark } from './Mark.tsx'
 
@@ -6,7 +7,7 @@ const people = ['ada', 'grace'] as const
 /** Two users in two frames: the same thing seen twice. `?split=ada,grace` chooses who. */
 export function SplitView() {
   const asked = new URLSearchParams(location.search).get('split') ?? ''
-  const names = asked.split(',').filter((name) => /^[A-Za-z0-9._-]{1,32}$/.test(name))
+  const names = asked.split(',').filter(isName)
   const [first = people[0], second = people[1]] = names
   return (
     <div className="split">

@@ -2,14 +2,18 @@
 
 const userKey = 'lockstep-chat:user'
 const tokenKey = (user: string): string => `lockstep-chat:token:${user}`
-const namePattern = /^[A-Za-z0-9._-]{1,32}$/
 // A token is renewed while it still has this long to live.
 const renewBeforeMs = 60_000
+
+/** What the server takes for a name: see `namePattern` there. */
+export function isName(text: string): boolean {
+  return /^(?!.*\.\.)[A-Za-z0-9._-]{1,32}$/.test(text)
+}
 
 /** `?as=ada` signs in by that name for this page alone, so that two users fit into one browser. */
 export function pageUser(): { readonly user: string | undefined; readonly fixed: boolean } {
   const as = new URLSearchParams(location.search).get('as')
-  if (as !== null && namePattern.test(as)) return { user: as, fixed: true }
+  if (as !== null && isName(as)) return { user: as, fixed: true }
   return { user: localStorage.getItem(userKey) ?? undefined, fixed: false }
 }
 
