@@ -30,3 +30,18 @@ export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', finish, { once: true })
   })
 }
+
+/** Resolves when the promise does, and after so many milliseconds at the latest. @throws what the promise throws */
+export async function waitAtMost(
+  clock: Clock,
+  timeoutMs: number,
+  promise: Promise<unknown> | undefined,
+): Promise<void> {
+  const over = new AbortController()
+  try {
+    await Promise.race([promise, pause(clock, timeoutMs, over.signal)])
+  } finally {
+    // Else the timer would keep the process for that long after everything has ended.
+    over.abort()
+  }
+}

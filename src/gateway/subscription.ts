@@ -2,8 +2,8 @@ import {
   isChannelName,
   isLockstepError,
   messageOf,
-  pause,
   userChannel,
+  waitAtMost,
   type UserContext,
 } from '../core/index.ts'
 import type { EncodedEvent, Joined, Subscriber, TransientPush } from '../events/subscription.ts'
@@ -163,7 +163,7 @@ export class Subscriptions implements Receiver {
     const live = [...(this.#asked?.values() ?? [])].filter(({ state }) => state === 'live')
     for (const subscription of live) {
       if (subscription.state === 'live' && !subscription.isAskedAgain)
-        await this.#inTime(this.#askAgain(subscription, user))
+        await waitAtMost(this.#context.settings.clock, patienceMs, this.#askAgain(subscription, user))
     }
   }
 
@@ -200,12 +200,6 @@ export class Subscriptions implements Receiver {
       else this.#revoke(subscription)
     }
     subscription.isAskedAgain = false
-  }
-
-  async #inTime(asking: Promise<void>): Promise<void> {
-    const patience = new AbortController()
-    await Promise.race([asking, pause(this.#context.settings.clock, patienceMs, patience.signal)])
-    patience.abort()
   }
 
   #revoke(subscription: Subscription): void {

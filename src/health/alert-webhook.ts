@@ -1,4 +1,4 @@
-import { LockstepError, messageOf, pause, type Clock, type Logger } from '../core/index.ts'
+import { LockstepError, messageOf, pause, waitAtMost, type Clock, type Logger } from '../core/index.ts'
 import { signWebhook, webhookKey } from './webhook-signature.ts'
 
 export interface WebhookOptions {
@@ -83,9 +83,7 @@ export class AlertWebhook {
 
   /** Gives what waits `graceMs`, then lets go of it. */
   async close(graceMs: number): Promise<void> {
-    const waited = new AbortController()
-    await Promise.race([this.#sending, pause(this.#ports.clock, graceMs, waited.signal)])
-    waited.abort()
+    await waitAtMost(this.#ports.clock, graceMs, this.#sending)
     this.#stop.abort()
     await this.#sending
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { pause, silentProbe, type Probe } from '../core/index.ts'
+import { silentProbe, waitAtMost, type Probe } from '../core/index.ts'
 import { readViolations, type ViolationRow } from '../postgres/index.ts'
 import { Alarm } from './alarm.ts'
 import { ChannelRates } from './channel-rates.ts'
@@ -114,10 +114,7 @@ export class HealthMonitor {
     this.#cancelTimer?.()
     if (this.level === 'off') return
     const last = this.#working.then(() => this.#finish())
-    const patience = new AbortController()
-    await Promise.race([last, pause(this.#options.clock, 2_000, patience.signal)])
-    // Else the timer would keep the process for that long after everything has ended.
-    patience.abort()
+    await waitAtMost(this.#options.clock, 2_000, last)
   }
 
   async score(options: { readonly windowMinutes?: number | undefined } = {}): Promise<Score> {
@@ -281,9 +278,7 @@ export class HealthMonitor {
       .finally(() => {
         this.#reading = undefined
       })
-    const patience = new AbortController()
-    await Promise.race([this.#reading, pause(clock, freshMs, patience.signal)])
-    patience.abort()
+    await waitAtMost(clock, freshMs, this.#reading)
   }
 
   #window(minutes: number | undefined): number {

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
-import { isLockstepError, LockstepError, pause, type Database } from '../core/index.ts'
+import { isLockstepError, LockstepError, pause, waitAtMost, type Database } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
@@ -281,9 +281,7 @@ export class TransactionCoordinator<Db> {
 
   async #drained(timeoutMs: number): Promise<void> {
     const all = Promise.all([...this.#open.values()].map(({ ended }) => ended))
-    const timeout = new AbortController()
-    await Promise.race([all, pause(this.#options.clock, timeoutMs, timeout.signal)])
-    timeout.abort()
+    await waitAtMost(this.#options.clock, timeoutMs, all)
   }
 }
 
