@@ -7,7 +7,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { chooseServerAccount } from '../../tools/embedded-postgres/account.ts'
+import { prepareBinaries } from '../../tools/embedded-postgres/binaries.ts'
+import { dataDirectoryArgument, serverEnvironment } from '../../tools/embedded-postgres/data-directory.ts'
 import {
   endAbandonedPostgres,
   startEmbeddedPostgres,
@@ -159,6 +162,43 @@ describe('a server of one process', () => {
     await server.restart()
     expect(await query(server.url, 'select 1')).toEqual([1])
     await client.end()
+  })
+
+  it('waits for what still holds the shared memory of the killed server', async () => {
+    const first = await start()
+    const data = join(directory, 'data')
+    await first.stop()
+    const account = chooseServerAccount(data)
+    const binaries = prepareBinaries(account)
+    // A server of one process carries none of the marks by which the children of a killed one are found and ended, as
+    // a child that is being torn down by the kernel does not.
+    const holder = spawn(
+      binaries.postgres,
+      ['--single', '-D', dataDirectoryArgument(data, account), '-c', 'wal_level=logical', 'postgres'],
+      {
+        ...account,
+        cwd: data,
+        env: serverEnvironment(),
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    )
+    const exited = once(holder, 'exit')
+    try {
+      // Its prompt.
+      await once(piped(holder.stdout), 'data')
+      const log = join(directory, 'server.log')
+      const before = statSync(log).size
+      const restarted = first.restart()
+      await vi.waitFor(() =>
+        expect(readFileSync(log).subarray(before).toString()).toContain('pre-existing shared memory block'),
+      )
+      holder.kill('SIGKILL')
+      await restarted
+    } finally {
+      holder.kill('SIGKILL')
+      await exited
+    }
+    expect(await query(first.url, 'select 1')).toEqual([1])
   })
 
   it('starts over a postmaster.pid whose number now belongs to another program', async () => {

@@ -29,6 +29,8 @@ import {
 const readyTimeoutMs = 60_000
 const orphanGraceMs = 1_000
 const fastShutdownMs = 30_000
+const lastHolderMs = 15_000
+const launchRetryMs = 100
 const logRotationBytes = 16 * 1024 * 1024
 const logTailLines = 15
 
@@ -56,10 +58,29 @@ export async function findPostmaster(data: string): Promise<Postmaster | undefin
 
 /** Starts the server and waits until it accepts connections; undefined when the port is taken. */
 export async function launchPostmaster(options: LaunchOptions): Promise<Postmaster | undefined> {
-  const { directory, binaries, port, settings } = options
-  await endOrphans(directory.data)
-  disownPidFile(directory.data)
+  const { data, log } = options.directory
+  const deadline = performance.now() + lastHolderMs
+  for (;;) {
+    await endOrphans(data)
+    disownPidFile(data)
+    const attempt = await attemptLaunch(options)
+    if (typeof attempt !== 'string') return attempt
+    if (attempt.includes('could not bind')) return undefined
+    // A child of the killed server that the kernel is tearing down has lost its marks, and holds the memory for moments yet.
+    const held = attempt.includes('pre-existing shared memory block')
+    if (!held || performance.now() > deadline) {
+      throw new EmbeddedPostgresError(
+        'failed',
+        `Postgres did not start. The end of ${log}:\n${tail(attempt)}`,
+      )
+    }
+    await sleep(launchRetryMs)
+  }
+}
 
+/** The server, ready; or what it wrote into its log, when it did not come up. */
+async function attemptLaunch(options: LaunchOptions): Promise<Postmaster | string> {
+  const { directory, binaries, port, settings } = options
   const ownSettings = { cluster_name: serverMark(directory.data).clusterName, port: String(port) }
   const log = openLog(directory.log)
   const logStart = fstatSync(log).size
@@ -90,14 +111,7 @@ export async function launchPostmaster(options: LaunchOptions): Promise<Postmast
   const endWithUs = (): void => void child.kill('SIGINT')
   process.once('exit', endWithUs)
   const launched = await Promise.race([failed, ready]).finally(() => process.off('exit', endWithUs))
-  if (launched) return { process: launched, port }
-
-  const output = readFileSync(directory.log).subarray(logStart).toString()
-  if (output.includes('could not bind')) return undefined
-  throw new EmbeddedPostgresError(
-    'failed',
-    `Postgres did not start. The end of ${directory.log}:\n${tail(output)}`,
-  )
+  return launched ? { process: launched, port } : readFileSync(directory.log).subarray(logStart).toString()
 }
 
 /** Ends the server; a fast stop that takes longer than 30 s becomes an immediate one. */
@@ -151,11 +165,14 @@ async function waitUntilReady(pid: number | undefined, data: string): Promise<Pr
 // A killed server's children notice within moments, but a busy one may write on until its query ends. Postgres refuses
 // to start beside it; the crash recovery that follows covers a child that is killed now.
 async function endOrphans(data: string): Promise<void> {
-  for (const orphan of postgresProcessesOf(serverMark(data))) {
-    if (await waitForEnd(orphan, orphanGraceMs)) continue
-    signal(orphan, 'SIGKILL')
-    await waitForEnd(orphan, orphanGraceMs)
-  }
+  const orphans = postgresProcessesOf(serverMark(data))
+  await Promise.all(
+    orphans.map(async (orphan) => {
+      if (await waitForEnd(orphan, orphanGraceMs)) return
+      signal(orphan, 'SIGKILL')
+      await waitForEnd(orphan, orphanGraceMs)
+    }),
+  )
 }
 
 // Postgres takes a stale postmaster.pid over unless a process of that number is alive: one that got the number later, or
