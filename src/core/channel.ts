@@ -151,3 +151,13 @@ function fill(pattern: string, params: Readonly<Record<string, unknown>>): strin
     return value
   })
 }
+
+/** Last offset of an operation in each channel. A map: objects with names of channels as keys would each have a shape of their own. */
+export type Offsets = ReadonlyMap<string, number>
+
+export const noOffsets: Offsets = new Map()
+
+/** Of an object as Postgres gives it. */
+export function toOffsets(json: Readonly<Record<string, number>> | null): Offsets {
+  return json === null ? noOffsets : new Map(Object.entries(json))
+}

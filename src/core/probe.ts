@@ -1,3 +1,5 @@
+import type { Offsets } from './channel.ts'
+
 /**
  * How an operation is carried out. `enforce`: events leave after the COMMIT and a rollback is told. `off`: as in an
  * application without Lockstep: events leave at once and nobody is told of a rollback. `observe`: as `off`, but
@@ -21,8 +23,7 @@ export interface EndReport {
   readonly beganAt: number
   /** When the answer to COMMIT, or what made it roll back, was known, in monotonic milliseconds. */
   readonly endedAt: number
-  /** Last offset of the operation in each channel. */
-  readonly positions: Readonly<Record<string, number>>
+  readonly offsets: Offsets
   /** A notice of the rollback is written and will be shown; false where the mode tells nobody. */
   readonly isTold: boolean
 }

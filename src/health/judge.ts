@@ -58,7 +58,7 @@ export function localFault(ended: EndReport, report: LayerReport, gapMs: number)
   }
   if (report.layer === 'notice') return noticeOfCommitted
   if (report.layer === 'websocket' && report.offset !== undefined && report.channel !== undefined) {
-    const last = Object.hasOwn(ended.positions, report.channel) ? ended.positions[report.channel] : undefined
+    const last = ended.offsets.get(report.channel)
     // Written so that NaN is beyond.
     if (last === undefined || !(report.offset <= last)) return notInLog
   }

@@ -16,6 +16,7 @@ import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { toLockstepError } from './sqlstate.ts'
+import { TimeLimit } from './time-limit.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
@@ -50,7 +51,6 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
   const acquireTimeoutMs = options.acquireTimeoutMs ?? 5_000
-  const timeoutMs = options.statementTimeoutMs ?? 10_000
   const onError = options.onConnectionError ?? (() => {})
   const ownPool = createOwnPool(pool, options.ownConnections ?? 3, acquireTimeoutMs)
   // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
@@ -61,7 +61,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   ownPool.on('connect', listen)
   pool.on('connect', listen)
 
-  const sending: SendOptions = { timeoutMs, names: new StatementNames(options.preparedStatements ?? true) }
+  const names = new StatementNames(options.preparedStatements ?? true)
+  const sending: SendOptions = { limit: new TimeLimit(options.statementTimeoutMs ?? 10_000), names }
   const own: Queryable = {
     query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
   }

@@ -16,10 +16,13 @@ export class PgBackend {
     this.#isTheClients = (client as unknown as { processID?: number }).processID === pid
   }
 
+  /** Undefined before the first use of a connection. */
+  static known(client: PoolClient): PgBackend | undefined {
+    return backends.get(client)
+  }
+
   /** Asks the server, at the first use of a connection. @throws the driver's own errors */
-  static async of(client: PoolClient, options: SendOptions): Promise<PgBackend> {
-    const known = backends.get(client)
-    if (known !== undefined) return known
+  static async ask(client: PoolClient, options: SendOptions): Promise<PgBackend> {
     const answer: QueryResult<BackendRow> = await client.query(timed({ text: identify }, options))
     const backend = new PgBackend(client, answer.rows[0] ?? { pid: 0, started_at: '' })
     backends.set(client, backend)

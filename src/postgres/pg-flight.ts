@@ -1,14 +1,15 @@
 import type { Writable } from 'node:stream'
 import type { PoolClient, QueryConfig, QueryResult } from 'pg'
 import { LockstepError } from '../core/index.ts'
+import type { TimeLimit } from './time-limit.ts'
 
 /** Statements that travel together. They have no parameters and answer nothing that is read. */
 export interface Flight {
   readonly before: readonly string[]
   readonly statement: QueryConfig
   readonly after: readonly string[]
-  /** In milliseconds; `pg` destroys the connection then. Absent: as long as it takes. */
-  readonly timeoutMs?: number | undefined
+  /** When it is over, the connection is destroyed. Absent: the `query_timeout` of the statement, if it has one. */
+  readonly limit?: TimeLimit | undefined
   /** The first of `before` was carried out. */
   readonly onFirst?: () => void
 }
@@ -24,14 +25,28 @@ export type FlightResults = readonly [QueryResult, ...QueryResult[]]
  */
 export function sendFlight(client: PoolClient, flight: Flight): Promise<FlightResults> {
   const FlightQuery = flightQueryOf(client)
+  const flying = client as unknown as FlyingClient
   return new Promise((resolve, reject) => {
+    const { limit, statement } = flight
+    const limited = limit?.start(() => {
+      reject(new Error('Query read timeout'))
+      flying.connection.stream.destroy()
+    })
     const query = new FlightQuery(flight, (error, results) => {
+      limited?.leave()
       if (error !== null) reject(error)
       else resolve((Array.isArray(results) ? results : [results]) as unknown as FlightResults)
     })
-    if (flight.timeoutMs !== undefined) query.query_timeout = flight.timeoutMs
-    ;(client as unknown as { query(query: BaseQuery): unknown }).query(query)
+    const { query_timeout: timeoutMs } = statement as { readonly query_timeout?: number }
+    if (limit === undefined && timeoutMs !== undefined) query.query_timeout = timeoutMs
+    flying.query(query)
   })
+}
+
+/** What is used of a client here, of which its types know nothing. */
+interface FlyingClient {
+  readonly connection: { readonly stream: Writable }
+  query(query: BaseQuery): unknown
 }
 
 /** @throws LS_CONFIG_INVALID for a client that does not speak the protocol in JavaScript, such as `pg-native`'s */

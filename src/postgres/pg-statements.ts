@@ -2,17 +2,22 @@ import type { Pool, PoolClient, QueryConfig, QueryResult } from 'pg'
 import type { Rows, Statement } from '../core/index.ts'
 import { toLockstepError } from './sqlstate.ts'
 import type { StatementNames } from './statement-names.ts'
+import type { TimeLimit } from './time-limit.ts'
 
 /**
  * A statement that fails when no answer has come in time. A connection that has gone silent (a partition, a
  * machine that died) gives no error by itself for many minutes; `pg` destroys it then.
  */
-export function timed(
-  { text, values = [], name }: Statement,
-  { timeoutMs, names }: SendOptions,
-): QueryConfig {
+export function timed(statement: Statement, options: SendOptions): QueryConfig {
   // pg reads it from the query as well as from the connection; @types/pg knows the second only.
-  const config: QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs }
+  const config = toConfig(statement, options) as QueryConfig & { query_timeout: number }
+  config.query_timeout = options.limit.ms
+  return config
+}
+
+/** For a flight, which has a time limit of its own. */
+export function toConfig({ text, values = [], name }: Statement, { names }: SendOptions): QueryConfig {
+  const config: QueryConfig = { text }
   if (values.length === 0) return config
   config.values = values as unknown[]
   const prepared = names.of(name)
@@ -21,7 +26,7 @@ export function timed(
 }
 
 export interface SendOptions {
-  readonly timeoutMs: number
+  readonly limit: TimeLimit
   readonly names: StatementNames
 }
 

@@ -9,7 +9,7 @@ import {
 } from '../core/index.ts'
 import { PgBackend } from './pg-backend.ts'
 import { assertFlights, sendFlight, type FlightResults } from './pg-flight.ts'
-import { timed, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
+import { timed, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
 import { isErrorResponse, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
@@ -50,7 +50,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   static async begin(client: PoolClient, options: PgTransactionOptions): Promise<PgTransaction> {
     try {
       assertFlights(client)
-      const backend = await PgBackend.of(client, options)
+      const backend = PgBackend.known(client) ?? (await PgBackend.ask(client, options))
       const transaction = new PgTransaction(client, backend, options)
       if (backend.hasRested) await transaction.#beginAlone()
       return transaction
@@ -146,7 +146,6 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
         before: this.#begin,
         statement,
         after: [],
-        timeoutMs: (statement as { readonly query_timeout?: number }).query_timeout,
         onFirst,
       })
       return result as QueryResult<Row>
@@ -186,7 +185,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
-    const { timeoutMs } = this.#options
+    const { limit } = this.#options
     const before = this.#beginning === undefined ? this.#begin : []
     try {
       await this.pending
@@ -196,8 +195,8 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       return { ending: 'rolled_back', error }
     }
     try {
-      const statement = timed(flush, this.#options)
-      return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], timeoutMs }))
+      const statement = toConfig(flush, this.#options)
+      return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], limit }))
     } catch (error) {
       if (!isErrorResponse(error)) return { ending: 'unknown', error }
       // COMMIT was skipped, or failed itself: in the first case the transaction is still open. Where nobody is left

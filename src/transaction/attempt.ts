@@ -16,6 +16,7 @@ import {
   type PendingEvent,
 } from '../postgres/index.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import { whenAborted } from './linked-signal.ts'
 import { failureCode } from './notice.ts'
 import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
@@ -34,8 +35,8 @@ export interface AttemptRequest<Db, Result> {
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
-/** Those of the ending that stands: of an unknown one, once it is known. */
-type RunHooks = (ending: 'committed' | 'rolled_back') => Promise<void>
+/** Those of the ending that stands: of an unknown one, once it is known. Nothing to wait for where there are none. */
+type RunHooks = (ending: 'committed' | 'rolled_back') => Promise<void> | undefined
 
 interface Failure {
   readonly error: unknown
@@ -70,13 +71,14 @@ export async function attempt<Db, Result>(
   } catch (error) {
     return (await isKnown(request.intent)) ? { ending: 'known' } : neverBegun(error)
   }
-  const scope = TransactionScope.of<Db>({ ...request, operationId: request.key.id }, open)
+  const { key, user, signal, mode, emitNow } = request
+  const scope = TransactionScope.of<Db>({ operationId: key.id, user, signal, mode, emitNow }, open)
   return workAndCommit(database, request, { open, scope, logger })
 }
 
 /** The ending of an operation whose transaction could not begin. */
 export function neverBegun(error: unknown): Extract<AttemptEnding<never>, { ending: 'rolled_back' }> {
-  return { ending: 'rolled_back', error, affectedLayers: ['database'], runHooks: async () => {} }
+  return { ending: 'rolled_back', error, affectedLayers: ['database'], runHooks: () => undefined }
 }
 
 async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
@@ -125,19 +127,24 @@ async function workAndCommit<Db, Result>(
     await open.rollback()
     return error === known ? { ending: 'known' } : rolledBack(error)
   }
-  const commitEnding = await inTurn(request.flushes, scope.events, () =>
+  const ending = await inTurn(request.flushes, scope.events, () =>
     request.trace.commit(() => open.commit<unknown>(flush)),
   )
-  const ending = { ...commitEnding, runHooks }
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
-  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }
+  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers(), runHooks }
   const row = ending.flushed.rows[0]
   if (row === undefined) {
     const error = new LockstepError('LS_CONNECTION_LOST')
     return { ending: 'unknown', error, affectedLayers: layers(), runHooks }
   }
-  return { ending: 'committed', result, events: scope.events, flushed: toFlushRow(row), runHooks }
+  return {
+    ending: 'committed',
+    result,
+    events: scope.events,
+    flushed: toFlushRow(row, scope.events),
+    runHooks,
+  }
 }
 
 /** Only where there is one channel: whoever waited for several would hold some of them meanwhile. */
@@ -148,7 +155,8 @@ async function inTurn<T>(
 ): Promise<T> {
   const channel = events[0]?.channel
   if (channel === undefined || events.some((event) => event.channel !== channel)) return commit()
-  await flushes.enter(channel)
+  const turn = flushes.enter(channel)
+  if (turn !== undefined) await turn
   try {
     return await commit()
   } finally {
@@ -171,37 +179,28 @@ async function orAborted<Db, Result>(
   { signal, intent }: Pick<AttemptRequest<Db, Result>, 'signal' | 'intent'>,
   open: OpenTransaction<Db>,
 ): Promise<Result> {
-  let stop: (reason: Error) => void = () => {}
-  const stopped = new Promise<never>((_, reject) => (stop = reject))
-  // The race hears it, if it comes in time.
-  stopped.catch(() => {})
-  const onAbort = (): void => stop(abortError(signal))
-  if (signal.aborted) onAbort()
-  else signal.addEventListener('abort', onAbort, { once: true })
-  void stopWhenKnown(intent, stop)
+  let stopListening: () => void = () => {}
   try {
-    return await Promise.race([work, stopped])
+    return await new Promise<Result>((resolve, reject) => {
+      const abort = (): void => reject(abortError(signal))
+      if (signal.aborted) abort()
+      else stopListening = whenAborted(signal, abort)
+      // What an intent fails with is dealt with where it is awaited, before the flush.
+      intent?.then(
+        (isNew) => isNew || reject(known),
+        () => {},
+      )
+      // Code that still runs after the handle was closed reaches no one with what it throws.
+      Promise.resolve(work).then(resolve, reject)
+    })
   } catch (error) {
     if (error === known || signal.aborted) {
-      // The code may still be running; its handle is closed, and what it throws later has no one to reach.
-      work.catch(() => {})
       open.close()
       await open.cancel()
     }
     throw error
   } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
-}
-
-async function stopWhenKnown(
-  intent: Promise<boolean> | undefined,
-  stop: (reason: Error) => void,
-): Promise<void> {
-  try {
-    if (intent !== undefined && !(await intent)) stop(known)
-  } catch {
-    // The failure of an intent is dealt with where it is awaited, before the flush.
+    stopListening()
   }
 }
 

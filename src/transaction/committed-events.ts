@@ -10,7 +10,11 @@ export function toStoredEvents(
   events: readonly PendingEvent[],
   flushed: FlushRow,
 ): readonly StoredEvent[] {
-  const last = new Map(Object.entries(flushed.positions))
+  const [only] = events
+  if (only !== undefined && events.length === 1) {
+    return [{ ...only, offset: flushed.offsets.get(only.channel) ?? 0, operationId, at: flushed.at }]
+  }
+  const last = new Map(flushed.offsets)
   const stored: StoredEvent[] = []
   for (const event of events.toReversed()) {
     const offset = last.get(event.channel) ?? 0

@@ -1,9 +1,16 @@
 import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
-import { isLockstepError, LockstepError, pause, waitAtMost, type Database } from '../core/index.ts'
+import {
+  isLockstepError,
+  LockstepError,
+  pause,
+  waitAtMost,
+  type Database,
+  type Offsets,
+} from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
-import type { FlushRow, OperationKey, PendingEvent } from '../postgres/index.ts'
-import { attempt, neverBegun, type AttemptEnding } from './attempt.ts'
+import type { OperationKey, PendingEvent } from '../postgres/index.ts'
+import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import { FlushQueue } from './flush-queue.ts'
 import type { Intent, IntentWriter } from './intent-writer.ts'
@@ -108,9 +115,10 @@ export class TransactionCoordinator<Db> {
       return (await twin.answered) as Ended<Result>
     }
     this.#assertAccepting()
-    const operation = new OpenOperation<Ended<unknown>>(key, (self) => this.#runToItsEnd(request, self))
-    this.#open.set(key.id, operation)
-    void operation.ended.then(() => this.#open.delete(key.id))
+    const operation = new OpenOperation<Ended<unknown>>(key, (self) => {
+      this.#open.set(key.id, self)
+      return this.#runToItsEnd(request, self)
+    })
     return (await operation.answered) as Ended<Result>
   }
 
@@ -143,7 +151,8 @@ export class TransactionCoordinator<Db> {
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
   ): Promise<Ended<unknown>> {
-    const mode = await this.#options.rollout.modeOf(request.name, request.user)
+    const rolledOut = this.#options.rollout.modeOf(request.name, request.user)
+    const mode = typeof rolledOut === 'string' ? rolledOut : await rolledOut
     const trace = new OperationTrace({ id: request.id, name: request.name, mode })
     operation.mode = mode
     operation.beganAt = this.#options.clock.monotonic()
@@ -159,6 +168,7 @@ export class TransactionCoordinator<Db> {
       if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) operation.intent?.ended()
       throw error
     } finally {
+      this.#open.delete(request.id)
       trace.ended()
     }
   }
@@ -169,7 +179,7 @@ export class TransactionCoordinator<Db> {
     trace: OperationTrace,
   ): Promise<Ended<unknown>> {
     const { announce, outcomes } = this.#options
-    const ending = await this.#attempts(request, operation, trace)
+    const ending = await this.#attempts({ request, operation, trace })
     if (ending.ending === 'known') {
       return this.#failures.orPending(operation, async () => ({
         outcome: await outcomes.find(request.id, operation.key),
@@ -180,34 +190,28 @@ export class TransactionCoordinator<Db> {
       trace.settled(ended.outcome.outcome, failureCode(ending.error))
       return ended
     }
-    this.#reportCommitted(operation, ending.flushed.positions)
+    this.#reportCommitted(operation, ending.flushed.offsets)
     trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), announce)
     trace.settled('committed')
-    await ending.runHooks('committed')
+    const hooks = ending.runHooks('committed')
+    if (hooks !== undefined) await hooks
     await faultPoint('transaction.before-reply')
     return {
       outcome: {
         outcome: 'committed',
         operationId: request.id,
         result: ending.result,
-        positions: outcomes.positions(ending.flushed.positions),
+        positions: outcomes.positions(ending.flushed.offsets),
       },
     }
   }
 
-  async #attempts<Result>(
-    request: OperationRequest<Db, Result>,
-    operation: OpenOperation<Ended<unknown>>,
-    trace: OperationTrace,
-  ): Promise<AttemptEnding<Result>> {
+  #attempts<Result>(accepted: Accepted<Db, Result>): Promise<AttemptEnding<Result>> {
     const stop = this.#stop.signal
-    if (request.signal === undefined) return this.#attemptsUntil(stop, { request, operation, trace })
-    const { signal, unlink } = linkSignals([stop, request.signal])
-    try {
-      return await this.#attemptsUntil(signal, { request, operation, trace })
-    } finally {
-      unlink()
-    }
+    const asked = accepted.request.signal
+    if (asked === undefined) return this.#attemptsUntil(stop, accepted)
+    const { signal, unlink } = linkSignals([stop, asked])
+    return this.#attemptsUntil(signal, accepted).finally(unlink)
   }
 
   /** Attempts until one ends other than by a conflict with another transaction. */
@@ -227,16 +231,16 @@ export class TransactionCoordinator<Db> {
       const early = await endedByIntent(operation.intent)
       if (early !== undefined) return early
     }
-    const { mode, intent } = operation
-    const asked = {
-      ...request,
+    const asked: AttemptRequest<Db, Result> = {
       key,
+      user: request.user,
       signal,
-      intent: intent?.landed,
-      mode,
+      intent: operation.intent?.landed,
+      mode: operation.mode,
       trace,
       flushes: this.#flushes,
       emitNow,
+      work: request.work,
     }
     for (let number = 1; ; number++) {
       const ending = await attempt(database, asked, logger)
@@ -262,7 +266,7 @@ export class TransactionCoordinator<Db> {
     }
   }
 
-  #reportCommitted(operation: OpenOperation<Ended<unknown>>, positions: FlushRow['positions']): void {
+  #reportCommitted(operation: OpenOperation<Ended<unknown>>, offsets: Offsets): void {
     const { probe, clock } = this.#options
     if (!probe.isOn) return
     const { key, mode, beganAt } = operation
@@ -274,7 +278,7 @@ export class TransactionCoordinator<Db> {
       outcome: 'committed',
       beganAt,
       endedAt: clock.monotonic(),
-      positions,
+      offsets,
       isTold: false,
     })
   }

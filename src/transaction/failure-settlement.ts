@@ -3,6 +3,7 @@ import { coordinationEvents, type Notice, type Outcome } from '../protocol/index
 import {
   isLockstepError,
   LockstepError,
+  noOffsets,
   userChannel,
   type Clock,
   type Logger,
@@ -183,7 +184,7 @@ export class FailureSettlement {
       beganAt,
       // The reply to COMMIT was lost: it came some time after the beginning, and others may have shown it since.
       endedAt: committed ? beganAt : failedAt,
-      positions: committed ? settled.positions : {},
+      offsets: committed ? settled.offsets : noOffsets,
       isTold: mode === 'enforce',
     })
   }

@@ -1,4 +1,29 @@
 import { setMaxListeners } from 'node:events'
+import { Ring } from '../core/index.ts'
+
+const listening = new WeakMap<AbortSignal, Ring<() => void>>()
+
+/**
+ * Acts when the signal aborts, unless what it answers is called before. For a signal that each open operation listens
+ * to: `addEventListener` compares a listener with all others when it comes, and when it goes.
+ */
+export function whenAborted(signal: AbortSignal, act: () => void): () => void {
+  const entry = (listening.get(signal) ?? listenTo(signal)).add(act)
+  return () => entry.leave()
+}
+
+function listenTo(signal: AbortSignal): Ring<() => void> {
+  const ring = new Ring<() => void>()
+  listening.set(signal, ring)
+  const tellAll = (): void => {
+    for (let { first } = ring; first !== undefined; { first } = ring) {
+      first.leave()
+      first.value()
+    }
+  }
+  signal.addEventListener('abort', tellAll, { once: true })
+  return ring
+}
 
 /** A signal that aborts with others, for as long as something runs. */
 export interface LinkedSignal {
@@ -12,17 +37,14 @@ export interface LinkedSignal {
  */
 export function linkSignals(signals: readonly AbortSignal[]): LinkedSignal {
   const controller = new AbortController()
-  // Node takes more than ten listeners for a leak; these go with the calls they belong to.
-  setMaxListeners(0, controller.signal, ...signals)
-  const unlink = (): void => {
-    for (const signal of signals) signal.removeEventListener('abort', onAbort)
+  const { signal } = controller
+  // Whose it is may listen as often as it likes; Node takes more than ten listeners for a leak.
+  setMaxListeners(0, signal)
+  const aborted = signals.find((each) => each.aborted)
+  if (aborted !== undefined) {
+    controller.abort(aborted.reason)
+    return { signal, unlink: () => {} }
   }
-  function onAbort(this: void, event: Pick<Event, 'target'>): void {
-    unlink()
-    controller.abort((event.target as AbortSignal).reason)
-  }
-  for (const signal of signals) signal.addEventListener('abort', onAbort)
-  const aborted = signals.find((signal) => signal.aborted)
-  if (aborted !== undefined) onAbort({ target: aborted })
-  return { signal: controller.signal, unlink }
+  const stops = signals.map((each) => whenAborted(each, () => controller.abort(each.reason)))
+  return { signal, unlink: () => stops.forEach((stop) => stop()) }
 }

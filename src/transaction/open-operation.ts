@@ -11,8 +11,8 @@ export class OpenOperation<Answer> {
   beganAt = 0
   /** Absent where none is written. */
   intent: Intent | undefined
-  /** The first answer, for the caller and for every copy of the same call. */
-  readonly answered: Promise<Answer>
+  /** The first answer, for the caller, who waits for it from the start, and for every copy of the same call. */
+  answered: Promise<Answer>
   /** Settles when this process has nothing left to do for it. Never rejects. */
   readonly ended: Promise<void>
   #resolve!: (answer: Answer) => void
@@ -24,11 +24,9 @@ export class OpenOperation<Answer> {
       this.#resolve = resolve
       this.#reject = reject
     })
-    // A caller that has gone away leaves the answer unheard.
-    this.answered.catch(() => {})
     this.ended = run(this).then(
-      (answer) => this.answer(answer),
-      (error: unknown) => this.fail(error),
+      (answer) => this.#end(() => this.answer(answer)),
+      (error: unknown) => this.#end(() => this.fail(error)),
     )
   }
 
@@ -39,4 +37,18 @@ export class OpenOperation<Answer> {
   fail(error: unknown): void {
     this.#reject(error)
   }
+
+  /**
+   * Lets go of the answer, and of all that hangs on it. The table of open operations is always written to; V8 leaves a
+   * trail of the tables it had, by which the garbage collector keeps many that have ended until it runs in full.
+   */
+  #end(tell: () => void): void {
+    tell()
+    this.answered = gone
+    this.intent = undefined
+    this.#resolve = () => {}
+    this.#reject = () => {}
+  }
 }
+
+const gone = new Promise<never>(() => {})

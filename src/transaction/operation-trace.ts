@@ -29,8 +29,11 @@ export class OperationTrace {
   }
 
   /** The flush and the COMMIT behind it. */
-  async commit<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#span === undefined) return work()
+  commit<T>(work: () => Promise<T>): Promise<T> {
+    return this.#span === undefined ? work() : this.#commitTraced(work)
+  }
+
+  async #commitTraced<T>(work: () => Promise<T>): Promise<T> {
     const span = startDatabaseSpan(this.#span, { operation: 'COMMIT' })
     try {
       return await work()

@@ -4,11 +4,14 @@ import {
   isLockstepError,
   LockstepError,
   messageOf,
+  noOffsets,
   pause,
+  toOffsets,
   userChannel,
   type Clock,
   type Logger,
   type Mode,
+  type Offsets,
   type Probe,
   type Queryable,
 } from '../core/index.ts'
@@ -29,7 +32,7 @@ export type SettledOperation =
   | {
       readonly state: 'committed'
       readonly result: unknown
-      readonly positions: Readonly<Record<string, number>>
+      readonly offsets: Offsets
       /** It was a copy that ran elsewhere. Absent also where nobody asked. */
       readonly isAnothers?: true
     }
@@ -88,7 +91,7 @@ export class Settler {
     if (row.settled) this.#announceNotice(key, notice, row)
     if (row.state === 'committed') {
       const isOwn = await this.#isOwn(key)
-      const committed = { result: fromJson(row.result), positions: row.positions ?? {} }
+      const committed = { result: fromJson(row.result), offsets: toOffsets(row.positions) }
       return { state: 'committed', ...committed, ...(isOwn ? {} : { isAnothers: true }) }
     }
     return { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
@@ -180,7 +183,7 @@ export class Settler {
       outcome: 'rolled_back',
       beganAt: now,
       endedAt: now,
-      positions: {},
+      offsets: noOffsets,
       isTold: true,
     })
   }

@@ -5,6 +5,7 @@ import {
   assertOperationId,
   LockstepError,
   type Clock,
+  type Offsets,
   type Queryable,
   type UserContext,
 } from '../core/index.ts'
@@ -105,21 +106,19 @@ export class StoredOutcomes {
       outcome: 'committed',
       operationId: id,
       result: settled.result,
-      positions: this.positions(settled.positions),
+      positions: this.positions(settled.offsets),
     }
   }
 
-  positions(offsets: Readonly<Record<string, number>>): Positions {
+  positions(offsets: Offsets): Positions {
     const epoch = this.#options.epoch()
-    return Object.fromEntries(
-      Object.entries(offsets).map(([channel, offset]) => [channel, { offset, epoch }]),
-    )
+    return Object.fromEntries(Array.from(offsets, ([channel, offset]) => [channel, { offset, epoch }]))
   }
 
   #outcomeOf(row: OperationRow): Outcome {
     const settled: SettledOperation =
       row.state === 'committed'
-        ? { state: 'committed', result: fromJson(row.result), positions: row.positions }
+        ? { state: 'committed', result: fromJson(row.result), offsets: row.offsets }
         : { state: 'rolled_back', notice: row.notice }
     // Only an id that was closed before its call arrived has no notice of its own.
     const notice = createNotice({

@@ -155,9 +155,13 @@ export class TransactionScope<Db> implements Transaction<Db> {
     this.#afterRollback.push(work)
   }
 
-  /** Runs the hooks of one ending. Their errors are logged: the outcome stands already. */
-  async runHooks(ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> {
+  /** Runs the hooks of one ending, if there are any. Their errors are logged: the outcome stands already. */
+  runHooks(ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> | undefined {
     const hooks = ending === 'committed' ? this.#afterCommit : this.#afterRollback
+    return hooks.length === 0 ? undefined : this.#runAll(hooks, ending, logger)
+  }
+
+  async #runAll(hooks: readonly Hook[], ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> {
     for (const hook of hooks) {
       try {
         await hook()

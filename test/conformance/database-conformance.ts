@@ -88,8 +88,8 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
     }
     const flush = (operation: OperationKey, events: readonly PendingEvent[]) =>
       flushOperation(database.schema, operation, '{"ok":true}', events)
-    const flushed = (ending: CommitEnding<unknown>) =>
-      ending.ending === 'committed' ? ending.flushed.rows.map(toFlushRow) : ending.ending
+    const flushed = (ending: CommitEnding<unknown>, events: readonly PendingEvent[]) =>
+      ending.ending === 'committed' ? toFlushRow(ending.flushed.rows[0], events) : ending.ending
     const settle = async (operation: OperationKey) => {
       const statement = settleOperation(database.schema, operation, notice(operation.id), 2_000)
       return (await database.own.query<SettleRow>(statement)).rows[0]
@@ -115,10 +115,10 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       await start(operation)
       const transaction = await database.begin({ operationId: operation.id })
       await transaction.db.query('insert into things values ($1, $2)', [operation.id, 'body'])
-      const ending = await transaction.commit(
-        flush(operation, [event('b:1', 1), event('a:1', 2), event('b:1', 3)]),
-      )
-      expect(flushed(ending)).toEqual([{ positions: { 'a:1': 1, 'b:1': 2 }, at: expect.any(Date) }])
+      const events = [event('b:1', 1), event('a:1', 2), event('b:1', 3)]
+      const ending = await transaction.commit(flush(operation, events))
+      const offsets = new Map(Object.entries({ 'a:1': 1, 'b:1': 2 }))
+      expect(flushed(ending, events)).toEqual({ offsets, at: expect.any(Date) })
       expect(await hasThing(operation.id)).toBe(true)
       expect((await eventsOf('b:1')).map((row) => [row.offset, row.data])).toEqual([
         [1, event('b:1', 1).data],
@@ -127,7 +127,7 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       expect(await stateOf(operation.id)).toMatchObject({
         state: 'committed',
         result: '{"ok":true}',
-        positions: { 'a:1': 1, 'b:1': 2 },
+        offsets,
       })
       const { rows } = await database.own.query(readHeads(database.schema, ['a:1', 'b:1', 'c:1']))
       const { epoch, heads } = toHeads(rows)
@@ -146,8 +146,9 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       const second = key()
       await start(second)
       const next = await database.begin({ operationId: second.id })
-      const ending = await next.commit(flush(second, [event('hole:1', 1)]))
-      expect(flushed(ending)).toMatchObject([{ positions: { 'hole:1': 1 } }])
+      const events = [event('hole:1', 1)]
+      const ending = await next.commit(flush(second, events))
+      expect(flushed(ending, events)).toMatchObject({ offsets: new Map([['hole:1', 1]]) })
     })
 
     it('stores the same of one event alone as of several, with the time that it answers', async () => {
@@ -155,12 +156,12 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
         const operation = key()
         const transaction = await database.begin({ operationId: operation.id })
         const events = Array.from({ length: count }, (_, i) => event('same:1', n + i))
-        const [row] = flushed(await transaction.commit(flush(operation, events)))
+        const row = flushed(await transaction.commit(flush(operation, events)), events) as FlushRow
         const stored = (await eventsOf('same:1')).filter(({ operationId }) => operationId === operation.id)
         expect(stored.map(({ type, data, at }) => ({ type, data, at }))).toEqual(
-          events.map(({ type, data }) => ({ type, data, at: (row as FlushRow).at })),
+          events.map(({ type, data }) => ({ type, data, at: row.at })),
         )
-        expect((row as FlushRow).positions).toEqual({ 'same:1': stored.at(-1)?.offset })
+        expect(row.offsets).toEqual(new Map([['same:1', stored.at(-1)?.offset]]))
       }
       expect((await eventsOf('same:1')).map(({ offset }) => offset)).toEqual([1, 2, 3, 4])
     })

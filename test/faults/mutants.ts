@@ -9,7 +9,7 @@ const feed = 'src/events/channel-feed.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = 'const ending = await attempt(database, asked, logger)'
-const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers() }`
+const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers(), runHooks }`
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
       array[p_notice]) a;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
@@ -22,8 +22,9 @@ const flushes = [
   `    ) a;
   end if;
   ${insertOutcome}`,
-  `v_positions := jsonb_build_object(p_channel, v_head);
-  ${insertOutcome}`,
+  `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
+  values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result,
+    jsonb_build_object(p_channel, v_offset), v_at);`,
 ]
 const inFlushes = (from: string, to: string): readonly Replacement[] =>
   flushes.map((find) => ({ file: migrations, find, put: find.replace(from, to) }))
@@ -31,13 +32,13 @@ const notFenced = inFlushes('v_at);', 'v_at) on conflict (id) do nothing;')
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
 const announceUnsaved = `const announceUnsaved = async (tx: any): Promise<void> => {
-      const positions: Record<string, number> = {}
+      const offsets = new Map<string, number>()
       for (const { channel } of tx.events) {
         const text = 'select head from lockstep.channels where channel = $1'
         const { rows } = await database.own.query<any>({ text, values: [channel] })
-        positions[channel] = (positions[channel] ?? Number(rows[0]?.head ?? 0)) + 1
+        offsets.set(channel, (offsets.get(channel) ?? Number(rows[0]?.head ?? 0)) + 1)
       }
-      this.#options.announce(toStoredEvents(request.id, tx.events, { positions, at: new Date() }))
+      this.#options.announce(toStoredEvents(request.id, tx.events, { offsets, at: new Date() }))
     }`
 
 export const mutants = {
@@ -102,7 +103,7 @@ export const mutants = {
       file: attempt,
       find: unknownEnding,
       put: `if (ending.ending === 'unknown')
-    return { ending: 'committed', result, events: [], flushed: { positions: {}, at: new Date() }, runHooks: async () => {} }`,
+    return { ending: 'committed', result, events: [], flushed: { offsets: new Map(), at: new Date() }, runHooks: async () => {} }`,
     },
   ],
   // The fence alone holds the first of the two bugs; only together do they show.
@@ -143,7 +144,7 @@ export const mutants = {
     },
     {
       file: migrations,
-      find: 'values (p_channel, v_head, p_id,',
+      find: 'values (p_channel, v_offset, p_id,',
       put: `values (p_channel, nextval('{schema}.numbers'), p_id,`,
     },
   ],

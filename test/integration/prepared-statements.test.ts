@@ -3,6 +3,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { send } from '../../src/postgres/pg-statements.ts'
 import { StatementNames } from '../../src/postgres/statement-names.ts'
+import { TimeLimit } from '../../src/postgres/time-limit.ts'
 import { createWorld, room, type World } from '../support/world.ts'
 
 let world: World
@@ -22,7 +23,7 @@ describe('a flush', () => {
   it('is prepared once for a connection', async () => {
     expect(await post('a')).toMatchObject({ outcome: 'committed' })
     expect(await post('b')).toMatchObject({ outcome: 'committed' })
-    expect(await prepared()).toEqual([expect.stringMatching(/^lockstep_flush_one_[0-9a-f]{8}$/)])
+    expect(await prepared()).toEqual([expect.stringMatching(/^lockstep_flush_event_[0-9a-f]{8}$/)])
   })
 
   it('whose preparation the server does not have is tried again without, and then always', async () => {
@@ -62,7 +63,7 @@ describe('a flush', () => {
 
 it('a statement on its own is sent again, and answers', async () => {
   const pool = new pg.Pool({ connectionString: world.url, max: 1 })
-  const options = { timeoutMs: 10_000, names: new StatementNames(true) }
+  const options = { limit: new TimeLimit(10_000), names: new StatementNames(true) }
   const statement = { text: 'select $1::int + 1 as next', values: [1], name: 'lockstep_next' }
   try {
     expect((await send(pool, statement, options)).rows).toEqual([{ next: 2 }])

@@ -105,7 +105,7 @@ export function endReport(over: Partial<EndReport> = {}): EndReport {
     outcome: 'committed',
     beganAt: endedAt - 5,
     endedAt,
-    positions: {},
+    offsets: new Map(),
     isTold: true,
     ...over,
   }

@@ -145,18 +145,18 @@ test('committed events get the offsets up to their channel’s head, in the orde
     fc.property(emitted, heads, (channels, before) => {
       const events = channels.map((channel, index) => ({ channel, type: 'x', data: String(index) }))
       const countOf = (channel: string): number => channels.filter((name) => name === channel).length
-      const positions = Object.fromEntries(
+      const after = new Map(
         (['a', 'b', 'c'] as const)
           .filter((channel) => countOf(channel) > 0)
-          .map((channel) => [channel, before[channel] + countOf(channel)]),
+          .map((channel) => [channel, before[channel] + countOf(channel)] as const),
       )
       const at = new Date(0)
-      const stored = toStoredEvents('id', events, { positions, at })
+      const stored = toStoredEvents('id', events, { offsets: after, at })
       expect(stored.map(({ data }) => data)).toEqual(events.map(({ data }) => data))
       for (const channel of ['a', 'b', 'c'] as const) {
         const offsets = stored.filter((event) => event.channel === channel).map(({ offset }) => offset)
         expect(offsets).toEqual(offsets.map((_, index) => before[channel] + 1 + index))
-        expect(offsets.at(-1)).toBe(positions[channel])
+        expect(offsets.at(-1)).toBe(after.get(channel))
       }
     }),
   )

@@ -13,7 +13,7 @@ const ended = (operation: string, more: Partial<EndReport> = {}): EndReport => (
   outcome: 'committed',
   beganAt: 0,
   endedAt: 1,
-  positions: {},
+  offsets: new Map(),
   isTold: false,
   ...more,
 })

@@ -17,7 +17,7 @@ const ended: EndReport = {
   outcome: 'committed',
   beganAt: 0,
   endedAt: 1,
-  positions: {},
+  offsets: new Map(),
   isTold: false,
 }
 

@@ -72,7 +72,7 @@ test('mode off is not measured; a punctual operation is no violation', () => {
   const [off = '', good = ''] = newIds(2)
   watcher.reached(layerReport({ operationId: off, at: 1 }))
   end({ operationId: off, endedAt: 9, mode: 'off' })
-  end({ operationId: good, endedAt: 9, positions: { 'room:1': 7 } })
+  end({ operationId: good, endedAt: 9, offsets: new Map([['room:1', 7]]) })
   watcher.reached(layerReport({ operationId: good, at: 9.5, channel: 'room:1', offset: 7 }))
   expect(faults).toEqual([])
   expect(gaps).toEqual([{ id: good, gapMs: 0.5 }])
@@ -107,7 +107,7 @@ test.each<[string, Partial<EndReport>, Partial<LayerReport>, string | undefined]
 ])('%s', (_name, end, layer, kind) => {
   const judged = createWatcher()
   const operationId = newOperationId()
-  judged.end({ operationId, endedAt: 100, positions: { a: 5 }, ...end })
+  judged.end({ operationId, endedAt: 100, offsets: new Map([['a', 5]]), ...end })
   judged.watcher.reached(layerReport({ operationId, at: 101, ...layer }))
   expect(judged.faults.map((fault) => fault.kind)).toEqual(kind === undefined ? [] : [kind])
 })

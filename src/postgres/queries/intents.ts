@@ -1,6 +1,6 @@
 import type { Statement } from '../../core/index.ts'
 import type { OperationKey } from './operations.ts'
-import { preparedName } from './prepared-name.ts'
+import { prepared } from './prepared.ts'
 
 /** A place for the intents of one batch. A node counts its slots from 0. */
 export interface IntentSlot {
@@ -17,9 +17,20 @@ export interface IntentSlot {
  * anew each time for a single one.
  */
 export function writeIntents(schema: string, slot: IntentSlot, keys: readonly OperationKey[]): Statement {
-  return {
-    name: preparedName('intents', schema),
-    text: `with written as (
+  return writeBatch(schema, [
+    slot.node,
+    slot.slot,
+    slot.batch,
+    keys.map((key) => key.id),
+    keys.map((key) => key.name),
+    keys.map((key) => key.userId),
+    keys.map((key) => key.inputHash),
+  ])
+}
+
+const writeBatch = prepared(
+  'intents',
+  (schema) => `with written as (
              insert into ${schema}.intents as i (node, slot, batch, ids, names, user_ids, input_hashes)
              select $1::uuid, $2::int, $3::bigint, $4::uuid[], $5::text[], $6::text[], $7::text[]
              where set_config('synchronous_commit', 'off', true) = 'off'
@@ -30,17 +41,7 @@ export function writeIntents(schema: string, slot: IntentSlot, keys: readonly Op
              where i.batch < excluded.batch
            )
            select o.id from ${schema}.operations o where o.id = any((select $4::uuid[])::uuid[])`,
-    values: [
-      slot.node,
-      slot.slot,
-      slot.batch,
-      keys.map((key) => key.id),
-      keys.map((key) => key.name),
-      keys.map((key) => key.userId),
-      keys.map((key) => key.inputHash),
-    ],
-  }
-}
+)
 
 /** Empties slots of a node whose operations have all ended, unless a later batch has come since. */
 export function clearIntents(

@@ -1,7 +1,7 @@
 import type { Notice } from '../../protocol/index.ts'
 import { coordinationEvents } from '../../protocol/index.ts'
-import { userChannel, type Statement } from '../../core/index.ts'
-import { preparedName } from './prepared-name.ts'
+import { toOffsets, userChannel, type Offsets, type Statement } from '../../core/index.ts'
+import { prepared } from './prepared.ts'
 
 export type OperationState = 'committed' | 'rolled_back'
 
@@ -35,12 +35,12 @@ export interface OperationRow {
   /** JSON text. */
   readonly result: string | null
   readonly notice: Notice | null
-  readonly positions: Readonly<Record<string, number>>
+  readonly offsets: Offsets
 }
 
 /** What the flush gives back: the last offset in each channel, and when it ran by the database's clock. */
 export interface FlushRow {
-  readonly positions: Readonly<Record<string, number>>
+  readonly offsets: Offsets
   readonly at: Date
 }
 
@@ -68,37 +68,49 @@ export function flushOperation(
   result: string | null,
   events: readonly PendingEvent[],
 ): Statement {
-  const outcome = [key.id, key.name, key.userId, key.node, key.inputHash, result]
+  const outcome: unknown[] = [key.id, key.name, key.userId, key.node, key.inputHash, result]
   const [first] = events
   if (first !== undefined && events.length === 1) {
-    return {
-      name: preparedName('flush_one', schema),
-      text: `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9::text::json) as flushed`,
-      values: [...outcome, first.channel, first.type, first.data],
-    }
+    outcome.push(first.channel, first.type, first.data)
+    return flushEvent(schema, outcome)
   }
   const batch = groupByChannel(events)
-  return {
-    name: preparedName('flush', schema),
-    text: `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json,
-             $7::text[], $8::int[], $9::int[], $10::int[], $11::text[], $12::text[]::json[]) as flushed`,
-    values: [
-      ...outcome,
-      batch.channels,
-      batch.counts,
-      batch.eventChannel,
-      batch.eventRank,
-      events.map((event) => event.type),
-      events.map((event) => event.data),
-    ],
-  }
+  return flushEvents(schema, [
+    ...outcome,
+    batch.channels,
+    batch.counts,
+    batch.eventChannel,
+    batch.eventRank,
+    events.map((event) => event.type),
+    events.map((event) => event.data),
+  ])
 }
 
-export function toFlushRow(row: unknown): FlushRow {
-  const { flushed } = row as {
-    readonly flushed: { readonly positions: FlushRow['positions']; readonly at: string }
+const flushEvent = prepared(
+  'flush_event',
+  (schema) =>
+    `select ${schema}.flush_event($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9::text::json) as flushed`,
+)
+
+const flushEvents = prepared(
+  'flush',
+  (schema) => `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json,
+    $7::text[], $8::int[], $9::int[], $10::int[], $11::text[], $12::text[]::json[]) as flushed`,
+)
+
+/** @param events those that were flushed */
+export function toFlushRow(row: unknown, events: readonly PendingEvent[]): FlushRow {
+  const { flushed } = row as { readonly flushed: string | FlushedJson }
+  if (typeof flushed !== 'string') {
+    return { offsets: toOffsets(flushed.positions), at: new Date(flushed.at) }
   }
-  return { positions: flushed.positions, at: new Date(flushed.at) }
+  const [offset, at] = flushed.split(' ')
+  return { offsets: new Map([[events[0]?.channel ?? '', Number(offset)]]), at: new Date(Number(at)) }
+}
+
+interface FlushedJson {
+  readonly positions: Readonly<Record<string, number>>
+  readonly at: string
 }
 
 /** Rolls it back and appends the notice, if the operation has no outcome, heard of or not. */
@@ -191,7 +203,7 @@ export function toOperationRow(row: unknown): OperationRow {
     state: raw.state,
     result: raw.result,
     notice: raw.notice,
-    positions: raw.positions ?? {},
+    offsets: toOffsets(raw.positions),
   }
 }
 
