@@ -112,7 +112,7 @@ class CommitInterceptor implements Interceptor {
     const { type, body } = message
     if (type === 'Q' && textOfQuery(body).startsWith('listen ')) this.#onListen()
     if (type === 'P') {
-      const isFlush = textOfParse(body).includes('.flush_operation(')
+      const isFlush = /\.flush_(?:operation|event)\(/.test(textOfParse(body))
       if (isFlush) this.#flushes.add(statementOf(message))
       else this.#flushes.delete(statementOf(message))
     } else if (type === 'B' && this.#flushes.has(statementOf(message))) {

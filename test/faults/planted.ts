@@ -201,7 +201,7 @@ const nodeDiesLater: Schedule = {
 }
 
 const flushing = `select from pg_stat_activity
-  where datname = current_database() and xact_start is not null and query like '%.flush_operation(%'
+  where datname = current_database() and xact_start is not null and query ~ '[.]flush_(operation|event)[(]'
     and pid <> pg_backend_pid()`
 
 /** The node dies while its COMMIT is on the way, which is lost long after others have asked for what it left. */
