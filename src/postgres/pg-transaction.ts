@@ -70,13 +70,15 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   /** @throws LS_TRANSACTION_CLOSED, and the driver's own errors */
-  async query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+  query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
     this.#guard.assertOpen()
-    if (this.#beginning === undefined) {
-      if (!isSeveral(statement)) return this.#beginWith<Row>(statement)
-      await this.#beginAlone()
-      this.#guard.assertOpen()
-    }
+    if (this.#beginning !== undefined) return this.#client.query<Row>(statement)
+    return isSeveral(statement) ? this.#beginBefore<Row>(statement) : this.#beginWith<Row>(statement)
+  }
+
+  async #beginBefore<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+    await this.#beginAlone()
+    this.#guard.assertOpen()
     return this.#client.query<Row>(statement)
   }
 

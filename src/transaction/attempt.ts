@@ -73,7 +73,7 @@ export async function attempt<Db, Result>(
   }
   const { key, user, signal, mode, emitNow } = request
   const scope = TransactionScope.of<Db>({ operationId: key.id, user, signal, mode, emitNow }, open)
-  return workAndCommit(database, request, { open, scope, logger })
+  return await workAndCommit(database, request, { open, scope, logger })
 }
 
 /** The ending of an operation whose transaction could not begin. */
