@@ -4,8 +4,8 @@ export const limits = {
   maxMessageBytes: 64 * 1024,
   /** Largest `connect` command; what comes along in the same message is not read before it has succeeded. */
   maxConnectBytes: 4 * 1024,
-  /** Commands in one message. */
-  maxCommandsPerMessage: 128,
+  /** Commands in one message. More than channels: an SDK joins all of a page's in one, and is told which are too many. */
+  maxCommandsPerMessage: 1024,
   /** Nesting of a JSON message; deeper input breaks recursive walks. */
   maxJsonDepth: 64,
   /** Keys of all objects of a JSON message together. */

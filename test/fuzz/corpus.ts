@@ -73,7 +73,7 @@ export const brokenTexts: readonly string[] = [
   `{"id":2,"rpc":{"method":"echo","data":${'['.repeat(32_000)}}}`,
   `{"id":2,"rpc":{"method":"echo","data":${'9'.repeat(60_000)}}}`,
   `{"id":2,"rpc":{"method":"echo","data":{${Array.from({ length: 5_000 }, (_, n) => `"${n}":0`).join(',')}}}}`,
-  Array.from({ length: 129 }, () => '{"id":2,"ping":{}}').join('\n'),
+  Array.from({ length: 1025 }, () => '{"id":2,"ping":{}}').join('\n'),
   Array.from({ length: 128 }, (_, n) => `{"id":${n + 2},"subscribe":{"channel":"room:${n}"}}`).join('\n'),
 ] // prettier-ignore
 

@@ -233,8 +233,8 @@ test.each([
   ],
   ['a negative flag', '{"id":2,"subscribe":{"channel":"room:1","flag":-2}}', 'flag must be a whole number'],
   [
-    '129 commands',
-    Array.from({ length: 129 }, (_, n) => `{"id":${n + 2},"ping":{}}`).join('\n'),
+    '1025 commands',
+    Array.from({ length: 1025 }, (_, n) => `{"id":${n + 2},"ping":{}}`).join('\n'),
     'too many commands in one message',
   ],
 ])('after connect: %s closes with 3501', async (_name, message, reason) => {

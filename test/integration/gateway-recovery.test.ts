@@ -181,6 +181,33 @@ test('an expired token is renewed while connecting, and a live connection refres
   expect(own.subscribed).toHaveLength(1)
 })
 
+test('a page with more channels than are allowed keeps those that fit, and hears that the others do not', async () => {
+  const client = sdk('ann')
+  const codes = new Map<string, number>()
+  const [allowed, refused] = [new Set<string>(), signal()]
+  // The SDK joins them all in one message, right behind its connect.
+  for (let n = 0; n < 300; n += 1) {
+    const subscription = client.newSubscription(`room:${n}`, {
+      minResubscribeDelay: 1,
+      maxResubscribeDelay: 5,
+    })
+    subscription.on('subscribed', ({ channel }) => allowed.add(channel))
+    subscription.on('unsubscribed', ({ channel, code }) => {
+      codes.set(channel, code)
+      if (codes.size === 300 - 127) refused.fire()
+    })
+    subscription.subscribe()
+  }
+  const reconnects: unknown[] = []
+  client.on('disconnected', (context) => reconnects.push(context))
+  client.connect()
+  await refused.promise
+  expect([...new Set(codes.values())]).toEqual([106])
+  expect(allowed.size).toBe(127)
+  expect(reconnects).toEqual([])
+  expect(client.state).toBe('connected')
+})
+
 test('a token that is not good ends the client for good', async () => {
   const client = new Centrifuge(world.url, { websocket: WebSocket, token: 'not.a.token' })
   clients.push(client)
