@@ -50,9 +50,10 @@ export interface FromPoolOptions {
 export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<PgDatabase> {
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
-  const acquireTimeoutMs = options.acquireTimeoutMs ?? 5_000
+  const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
+  assertCounts({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
   const onError = options.onConnectionError ?? (() => {})
-  const ownPool = createOwnPool(pool, options.ownConnections ?? 3, acquireTimeoutMs)
+  const ownPool = createOwnPool(pool, ownConnections, acquireTimeoutMs)
   // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
   ownPool.on('error', onError)
   pool.on('error', onError)
@@ -62,7 +63,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   pool.on('connect', listen)
 
   const names = new StatementNames(options.preparedStatements ?? true)
-  const sending: SendOptions = { limit: new TimeLimit(options.statementTimeoutMs ?? 10_000), names }
+  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names }
   const own: Queryable = {
     query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
   }
@@ -116,6 +117,18 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
       // The listener on the caller's pool stays: a connection can still break while that pool is ended.
       await ownPool.end()
     },
+  }
+}
+
+/** Node's timers hold 31 bits of milliseconds. */
+const largestCount = 2 ** 31 - 1
+
+function assertCounts(options: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (Number.isInteger(value) && value >= 1 && value <= largestCount) continue
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `${name} must be a whole number from 1 to ${largestCount}.`,
+    })
   }
 }
 
