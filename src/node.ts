@@ -1,6 +1,7 @@
 import { NodeBus, postgresBus, type Bus } from './bus/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
+  assertWholeNumbers,
   jsonLogger,
   LockstepError,
   systemClock,
@@ -69,6 +70,7 @@ export class LockstepNode<Db> {
   /** @throws LS_CONFIG_INVALID */
   constructor(options: LockstepOptions<Db>, callables: Callables) {
     const { database, clock = systemClock, logger = jsonLogger } = options
+    assertDurations(options)
     const base: Base = { own: database.own, schema: database.schema, clock, logger }
     this.#database = database
     this.#logger = logger
@@ -264,6 +266,14 @@ function createLease(base: Base, { leaseMs }: Durations): NodeLease {
 function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
   if (bus === false) return undefined
   return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
+}
+
+function assertDurations(options: Durations & { readonly headCheckMs?: number }): void {
+  const { leaseMs, headCheckMs, eventRetentionMs: events, operationRetentionMs: operations } = options
+  // A third of it is how often it is renewed.
+  assertWholeNumbers({ leaseMs }, { least: 100 })
+  assertWholeNumbers({ headCheckMs })
+  assertWholeNumbers({ eventRetentionMs: events, operationRetentionMs: operations }, { most: 36_500 * dayMs })
 }
 
 function operationRetentionMs(options: Durations): number {

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import type { Pool, PoolClient } from 'pg'
 import {
+  assertWholeNumbers,
   LockstepError,
   type BeginOptions,
   type Database,
@@ -51,7 +52,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
-  assertCounts({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
+  assertWholeNumbers({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
   const onError = options.onConnectionError ?? (() => {})
   const ownPool = createOwnPool(pool, ownConnections, acquireTimeoutMs)
   // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
@@ -117,18 +118,6 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
       // The listener on the caller's pool stays: a connection can still break while that pool is ended.
       await ownPool.end()
     },
-  }
-}
-
-/** Node's timers hold 31 bits of milliseconds. */
-const largestCount = 2 ** 31 - 1
-
-function assertCounts(options: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (Number.isInteger(value) && value >= 1 && value <= largestCount) continue
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message: `${name} must be a whole number from 1 to ${largestCount}.`,
-    })
   }
 }
 
