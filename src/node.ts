@@ -119,7 +119,7 @@ export class LockstepNode<Db> {
       clock,
       logger,
       apply: (revocation) => this.gateway.revoke(revocation),
-      missed: () => void this.gateway.reauthorize(),
+      missed: () => void this.gateway.grantAnew(reconnectOverMs),
     })
   }
 
@@ -262,6 +262,9 @@ function createLease(base: Base, { leaseMs }: Durations): NodeLease {
     ...(leaseMs === undefined ? {} : { leaseMs, renewMs: Math.ceil(leaseMs / 3) }),
   })
 }
+
+/** All connections of a node at once would be a storm. */
+const reconnectOverMs = 5_000
 
 function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
   if (bus === false) return undefined

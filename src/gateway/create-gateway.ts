@@ -43,6 +43,11 @@ export interface Gateway extends FetchHandler {
   revoke(revocation: Revocation): void
   /** Asks again for every live subscription, and ends those that get a no. */
   reauthorize(): Promise<void>
+  /**
+   * Asks again for all that is granted: for every live subscription at once, and for every connection by closing it
+   * with 3011, spread over `overMs`, so that its token is checked when it comes back.
+   */
+  grantAnew(overMs: number): Promise<void>
   /** Refuses new connections from here on; open ones go on. */
   stopAccepting(): void
   /**
@@ -139,6 +144,17 @@ class WebSocketGateway implements Gateway {
 
   async reauthorize(): Promise<void> {
     for (const session of this.#context.connections.all()) await session.reauthorize()
+  }
+
+  async grantAnew(overMs: number): Promise<void> {
+    const { connections, settings } = this.#context
+    const sendAway = drain({
+      connections: connections.all(),
+      overMs,
+      clock: settings.clock,
+      close: (session) => session.close(closeCodes.reconnect, 'rights may have changed'),
+    })
+    await Promise.all([this.reauthorize(), sendAway])
   }
 
   stopAccepting(): void {

@@ -50,6 +50,7 @@ export const closeCodes = {
   expired: 3005,
   slow: 3008,
   insufficientState: 3010,
+  reconnect: 3011,
   noPong: 3012,
   invalidToken: 3500,
   badRequest: 3501,

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { chooseServerAccount } from '../../tools/embedded-postgres/account.ts'
 import { prepareBinaries } from '../../tools/embedded-postgres/binaries.ts'
 import { dataDirectoryArgument, serverEnvironment } from '../../tools/embedded-postgres/data-directory.ts'
@@ -189,9 +189,9 @@ describe('a server of one process', () => {
       const log = join(directory, 'server.log')
       const before = statSync(log).size
       const restarted = first.restart()
-      await vi.waitFor(() =>
-        expect(readFileSync(log).subarray(before).toString()).toContain('pre-existing shared memory block'),
-      )
+      await expect
+        .poll(() => readFileSync(log).subarray(before).toString())
+        .toContain('pre-existing shared memory block')
       holder.kill('SIGKILL')
       await restarted
     } finally {

@@ -1,8 +1,11 @@
 // What is taken from a user ends at once, on every node, for official clients (I8).
-import type { Centrifuge } from 'centrifuge'
+import { Centrifuge } from 'centrifuge'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { LockstepError, silentLogger } from '../../src/core/index.ts'
+import { WebSocket } from 'ws'
+import { LockstepError, silentLogger, type Queryable } from '../../src/core/index.ts'
 import { createTokenAuthenticator, RevocationFeed, type Identity } from '../../src/gateway/index.ts'
+import { fromPool } from '../../src/index.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { centrifuge, connected, listen, serve, type Served } from '../support/sockets.ts'
 import { createWorld, secret, type World } from '../support/world.ts'
@@ -232,6 +235,57 @@ function membersOnly(members: ReadonlySet<string>) {
     },
   }
 }
+
+test('a node that may have missed some sends its clients through the check of their tokens again', async () => {
+  const database = await createTestDatabase()
+  const pool = new pg.Pool({ connectionString: database.url })
+  const real = fromPool(pool)
+  let isAway = true
+  const own: Queryable = {
+    query: (statement) => {
+      const asksForThem = statement.values?.flat().includes('lockstep:revocations') === true
+      if (isAway && asksForThem) return Promise.reject(new LockstepError('LS_DATABASE_UNREACHABLE'))
+      return real.own.query(statement)
+    },
+  }
+  const isAllowed = new Set(['ann', 'bob'])
+  const world = await createWorld({
+    databaseUrl: database.url,
+    database: { ...real, own } as never,
+    auth: async (name) => {
+      if (!isAllowed.has(name)) throw new LockstepError('LS_UNAUTHENTICATED')
+      return { user: { id: name } }
+    },
+  })
+  const served = await serve(world)
+  const clients = ['ann', 'bob'].map(
+    (name) => new Centrifuge(served.url, { websocket: WebSocket, token: name }),
+  )
+  const codes = clients.map(() => [] as number[])
+  try {
+    for (const [n, client] of clients.entries()) {
+      client.on('connecting', ({ code }) => codes[n]?.push(code))
+      client.on('disconnected', ({ code }) => codes[n]?.push(code))
+      await connected(client)
+    }
+    // Another node was told, and this one could not hear it.
+    isAllowed.delete('ann')
+    isAway = false
+    await expect
+      .poll(() => codes)
+      .toEqual([
+        [0, 3011, 3500],
+        [0, 3011],
+      ])
+    await expect.poll(() => clients[1]?.state).toBe('connected')
+  } finally {
+    for (const client of clients) client.disconnect()
+    await world.close()
+    await served.close()
+    await pool.end()
+    await database.drop()
+  }
+})
 
 describe('revocations of other nodes', () => {
   const feedOn = (events: MemoryEvents, clock: ManualClock) => {

@@ -1,5 +1,5 @@
 import { setTimeout as elapsed } from 'node:timers/promises'
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { TimeLimit } from '../../src/postgres/time-limit.ts'
 
 it('ends what runs longer, each in its time, and nothing that was done before', async () => {
@@ -12,10 +12,10 @@ it('ends what runs longer, each in its time, and nothing that was done before', 
   await elapsed(40)
   limit.start(end('second'))
   done.leave()
-  await vi.waitFor(() => expect(ended.map(([name]) => name)).toEqual(['first', 'second']))
+  await expect.poll(() => ended.map(([name]) => name)).toEqual(['first', 'second'])
   const [[, first], [, second]] = ended as [[string, number], [string, number]]
   expect(first).toBeGreaterThanOrEqual(59)
   expect(second).toBeGreaterThanOrEqual(99)
   limit.start(end('third'))
-  await vi.waitFor(() => expect(ended.length).toBe(3))
+  await expect.poll(() => ended.length).toBe(3)
 })
