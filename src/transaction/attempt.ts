@@ -125,7 +125,8 @@ async function workAndCommit<Db, Result>(
   } catch (error) {
     scope.close()
     await open.rollback()
-    return error === known ? { ending: 'known' } : rolledBack(error)
+    // A copy may fail by what the first has left, and before it is known that there was one.
+    return error === known || (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
   }
   const ending = await inTurn(request.flushes, scope.events, () =>
     request.trace.commit(() => open.commit<unknown>(flush)),
