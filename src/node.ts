@@ -75,7 +75,7 @@ export class LockstepNode<Db> {
     this.#database = database
     this.#logger = logger
     this.clock = clock
-    this.#lease = createLease(base, options)
+    this.#lease = createLease({ ...base, own: database.lease }, options)
     this.rollout = new Rollout(base, options.rollout)
     this.health = this.#createHealth(base, options)
     const { probe } = this.health.monitor

@@ -94,6 +94,8 @@ export interface Database<Db> {
   readonly schema: string
   /** Lockstep's own statements, on connections that the user's transactions cannot exhaust. */
   readonly own: Queryable
+  /** Statements of the node's lease, on a connection that nothing else uses: no load may cost a node its lease. */
+  readonly lease: Queryable
   /** The user's reads outside a transaction. */
   readonly db: Db
   /** Applies the migrations that are missing. @throws LS_SCHEMA_NEWER, LS_DATABASE_UNREACHABLE */

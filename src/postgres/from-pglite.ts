@@ -50,6 +50,8 @@ export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}):
     singleSession: true,
     schema,
     own,
+    // There is one session, and so nothing to keep apart.
+    lease: own,
     db: guarded(pglite, new TransactionGuard()),
 
     async migrate() {

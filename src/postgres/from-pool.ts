@@ -1,5 +1,5 @@
 import pg from 'pg'
-import type { Pool, PoolClient } from 'pg'
+import type { Pool, PoolClient, PoolConfig } from 'pg'
 import {
   assertWholeNumbers,
   LockstepError,
@@ -26,7 +26,7 @@ export type PgDatabase = Pick<PgTransactionClient, 'query'>
 export interface FromPoolOptions {
   /** Schema of Lockstep's tables. Default `lockstep`. */
   readonly schema?: string
-  /** Connections for Lockstep's own statements, beside the pool's. Default 3. */
+  /** Connections for Lockstep's own statements, beside the pool's and the one of the node's lease. Default 3. */
   readonly ownConnections?: number
   /** How long to wait for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number
@@ -54,19 +54,26 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
   assertWholeNumbers({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
   const onError = options.onConnectionError ?? (() => {})
-  const ownPool = createOwnPool(pool, ownConnections, acquireTimeoutMs)
-  // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
-  ownPool.on('error', onError)
-  pool.on('error', onError)
-  // A connection may break in the very packet that made it ready, before whoever waited for it has run.
-  const listen = (client: PoolClient): void => listenForErrors(client, onError)
-  ownPool.on('connect', listen)
-  pool.on('connect', listen)
+  const ownPool = createOwnPool(pool, { max: ownConnections, connectionTimeoutMillis: acquireTimeoutMs })
+  const leasePool = createLeasePool(pool, acquireTimeoutMs)
+  for (const each of [pool, ownPool, leasePool]) {
+    // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
+    each.on('error', onError)
+    // A connection may break in the very packet that made it ready, before whoever waited for it has run.
+    each.on('connect', (client: PoolClient) => listenForErrors(client, onError))
+  }
 
   const names = new StatementNames(options.preparedStatements ?? true)
   const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names }
   const own: Queryable = {
     query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
+  }
+  const leaseSending: SendOptions = {
+    ...sending,
+    limit: new TimeLimit(Math.min(statementTimeoutMs, longestLeaseStatementMs)),
+  }
+  const lease: Queryable = {
+    query: <Row>(statement: Statement) => send<Row>(leasePool, statement, leaseSending),
   }
 
   const acquire = (): Promise<PoolClient> => acquireClient(pool, acquireTimeoutMs, onError)
@@ -76,6 +83,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     singleSession: false,
     schema,
     own,
+    lease,
     db: new PgTransactionClient(pool, new TransactionGuard()),
 
     async migrate() {
@@ -116,24 +124,38 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
 
     async close() {
       // The listener on the caller's pool stays: a connection can still break while that pool is ended.
-      await ownPool.end()
+      await Promise.all([ownPool.end(), leasePool.end()])
     },
   }
 }
 
 /** Own connections to the same database: they write intents and notices while the user's pool is exhausted. */
-function createOwnPool(pool: Pool, max: number, connectionTimeoutMillis: number): Pool {
-  const own = new pg.Pool({
+function createOwnPool(pool: Pool, options: PoolConfig): Pool {
+  return new pg.Pool({
     ...pool.options,
     // pg makes the password non-enumerable, so the spread leaves it behind.
     password: pool.options.password,
-    max,
     min: 0,
     pipeline: true,
-    connectionTimeoutMillis,
     application_name: 'lockstep',
+    ...options,
   })
-  return own
+}
+
+/** A lease lives for 3 s by default: a connection that has broken in silence is given up within that time. */
+const longestLeaseStatementMs = 3_000
+
+/**
+ * One connection for the lease. A second one is opened while the first does not answer, as one that has broken in
+ * silence, and is closed again once nobody needs it.
+ */
+function createLeasePool(pool: Pool, acquireTimeoutMs: number): Pool {
+  return createOwnPool(pool, {
+    max: 2,
+    connectionTimeoutMillis: Math.min(acquireTimeoutMs, longestLeaseStatementMs),
+    idleTimeoutMillis: 10_000,
+    application_name: 'lockstep lease',
+  })
 }
 
 async function acquireClient(

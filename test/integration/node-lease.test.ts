@@ -130,3 +130,36 @@ it('a node that could not start takes one lease however often it tries, and give
     await pool.query('alter table lockstep.away rename to rollouts')
   }
 })
+
+it('a node keeps its lease while all of its own connections are busy, and the pool with them', async () => {
+  const ownConnections = 2
+  const database = fromPool(pool, { ownConnections })
+  const lockstep = createLockstep({ database, leaseMs: 900, logger: createTestLogger(), bus: false })
+  await lockstep.start()
+  const { node } = await lockstep.health.report()
+  const direct = new pg.Client({ connectionString: test.url })
+  await direct.connect()
+  await direct.query('create table hold ()')
+  await direct.query('begin')
+  await direct.query('lock table hold')
+  const statement = { text: 'select from hold' }
+  const held = Array.from({ length: 3 * ownConnections }, () => database.own.query(statement))
+  const inPool = pool.query(statement.text)
+  const leaseUntil = async (): Promise<number> => {
+    const { rows } = await direct.query<{ until: number }>(
+      'select extract(epoch from lease_until)::float8 as until from lockstep.nodes where node = $1',
+      [node],
+    )
+    return rows[0]?.until ?? 0
+  }
+  const before = await leaseUntil()
+  // Further than the lease lives without a renewal.
+  await expect.poll(async () => (await leaseUntil()) - before, { timeout: 20_000 }).toBeGreaterThan(1.8)
+  const { rows } = await direct.query('select node from lockstep.nodes where lease_until > clock_timestamp()')
+  expect(rows).toEqual([{ node }])
+  await direct.query('rollback')
+  await Promise.all([...held, inPool])
+  await direct.query('drop table hold')
+  await direct.end()
+  await lockstep.close({ drainMs: 0 })
+})
