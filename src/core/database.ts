@@ -41,12 +41,31 @@ export interface BeginOptions {
   readonly operationId: string
 }
 
+/** A statement of the user's code, or of a nested transaction, about a savepoint. */
+export interface SavepointStatement {
+  /** `undo` is ROLLBACK TO: the savepoint itself stays. */
+  readonly verb: 'set' | 'release' | 'undo'
+  /** As Postgres keeps it. */
+  readonly name: string
+}
+
+/**
+ * Hears of a statement about a savepoint when it is issued, and answers what to call once it was carried out. One that
+ * failed has moved nothing.
+ */
+export type SavepointWatch = (statement: SavepointStatement) => () => void
+
 /**
  * A transaction that has begun, or begins with its first statement. `db` is what the user's code gets; it throws LS_TRANSACTION_CLOSED from `close`
  * on, so that a statement of code that still runs can never reach the connection after COMMIT or ROLLBACK.
  */
 export interface OpenTransaction<Db> {
   readonly db: Db
+  /**
+   * Tells of each savepoint, whoever sets it: an ORM, SQL by hand, `savepoint()`. Those of exception blocks in plpgsql begin
+   * and end within one statement, in which no code of the operation runs, so there is nothing to tell.
+   */
+  watchSavepoints(watch: SavepointWatch): void
   /** From now on `db` throws. Nothing is sent. */
   close(): void
   /** `db` throws LS_SAVEPOINT_OPEN until the scope has ended. */

@@ -84,6 +84,11 @@ export const errorCatalogue = {
     'The transaction was ended by a statement of its own.',
     replyCodes.internal,
   ),
+  LS_STATEMENT_UNSUPPORTED: entry(
+    false,
+    'The server sent its database a statement in a form that an operation cannot have.',
+    replyCodes.internal,
+  ),
   LS_TRANSACTION_ABORTED: entry(
     false,
     'A statement of the transaction had failed, so nothing was saved.',

@@ -6,6 +6,8 @@ import {
   type Queryable,
   type Rows,
   type SavepointScope,
+  type SavepointStatement,
+  type SavepointWatch,
   type Snapshot,
   type SqlClient,
   type SqlResult,
@@ -14,7 +16,8 @@ import {
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { toLockstepError } from './sqlstate.ts'
-import { assertNoTransactionControl, TransactionGuard, whileOpen } from './transaction-guard.ts'
+import { TransactionGuard, whileOpen } from './transaction-guard.ts'
+import { readUserStatement } from './user-statement.ts'
 
 interface PgliteResults {
   readonly rows: readonly unknown[]
@@ -105,12 +108,18 @@ function countOf(results: PgliteResults): number {
   return Math.max(results.affectedRows ?? 0, results.rows.length)
 }
 
-function guarded(target: PgliteQueryable, guard: TransactionGuard): SqlClient {
+function guarded(
+  target: PgliteQueryable,
+  guard: TransactionGuard,
+  watchOf: () => SavepointWatch | undefined = () => undefined,
+): SqlClient {
   return {
     async query<Row>(text: string, values: readonly unknown[] = []): Promise<SqlResult<Row>> {
       guard.assertUsable()
-      assertNoTransactionControl(text)
+      const savepoint = readUserStatement(text)
+      const isCarriedOut = savepoint === undefined ? undefined : watchOf()?.(savepoint)
       const results = await target.query(text, [...values])
+      isCarriedOut?.()
       return { rows: results.rows as Row[], rowCount: countOf(results) }
     },
   }
@@ -127,7 +136,9 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   readonly #target: PgliteQueryable
   readonly #guard = new TransactionGuard()
   readonly #finish: (flush: Statement | undefined) => Promise<PgliteResults>
+  readonly #watchOf = (): SavepointWatch | undefined => this.#watch
   #savepoints = 0
+  #watch: SavepointWatch | undefined
 
   private constructor(
     target: PgliteQueryable,
@@ -135,7 +146,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   ) {
     this.#target = target
     this.#finish = finish
-    this.db = guarded(target, this.#guard)
+    this.db = guarded(target, this.#guard, this.#watchOf)
   }
 
   static begin(pglite: PgliteLike, { operationId }: BeginOptions): Promise<PgliteTransaction> {
@@ -158,6 +169,10 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     })
   }
 
+  watchSavepoints(watch: SavepointWatch): void {
+    this.#watch = watch
+  }
+
   close(): void {
     this.#guard.end()
   }
@@ -169,24 +184,33 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<SqlClient>> {
     const nested = guard.nest()
     const name = `lockstep_${++this.#savepoints}`
-    await this.#target.exec(`savepoint ${name}`)
-    const end = async (sql: string): Promise<void> => {
+    await this.#sendSavepoint({ verb: 'set', name }, `savepoint ${name}`)
+    const undo = (): Promise<void> =>
+      this.#sendSavepoint({ verb: 'undo', name }, `rollback to savepoint ${name}; release savepoint ${name}`)
+    const end = async (send: () => Promise<void>): Promise<void> => {
       nested.assertOpen()
       nested.end()
-      await this.#target.exec(sql)
+      await send()
     }
-    const undo = `rollback to savepoint ${name}; release savepoint ${name}`
     return {
-      db: guarded(this.#target, nested),
+      db: guarded(this.#target, nested, this.#watchOf),
       savepoint: () => this.#openSavepoint(nested),
       release: () =>
-        end(`release savepoint ${name}`).catch(async (error: unknown) => {
-          // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
-          await this.#target.exec(undo).catch(() => {})
-          throw error
-        }),
+        end(() => this.#sendSavepoint({ verb: 'release', name }, `release savepoint ${name}`)).catch(
+          async (error: unknown) => {
+            // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
+            await undo().catch(() => {})
+            throw error
+          },
+        ),
       rollback: () => end(undo),
     }
+  }
+
+  async #sendSavepoint(savepoint: SavepointStatement, text: string): Promise<void> {
+    const isCarriedOut = this.#watch?.(savepoint)
+    await this.#target.exec(text)
+    isCarriedOut?.()
   }
 
   async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {

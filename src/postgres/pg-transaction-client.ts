@@ -1,6 +1,7 @@
 import type { QueryConfig, QueryResult, QueryResultRow } from 'pg'
-import { LockstepError, type SqlClient } from '../core/index.ts'
-import { assertNoTransactionControl, type TransactionGuard } from './transaction-guard.ts'
+import { LockstepError, type SavepointWatch, type SqlClient } from '../core/index.ts'
+import type { TransactionGuard } from './transaction-guard.ts'
+import { readUserStatement } from './user-statement.ts'
 
 /** A result of `pg`, typed by its rows. */
 export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
@@ -9,6 +10,8 @@ export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
 export interface PgTarget {
   /** Has to be waited for before a statement is sent. */
   readonly pending?: Promise<void> | undefined
+  /** Absent where nothing hangs on savepoints. */
+  readonly savepointWatch?: SavepointWatch | undefined
   query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>>
 }
 
@@ -33,18 +36,23 @@ export class PgTransactionClient implements SqlClient {
   // oxlint-disable-next-line typescript/no-explicit-any
   async query<Row = any>(config: string | QueryConfig, values?: readonly unknown[]): Promise<PgResult<Row>> {
     this.#guard.assertUsable()
-    assertNoTransactionControl(typeof config === 'string' ? config : config.text)
+    const savepoint = readUserStatement(typeof config === 'string' ? config : config.text)
     if (typeof values === 'function') {
       throw new LockstepError('LS_CONFIG_INVALID', {
         message: 'tx.db.query returns a promise; the callback form is not supported.',
       })
     }
+    const isCarriedOut = savepoint === undefined ? undefined : this.#target.savepointWatch?.(savepoint)
     const { pending } = this.#target
     if (pending !== undefined) {
       await pending
       this.#guard.assertUsable()
     }
-    return this.#target.query<Row & QueryResultRow>(toConfig(config, values))
+    const sent = this.#target.query<Row & QueryResultRow>(toConfig(config, values))
+    if (isCarriedOut === undefined) return sent
+    const result = await sent
+    isCarriedOut()
+    return result
   }
 }
 

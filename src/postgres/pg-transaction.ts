@@ -5,6 +5,8 @@ import {
   type OpenTransaction,
   type Queryable,
   type SavepointScope,
+  type SavepointStatement,
+  type SavepointWatch,
   type Statement,
 } from '../core/index.ts'
 import { PgBackend } from './pg-backend.ts'
@@ -34,6 +36,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   readonly #backend: PgBackend
   #discard = false
   #savepoints = 0
+  #watch: SavepointWatch | undefined
 
   private constructor(client: PoolClient, backend: PgBackend, options: PgTransactionOptions) {
     this.#client = client
@@ -58,6 +61,14 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       client.release(true)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
     }
+  }
+
+  watchSavepoints(watch: SavepointWatch): void {
+    this.#watch = watch
+  }
+
+  get savepointWatch(): SavepointWatch | undefined {
+    return this.#watch
   }
 
   close(): void {
@@ -162,28 +173,45 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   async #openSavepoint(guard: TransactionGuard): Promise<SavepointScope<PgTransactionClient>> {
     const nested = guard.nest()
     const name = `lockstep_${++this.#savepoints}`
-    const send = async (text: string): Promise<void> => {
-      await this.pending
-      await this.query(timed({ text }, this.#options))
-    }
-    await send(`savepoint ${name}`)
-    const end = async (text: string): Promise<void> => {
+    const release = `release savepoint ${name}`
+    await this.#sendSavepoint({ verb: 'set', name }, [], `savepoint ${name}`)
+    const undo = (): Promise<void> =>
+      this.#sendSavepoint({ verb: 'undo', name }, [`rollback to savepoint ${name}`], release)
+    const end = async (send: () => Promise<void>): Promise<void> => {
       nested.assertOpen()
       nested.end()
-      await send(text)
+      await send()
     }
-    const undo = `rollback to savepoint ${name}; release savepoint ${name}`
     return {
       db: new PgTransactionClient(this, nested),
       savepoint: () => this.#openSavepoint(nested),
       release: () =>
-        end(`release savepoint ${name}`).catch(async (error: unknown) => {
-          // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
-          await send(undo).catch(() => {})
-          throw error
-        }),
+        end(() => this.#sendSavepoint({ verb: 'release', name }, [], release)).catch(
+          async (error: unknown) => {
+            // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
+            await undo().catch(() => {})
+            throw error
+          },
+        ),
       rollback: () => end(undo),
     }
+  }
+
+  /** A nested transaction's own statements, in one flight, which waits for BEGIN as any other. */
+  async #sendSavepoint(
+    savepoint: SavepointStatement,
+    before: readonly string[],
+    text: string,
+  ): Promise<void> {
+    const isCarriedOut = this.#watch?.(savepoint)
+    if (this.#beginning === undefined) {
+      await this.#beginWith(timed({ text }, this.#options))
+    } else {
+      await this.pending
+      this.#guard.assertOpen()
+      await sendFlight(this.#client, { before, statement: { text }, after: [], limit: this.#options.limit })
+    }
+    isCarriedOut?.()
   }
 
   async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {

@@ -59,23 +59,3 @@ export function whileOpen(own: Queryable, guard: TransactionGuard): Queryable {
     },
   }
 }
-
-const leadingBlanksAndComments = /^(?:\s+|--[^\n]*\n|\/\*[\s\S]*?\*\/)*/
-const transactionControl =
-  /^(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b))\b/i
-
-/**
- * Refuses a statement that would end the transaction under Lockstep's feet. One hidden behind another in the same
- * text is caught by the flush instead (SQLSTATE LS002).
- * @throws LS_TRANSACTION_CONTROL
- */
-export function assertNoTransactionControl(text: string): void {
-  const statement = text.slice(leadingBlanksAndComments.exec(text)?.[0].length ?? 0)
-  const found = transactionControl.exec(statement)
-  if (found === null) return
-  throw new LockstepError('LS_TRANSACTION_CONTROL', {
-    message:
-      `"${found[0].toUpperCase()}" was refused: Lockstep opens and ends the transaction. ` +
-      `Throw to roll back; use tx.transaction() for a nested one.`,
-  })
-}

@@ -118,6 +118,7 @@ async function workAndCommit<Db, Result>(
     // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
     scope.close()
     open.close()
+    scope.assertOnTrack()
     if (request.intent !== undefined && !(await request.intent)) throw known
     await faultPoint('transaction.after-intent')
     flush = flushOperation(database.schema, request.key, toResultJson(result), scope.events)

@@ -13,6 +13,8 @@ import {
   type UserContext,
 } from '../core/index.ts'
 import type { PendingEvent } from '../postgres/index.ts'
+import { Contributions } from './contributions.ts'
+import { SavepointMarks } from './savepoint-marks.ts'
 
 /** What an operation's code works with. Ends with the operation: afterwards every call throws. */
 export interface Transaction<Db> {
@@ -25,8 +27,9 @@ export interface Transaction<Db> {
   /** How the operation is rolled out for this user. */
   readonly mode: Mode
   /**
-   * Buffers an event; it leaves after the COMMIT, or never. In the modes `off` and `observe` it leaves at once, has no
-   * place in the log, and is not taken back.
+   * Buffers an event; it leaves after the COMMIT, or never: also when it was emitted after a savepoint, of yours or of an
+   * ORM, that is rolled back. In the modes `off` and `observe` it leaves at once, has no place in the log, and is not
+   * taken back.
    * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_TRANSACTION_CLOSED
    */
   emit<Events extends EventSchemas, Type extends keyof Events & string>(
@@ -36,7 +39,8 @@ export interface Transaction<Db> {
   ): void
   /**
    * A nested transaction: joins this one by a savepoint. When `work` throws, or has swallowed the error of a
-   * statement, its statements, events and hooks are undone, and the error is thrown on. One at a time.
+   * statement, what was done since it began is undone, statements, events and hooks alike, through whichever handle, and
+   * the error is thrown on. One at a time.
    * @throws LS_SAVEPOINT_OPEN, LS_TRANSACTION_CLOSED
    */
   transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T>
@@ -58,6 +62,15 @@ export interface ScopeIdentity {
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
 }
 
+/** What an operation contributes to its ending. Nested scopes share it, and savepoints cut it back. */
+class OperationParts {
+  readonly events = new Contributions<PendingEvent>()
+  readonly afterCommit = new Contributions<Hook>()
+  readonly afterRollback = new Contributions<Hook>()
+  readonly savepoints = new SavepointMarks([this.events, this.afterCommit, this.afterRollback])
+  hasEmittedNow = false
+}
+
 /** The buffer behind a `Transaction`: what goes out, and what runs, depends on how it ends. */
 export class TransactionScope<Db> implements Transaction<Db> {
   readonly db: Db
@@ -67,15 +80,13 @@ export class TransactionScope<Db> implements Transaction<Db> {
   readonly mode: Mode
   readonly emitNow: ((event: PendingEvent) => void) | undefined
   readonly #savepoint: () => Promise<SavepointScope<Db>>
-  readonly #events: PendingEvent[] = []
-  readonly #afterCommit: Hook[] = []
-  readonly #afterRollback: Hook[] = []
-  #hasEmitted = false
+  readonly #parts: OperationParts
   #closed = false
 
-  constructor(
+  private constructor(
     identity: ScopeIdentity,
     open: { readonly db: Db; readonly savepoint: () => Promise<SavepointScope<Db>> },
+    parts: OperationParts,
   ) {
     this.operationId = identity.operationId
     this.user = identity.user
@@ -84,23 +95,32 @@ export class TransactionScope<Db> implements Transaction<Db> {
     this.emitNow = identity.emitNow
     this.db = open.db
     this.#savepoint = open.savepoint
+    this.#parts = parts
   }
 
   static of<Db>(identity: ScopeIdentity, open: OpenTransaction<Db>): TransactionScope<Db> {
-    return new TransactionScope(identity, { db: open.db, savepoint: () => open.savepoint() })
+    const parts = new OperationParts()
+    open.watchSavepoints(parts.savepoints.watch)
+    return new TransactionScope(identity, { db: open.db, savepoint: () => open.savepoint() }, parts)
   }
 
+  /** Whether anything that it shows outside the database depends on how it ends. */
   get hasEmitted(): boolean {
-    return this.#hasEmitted
+    return this.#parts.hasEmittedNow || this.events.length > 0
   }
 
   /** Those that wait for the COMMIT, in the order they were emitted. */
   get events(): readonly PendingEvent[] {
-    return this.#events
+    return this.#parts.events.items
   }
 
   close(): void {
     this.#closed = true
+  }
+
+  /** @throws LS_STATEMENT_UNSUPPORTED when it is not known which events stand */
+  assertOnTrack(): void {
+    this.#parts.savepoints.assertOnTrack()
   }
 
   emit<Events extends EventSchemas, Type extends keyof Events & string>(
@@ -116,18 +136,16 @@ export class TransactionScope<Db> implements Transaction<Db> {
       type,
       data: toEventJson(value, type),
     }
-    this.#hasEmitted = true
-    if (this.emitNow === undefined) this.#events.push(event)
-    else this.emitNow(event)
+    if (this.emitNow === undefined) return this.#parts.events.add(event)
+    this.#parts.hasEmittedNow = true
+    this.emitNow(event)
   }
 
   async transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T> {
     this.#assertOpen()
     const savepoint = await this.#savepoint()
-    const inner = new TransactionScope<Db>(this, {
-      db: savepoint.db,
-      savepoint: () => savepoint.savepoint(),
-    })
+    const open = { db: savepoint.db, savepoint: () => savepoint.savepoint() }
+    const inner = new TransactionScope<Db>(this, open, this.#parts)
     let result: T
     try {
       result = await work(inner)
@@ -138,26 +156,22 @@ export class TransactionScope<Db> implements Transaction<Db> {
       throw error
     }
     await savepoint.release()
-    this.#hasEmitted ||= inner.hasEmitted
-    this.#events.push(...inner.#events)
-    this.#afterCommit.push(...inner.#afterCommit)
-    this.#afterRollback.push(...inner.#afterRollback)
     return result
   }
 
   afterCommit(work: Hook): void {
     this.#assertOpen()
-    this.#afterCommit.push(work)
+    this.#parts.afterCommit.add(work)
   }
 
   afterRollback(work: Hook): void {
     this.#assertOpen()
-    this.#afterRollback.push(work)
+    this.#parts.afterRollback.add(work)
   }
 
   /** Runs the hooks of one ending, if there are any. Their errors are logged: the outcome stands already. */
   runHooks(ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> | undefined {
-    const hooks = ending === 'committed' ? this.#afterCommit : this.#afterRollback
+    const { items: hooks } = ending === 'committed' ? this.#parts.afterCommit : this.#parts.afterRollback
     return hooks.length === 0 ? undefined : this.#runAll(hooks, ending, logger)
   }
 

@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { errorCatalogue, LockstepError, type ErrorCode } from '../../src/core/index.ts'
-import { assertNoTransactionControl, TransactionGuard } from '../../src/postgres/transaction-guard.ts'
+import { TransactionGuard } from '../../src/postgres/transaction-guard.ts'
+import { readUserStatement } from '../../src/postgres/user-statement.ts'
 import { toStoredEvents } from '../../src/transaction/committed-events.ts'
 import { createNotice, failureCode } from '../../src/transaction/notice.ts'
 import { hashInput, toUser } from '../../src/transaction/index.ts'
@@ -33,8 +34,12 @@ describe('a statement that would end the transaction', () => {
     '/* a */ /* b */\n commit',
     '-- a\ncommit',
     '-- a\n-- b\n  rollback',
+    '/* a /* nested */ */ commit',
+    '; commit',
+    'start /* a */ transaction',
+    'rollback to',
   ])('is refused: %j', (text) => {
-    expect(() => assertNoTransactionControl(text)).toThrow(withCode('LS_TRANSACTION_CONTROL'))
+    expect(() => readUserStatement(text)).toThrow(withCode('LS_TRANSACTION_CONTROL'))
   })
 
   test.each([
@@ -63,14 +68,43 @@ describe('a statement that would end the transaction', () => {
     '-- commit\nselect 1',
     '-- commit',
   ])('is not: %j', (text) => {
-    expect(() => assertNoTransactionControl(text)).not.toThrow()
+    expect(() => readUserStatement(text)).not.toThrow()
+  })
+
+  test.each<[string, string, string]>([
+    ['savepoint a', 'set', 'a'],
+    ['SAVEPOINT Aa;', 'set', 'aa'],
+    ['savepoint "A ""b"', 'set', 'A "b'],
+    ['savepoint/* x */ "é"', 'set', 'é'],
+    ['/* a /* b */ */ -- c\n ; savepoint sp_1$', 'set', 'sp_1$'],
+    ['savepoint savepoint', 'set', 'savepoint'],
+    [`savepoint ${'é'.repeat(40)}`, 'set', 'é'.repeat(31)],
+    ['release a', 'release', 'a'],
+    ['release savepoint a', 'release', 'a'],
+    ['release savepoint', 'release', 'savepoint'],
+    ['release "savepoint"', 'release', 'savepoint'],
+    ['rollback to a', 'undo', 'a'],
+    ['ROLLBACK TO SAVEPOINT "a"', 'undo', 'a'],
+    ['rollback work to savepoint a', 'undo', 'a'],
+    ['rollback /* to b */ transaction to -- x\n a', 'undo', 'a'],
+  ])('about a savepoint is read: %j', (text, verb, name) => {
+    expect(readUserStatement(text)).toEqual({ verb, name })
+  })
+
+  test.each(['savepoint', 'select 1', 'savepoints', 'release_all()', 'savepoint 1', ''])(
+    'about none moves none: %j',
+    (text) => expect(readUserStatement(text)).toBeUndefined(),
+  )
+
+  test('about a savepoint whose name is written with escapes is refused', () => {
+    expect(() => readUserStatement('savepoint U&"d\\0061ta"')).toThrow(withCode('LS_STATEMENT_UNSUPPORTED'))
   })
 
   test('is found at once behind any amount of blanks and comments', () => {
     const began = performance.now()
     for (const filler of [' ', '\n', '-- x\n', '/* x */', '/*', '--']) {
       try {
-        assertNoTransactionControl(`${filler.repeat(50_000)}commit`)
+        readUserStatement(`${filler.repeat(50_000)}commit`)
       } catch {
         // Refused or not: here only the time counts.
       }

@@ -1,0 +1,39 @@
+/** What one part has contributed to an operation, and can be cut back with a savepoint. */
+export interface Cuttable {
+  /** A place after all that was contributed so far. Places are never given twice. */
+  mark(): number
+  /** Takes back what was contributed between two places. */
+  cut(from: number, until: number): void
+}
+
+/** A list of contributions, in their order. Until the first mark is asked for, it is an array and no more. */
+export class Contributions<T> implements Cuttable {
+  #items: T[] = []
+  /** Of each item, where marks have been asked for. */
+  #places: number[] | undefined
+  #next = 0
+
+  get items(): readonly T[] {
+    return this.#items
+  }
+
+  add(item: T): void {
+    this.#items.push(item)
+    this.#places?.push(this.#next++)
+  }
+
+  mark(): number {
+    if (this.#places === undefined) {
+      this.#places = this.#items.map((_, index) => index)
+      this.#next = this.#items.length
+    }
+    return this.#next
+  }
+
+  cut(from: number, until: number): void {
+    const places = this.#places ?? []
+    const isKept = (place: number): boolean => place < from || place >= until
+    this.#items = this.#items.filter((_, index) => isKept(places[index] ?? 0))
+    this.#places = places.filter(isKept)
+  }
+}

@@ -1,0 +1,59 @@
+import { LockstepError, type SavepointStatement, type SavepointWatch } from '../core/index.ts'
+import type { Cuttable } from './contributions.ts'
+
+interface Savepoint {
+  readonly name: string
+  /** Of each part, in their order. */
+  readonly marks: readonly number[]
+}
+
+/**
+ * Keeps what an operation has contributed in step with the savepoints of its transaction: what was contributed after one
+ * was set goes when the database has rolled back to it, whoever sent the statements. What is contributed while a statement
+ * is on its way belongs behind it, as the next statement would.
+ */
+export class SavepointMarks {
+  readonly #parts: readonly Cuttable[]
+  /** From the outermost to the innermost; a name may stand in it more than once, and means the last. */
+  #open: Savepoint[] = []
+  #hasLostTrack = false
+
+  constructor(parts: readonly Cuttable[]) {
+    this.#parts = parts
+  }
+
+  readonly watch: SavepointWatch = (statement) => {
+    const marks = this.#parts.map((part) => part.mark())
+    return () => this.#move(statement, marks)
+  }
+
+  /** @throws LS_STATEMENT_UNSUPPORTED when a savepoint was rolled back of which nothing is known */
+  assertOnTrack(): void {
+    if (!this.#hasLostTrack) return
+    throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+      message:
+        'A savepoint was rolled back whose name Lockstep has not seen when it was set, so what was emitted since ' +
+        'is not known. Write its name with letters of ASCII.',
+    })
+  }
+
+  #move({ verb, name }: SavepointStatement, marks: readonly number[]): void {
+    if (verb === 'set') {
+      this.#open.push({ name, marks })
+      return
+    }
+    const index = this.#open.findLastIndex((savepoint) => savepoint.name === name)
+    const savepoint = this.#open[index]
+    if (savepoint === undefined) {
+      if (verb === 'release') return
+      this.#hasLostTrack = true
+      return this.assertOnTrack()
+    }
+    // The savepoints within go with it; ROLLBACK TO leaves the savepoint itself.
+    this.#open.length = verb === 'undo' ? index + 1 : index
+    if (verb === 'release') return
+    for (const [part, until] of marks.entries()) {
+      this.#parts[part]?.cut(savepoint.marks[part] ?? 0, until)
+    }
+  }
+}
