@@ -1,4 +1,4 @@
-import { messageOf, type Clock, type Logger, type Probe } from '../core/index.ts'
+import { messageOf, waitAtMost, type Clock, type Logger, type Probe } from '../core/index.ts'
 import type { EventHub, StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth } from './bus.ts'
 
@@ -13,6 +13,9 @@ export interface NodeBusOptions {
   readonly logger: Logger
   readonly probe: Probe
 }
+
+/** How long a node waits for its bus when it starts, in milliseconds. */
+const longestStartMs = 15_000
 
 /** Ties the hub of a node to its bus. */
 export class NodeBus {
@@ -66,7 +69,8 @@ export class NodeBus {
       onServe: (channel) => bus.serve(channel),
       onUnserve: (channel) => bus.unserve(channel),
     })
-    await started
+    // The buses of this package know by themselves when to stop waiting; one that an application has made may not.
+    await waitAtMost(clock, longestStartMs, started)
   }
 
   async close(): Promise<void> {

@@ -30,6 +30,8 @@ class PostgresTransport implements Transport {
   readonly #openSession: () => Promise<DatabaseSession>
   readonly #subjects = new Set<string>()
   #session: DatabaseSession | undefined
+  /** Not listening yet. */
+  #opening: DatabaseSession | undefined
   #retryMs = firstRetryMs
   #cancelRetry: (() => void) | undefined
   #deafness: string | undefined
@@ -70,14 +72,17 @@ class PostgresTransport implements Transport {
   }
 
   reconnect(problem: string): void {
+    const session = this.#session ?? this.#opening
+    if (session === undefined) return
     this.#deafness = problem
-    this.#session?.destroy()
+    session.destroy()
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
     this.#cancelRetry?.()
     this.#session?.destroy()
+    this.#opening?.destroy()
   }
 
   #require(): DatabaseSession {
@@ -88,7 +93,8 @@ class PostgresTransport implements Transport {
   async #connect(port: TransportPort): Promise<void> {
     let session: DatabaseSession | undefined
     try {
-      session = await this.#openSession()
+      session = this.#opening = await this.#openSession()
+      if (this.#isClosed) return session.destroy()
       session.onNotification((_, payload) => port.hear(payload))
       // What is lost in a crash of the server was a hint, and is in the log.
       await session.query({ text: 'set synchronous_commit = off' })
@@ -107,6 +113,8 @@ class PostgresTransport implements Transport {
     } catch (error) {
       session?.destroy()
       this.#lost(messageOf(error), port)
+    } finally {
+      this.#opening = undefined
     }
   }
 

@@ -18,6 +18,9 @@ export interface BusOptions {
   readonly selfTestMs?: number
 }
 
+/** Time that an attempt to connect is given at least, in milliseconds, however often the bus tests itself. */
+const leastConnectMs = 1_000
+
 /** Everything that buses have in common, over a transport that differs. */
 export class ShardedBus implements Bus {
   readonly #transport: Transport
@@ -32,6 +35,7 @@ export class ShardedBus implements Bus {
   #flushing = false
   /** Ends the wait of `start`. */
   #settled: () => void = () => {}
+  #cancelWatch: (() => void) | undefined
 
   constructor(transport: Transport, options: BusOptions = {}) {
     this.#transport = transport
@@ -70,13 +74,15 @@ export class ShardedBus implements Bus {
     const outbox = new Outbox({ from: this.#id, maxMessageBytes: transport.maxMessageBytes, subjectOf })
     this.#started = { port, selfTest, subscriptions, outbox, subjectOf }
     const settled = new Promise<void>((resolve) => (this.#settled = resolve))
-    await transport.open({
+    this.#watchConnecting(port)
+    const opened = transport.open({
       clock: port.clock,
       logger: port.logger,
       hear: (text) => this.#hear(text),
       up: () => {
         if (this.#state === 'closed') return
         this.#connected = true
+        this.#cancelWatch?.()
         const subscribed = transport.subscribe(ownSubject)
         subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true))
         // At once: a broker that never answers is one that is not heard.
@@ -86,8 +92,10 @@ export class ShardedBus implements Bus {
         this.#connected = false
         selfTest.stop()
         this.#isDown(problem, false)
+        this.#watchConnecting(port)
       },
     })
+    opened.catch((error: unknown) => this.#isDown(messageOf(error), false))
     await settled
   }
 
@@ -111,6 +119,7 @@ export class ShardedBus implements Bus {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#settled()
+    this.#cancelWatch?.()
     const started = this.#started
     if (started === undefined) return
     started.selfTest.stop()
@@ -184,6 +193,21 @@ export class ShardedBus implements Bus {
     if (!isDeaf || !this.#connected) return
     this.#started?.selfTest.start()
     this.#transport.reconnect(problem)
+  }
+
+  /**
+   * An attempt to connect can hang: the peer accepts and never answers. While there is no connection, the transport is
+   * asked for another attempt each time one should have been made.
+   */
+  #watchConnecting({ clock }: BusPort): void {
+    this.#cancelWatch?.()
+    if (this.#state === 'closed') return
+    this.#cancelWatch = clock.after(Math.max(this.#selfTestMs, leastConnectMs), () => {
+      const problem = this.#problem ?? 'no connection was made in time'
+      this.#isDown(problem, false)
+      this.#transport.reconnect(problem)
+      if (this.#started !== undefined) this.#watchConnecting(this.#started.port)
+    })
   }
 
   #missed(): void {

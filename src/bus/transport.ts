@@ -28,14 +28,17 @@ export interface Transport {
   readonly deafnessHint: string
   /** @param scope hexadecimal digits @param part the number of a shard, or the id of a node */
   subjectOf(scope: string, part: string): string
-  /** Resolves after the first attempt to connect, whatever came of it. */
+  /** Begins to connect, and goes on trying. Resolves after the first attempt, whatever came of it. */
   open(port: TransportPort): Promise<void>
   /** Called for one batch at a time. May reject. */
   send(messages: readonly OutgoingMessage[]): Promise<void>
   /** In force when it resolves, or else before the next `up`; and again before `up` after each reconnect. */
   subscribe(subject: string): Promise<void>
   unsubscribe(subject: string): Promise<void>
-  /** Connected, it seems, and yet deaf: a connection of the transport's own is made anew. */
+  /**
+   * Connected, it seems, and yet deaf; or still connecting, for too long: a connection of the transport's own is made
+   * anew.
+   */
   reconnect(problem: string): void
   close(): Promise<void>
 }

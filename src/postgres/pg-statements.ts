@@ -45,10 +45,14 @@ export async function send<Row>(
   }
 }
 
-/** Sends several statements in one text, without parameters, however long it takes. @throws errors of the catalogue */
+/** Longest time for one script of a migration, the wait for another node's migration included, in milliseconds. */
+const longestScriptMs = 15 * 60_000
+
+/** Sends several statements in one text, without parameters. @throws errors of the catalogue */
 export async function sendScript(client: PoolClient, sql: string): Promise<void> {
+  const script: QueryConfig & { query_timeout: number } = { text: sql, query_timeout: longestScriptMs }
   try {
-    await client.query(sql)
+    await client.query(script)
   } catch (error) {
     throw toLockstepError(error, 'LS_CONNECTION_LOST')
   }

@@ -80,6 +80,37 @@ describe('the connection of a bus over postgres', () => {
     await bus.close()
   })
 
+  it('that is accepted and never answered holds up no start, and is made anew until it is answered', async () => {
+    let isMute = true
+    const proxy = await createFaultProxy({
+      target: () => Number(new URL(test.url).port),
+      intercept: (link) => ({
+        up(bytes) {
+          // Behind the handshake: what limits the time of that does not limit this.
+          if (isMute && bytes.includes('synchronous_commit')) link.stall('down')
+          link.pass('up', bytes)
+        },
+        down: (bytes) => link.pass('down', bytes),
+      }),
+    })
+    const proxied = new URL(test.url)
+    proxied.port = String(proxy.port)
+    const mutePool = new pg.Pool({ connectionString: proxied.href })
+    const muteDatabase = fromPool(mutePool)
+    const bus = postgresBus(muteDatabase, { selfTestMs: 1_000 })
+    const { started, missed } = start(bus)
+    await started
+    expect(bus.health).toMatchObject({ state: 'down', problem: 'no connection was made in time' })
+    expect(missed.items).toEqual([])
+    isMute = false
+    await missed.until((items) => items.length === 1)
+    expect(bus.health).toEqual({ kind: 'postgres', state: 'up' })
+    await bus.close()
+    await muteDatabase.close()
+    await mutePool.end()
+    await proxy.close()
+  })
+
   it('says that a pooler may be the reason when it does not hear itself, and goes on', async () => {
     const openSession = async (): Promise<DatabaseSession> => {
       const session = await database.openSession?.()
