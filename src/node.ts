@@ -2,6 +2,7 @@ import { NodeBus, postgresBus, type Bus } from './bus/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
   assertWholeNumbers,
+  Deadline,
   jsonLogger,
   LockstepError,
   systemClock,
@@ -138,38 +139,55 @@ export class LockstepNode<Db> {
   }
 
   async #start(): Promise<void> {
-    if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
-    await this.#database.migrate()
-    await this.#lease.start()
-    await this.rollout.start()
-    this.#hub.start()
-    await this.bus.start(this.#lease.epoch)
-    await this.revocations.start()
-    this.#orphans.start()
-    this.#retention.start()
-    this.health.monitor.start()
+    const steps: readonly (() => void | Promise<void>)[] = [
+      () => this.#database.migrate(),
+      () => this.#lease.start(),
+      () => this.rollout.start(),
+      () => this.#hub.start(),
+      () => this.bus.start(this.#lease.epoch),
+      () => this.revocations.start(),
+      () => this.#orphans.start(),
+      () => this.#retention.start(),
+      () => this.health.monitor.start(),
+    ]
+    for (const begin of steps) {
+      // `close` does not wait for ever for a start that hangs, and what begins behind it would never end.
+      if (this.#closed !== undefined) throw new LockstepError('LS_NODE_STOPPING')
+      await begin()
+    }
   }
 
   async #close(drainMs: number): Promise<void> {
+    const deadline = new Deadline(this.clock, closeLimitMs(drainMs))
+    const unfinished: string[] = []
+    const step = async (name: string, work: Promise<unknown>, reserveMs: number): Promise<void> => {
+      try {
+        if (!(await deadline.wait(work, reserveMs))) unfinished.push(name)
+      } catch (error) {
+        this.#logger.warn({ error, step: name }, 'a part of the node was not closed cleanly')
+      }
+    }
     this.gateway.stopAccepting()
-    await this.#started?.catch(() => {})
-    await this.coordinator.close(drainMs)
+    const reserved = reservedMs(drainMs)
+    await step('start', this.#started?.catch(() => {}) ?? Promise.resolve(), reserved.forOperations)
+    await step('operations', this.coordinator.close(drainMs), reserved.forSockets)
     // Spread a little: clients that all come back at once are the next node's storm.
-    await this.gateway.close({ drainMs: drainMs / 5 })
+    const sockets = { drainMs: drainMs / 5, withinMs: deadline.leftMs - reserved.forParts }
+    await step('sockets', this.gateway.close(sockets), reserved.forParts)
     this.revocations.close()
     this.#hub.close()
     await Promise.all([
-      this.bus.close(),
-      this.#orphans.close(),
-      this.#retention.close(),
-      this.rollout.close(),
+      step('bus', this.bus.close(), reserved.forHealth),
+      step('orphans', this.#orphans.close(), reserved.forHealth),
+      step('retention', this.#retention.close(), reserved.forHealth),
+      step('rollout', this.rollout.close(), reserved.forHealth),
     ])
-    await this.health.close()
-    // Also of a node that took its lease and then could not start.
-    await this.#lease.release().catch((error: unknown) => {
-      this.#logger.warn({ error }, 'the lease was not given back; it runs out by itself')
-    })
-    await this.#database.close()
+    await step('health', this.health.close(), reserved.forLease)
+    // Also of a node that took its lease and then could not start. One that is not given back runs out by itself.
+    await step('lease', this.#lease.release(), reserved.forDatabase)
+    await step('database', this.#database.close(), 0)
+    if (unfinished.length > 0)
+      this.#logger.warn({ unfinished }, 'the node was closed before all of its parts had ended')
   }
 
   #createHealth({ clock, logger }: Base, options: LockstepOptions<Db>): Health {
@@ -253,6 +271,25 @@ export class LockstepNode<Db> {
       connections: this.gateway.connections(),
       bus: this.bus.health,
     }
+  }
+}
+
+/** All that `close` may take, in milliseconds. */
+function closeLimitMs(drainMs: number): number {
+  return 1.2 * drainMs + 10_000
+}
+
+/** What each step of `close` leaves to the steps behind it, in milliseconds. */
+function reservedMs(drainMs: number) {
+  // Operations get their time to end, and then two seconds in which they are rolled back and their users are told.
+  const forSockets = 0.2 * drainMs + 7_000
+  return {
+    forOperations: forSockets + drainMs + 2_200,
+    forSockets,
+    forParts: 2_000,
+    forHealth: 1_500,
+    forLease: 1_000,
+    forDatabase: 500,
   }
 }
 

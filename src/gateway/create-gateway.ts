@@ -19,6 +19,13 @@ import type { SessionContext } from './session-context.ts'
 import { bindSocket, GatewaySocket } from './socket.ts'
 import { SocketTap } from './socket-tap.ts'
 
+export interface CloseOptions {
+  /** Default 0. */
+  readonly drainMs?: number
+  /** Default: no other limit. */
+  readonly withinMs?: number
+}
+
 export interface Gateway extends FetchHandler {
   /**
    * Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. Without
@@ -52,9 +59,10 @@ export interface Gateway extends FetchHandler {
   stopAccepting(): void
   /**
    * Refuses new connections, closes all others with 3001 spread over `drainMs`, those that wait for an answer last,
-   * and resolves when all are gone: a peer that does not answer is cut off `closeTimeoutMs` after `drainMs`.
+   * and resolves when all are gone: a peer that does not answer is cut off `closeTimeoutMs` after `drainMs`, and after
+   * `withinMs` at the latest.
    */
-  close(options?: { readonly drainMs?: number }): Promise<void>
+  close(options?: CloseOptions): Promise<void>
 }
 
 /** Fragments of one message; browsers send one, and a proxy that cuts messages up makes few. */
@@ -161,9 +169,9 @@ class WebSocketGateway implements Gateway {
     this.#isAccepting = false
   }
 
-  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+  close(options: CloseOptions = {}): Promise<void> {
     this.stopAccepting()
-    this.#closing ??= this.#drain(options.drainMs ?? 0)
+    this.#closing ??= this.#drain(options.drainMs ?? 0, options.withinMs ?? Infinity)
     return this.#closing
   }
 
@@ -198,11 +206,12 @@ class WebSocketGateway implements Gateway {
     }
   }
 
-  async #drain(drainMs: number): Promise<void> {
+  async #drain(drainMs: number, withinMs: number): Promise<void> {
     this.#reauthorizer?.close()
     const { connections, settings } = this.#context
     // From the beginning, so that it comes in time whatever the steps between wait for.
-    const cancel = settings.clock.after(drainMs + settings.limits.closeTimeoutMs, () => {
+    const cutOffMs = Math.min(drainMs + settings.limits.closeTimeoutMs, Math.max(0, withinMs))
+    const cancel = settings.clock.after(cutOffMs, () => {
       for (const session of connections.all()) session.terminate()
     })
     await drain({

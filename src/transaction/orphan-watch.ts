@@ -48,7 +48,12 @@ export class OrphanWatch {
   async #settleAll(): Promise<void> {
     const { settler, logger, openLeases } = this.#options
     const settle = (): Promise<number> =>
-      settler.settleOrphans((key) => this.#noticeFor(key), batch, openLeases())
+      settler.settleOrphans({
+        noticeFor: (key) => this.#noticeFor(key),
+        limit: batch,
+        except: openLeases(),
+        isStopping: () => this.#closed,
+      })
     try {
       // A full batch means that there may be more; where some could not be settled, the next round reads them again.
       while (!this.#closed && (await settle()) === batch);

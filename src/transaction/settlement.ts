@@ -55,6 +55,17 @@ export interface SettlerOptions {
   readonly lockTimeoutMs?: number
 }
 
+/** One round over what dead nodes left open. */
+export interface OrphanRound {
+  readonly noticeFor: (key: OperationKey) => Notice
+  /** Operations at most. */
+  readonly limit: number
+  /** Leases whose operations are brought to their outcome by somebody else. */
+  readonly except?: readonly string[]
+  /** Asked before each operation: what is left is for another node, or the next start. */
+  readonly isStopping?: () => boolean
+}
+
 const firstRetryMs = 50
 const longestRetryMs = 2_000
 
@@ -125,18 +136,19 @@ export class Settler {
 
   /**
    * Settles what dead nodes left open, then removes their intents, as far as every operation they name has its outcome.
-   * @param except leases whose operations are brought to their outcome by somebody else
    * @returns how many operations were settled, and slots without any found
    */
-  async settleOrphans(
-    noticeFor: (key: OperationKey) => Notice,
-    limit: number,
-    except: readonly string[] = [],
-  ): Promise<number> {
+  async settleOrphans({
+    noticeFor,
+    limit,
+    except = [],
+    isStopping = () => false,
+  }: OrphanRound): Promise<number> {
     const { own, schema } = this.#options
     const { rows } = await own.query<OrphanRow>(readOrphans(schema, limit, except))
     let done = 0
     for (const row of rows) {
+      if (isStopping()) return done
       if (!isOpen(row) || (await this.#settleOrphan(row, noticeFor(row)))) done += 1
     }
     if (rows.length > 0) {

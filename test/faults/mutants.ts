@@ -185,7 +185,7 @@ export const mutants = {
       put: '${isDead(schema)} and true or false and not exists (',
     },
   ],
-  'orphans left open': [{ file: 'src/node.ts', find: 'this.#orphans.start()', put: '' }],
+  'orphans left open': [{ file: 'src/node.ts', find: 'this.#orphans.start()', put: 'undefined' }],
 } as const satisfies Readonly<Record<string, readonly Replacement[]>>
 
 export type MutantName = keyof typeof mutants

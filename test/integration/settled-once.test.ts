@@ -66,12 +66,12 @@ test('an orphan that two nodes read at once is reported by the one that settles 
       // Between its read and its settlement another node does both.
       if (!hasRead) {
         hasRead = true
-        await quick.settleOrphans(noticeFor, 10)
+        await quick.settleOrphans({ noticeFor, limit: 10 })
       }
       return answer
     },
   }))
-  expect(await slow.settleOrphans(noticeFor, 10)).toBe(1)
+  expect(await slow.settleOrphans({ noticeFor, limit: 10 })).toBe(1)
   expect(second.map(({ operationId }) => operationId)).toEqual([id])
   expect(first).toEqual([])
 })
