@@ -7,71 +7,84 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { stripFaultPoints } from '../../scripts/strip-fault-points.mjs'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export interface Build {
   /** First digits of the checksum of all that it was made of. */
   readonly id: string
   /** Of the compiled processes. */
   readonly children: string
+  /** Of the compiled library. */
+  readonly library: string
   /** `undefined`: it was there already. */
   readonly tookMs?: number
 }
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
+/** The working tree. */
+export const root = fileURLToPath(new URL('../../', import.meta.url))
 const builds = join(root, '.lockstep', 'bench-build')
 const sources = ['src', 'bench/children', 'bench/harness']
 const settings = ['tsconfig.base.json', 'bench/tsconfig.build.json', 'scripts/strip-fault-points.mjs']
 const unusedForMs = 24 * 3_600_000
-let current: Promise<Build> | undefined
+const byTree = new Map<string, Promise<Build>>()
 
-/** Once for each process. Runs that measure different sources at the same time do not meet: each build has a folder of its own. */
-export const built = (): Promise<Build> => (current ??= build())
+/**
+ * Once for each process and tree. Runs that measure different sources at the same time do not meet: each build has a folder
+ * of its own. Another tree than the working one lies within it, since both find their packages in its node_modules.
+ */
+export function built(tree = root): Promise<Build> {
+  const building = byTree.get(tree) ?? build(tree)
+  byTree.set(tree, building)
+  return building
+}
 
 /** For the header of results. */
 export const describeBuild = ({ id }: Build): string => `library as published, build ${id}`
 
-async function build(): Promise<Build> {
+async function build(tree: string): Promise<Build> {
   const began = performance.now()
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    const id = await checksum()
+    const id = await checksum(tree)
     const folder = join(builds, id)
     if (existsSync(folder)) {
       // What is in use is not old.
       await utimes(folder, new Date(), new Date())
-      return { id, children: childrenOf(folder) }
+      return { id, ...foldersOf(folder) }
     }
     const draft = `${folder}.${process.pid}`
-    await compile(draft)
-    stripFaultPoints(join(draft, 'src'))
+    await compile(tree, draft)
+    await stripFaultPoints(tree, join(draft, 'src'))
     // Somebody who writes meanwhile may have been read half.
-    if ((await checksum()) === id) {
+    if ((await checksum(tree)) === id) {
       await keep(draft, folder)
-      return { id, children: childrenOf(folder), tookMs: Math.round(performance.now() - began) }
+      return { id, ...foldersOf(folder), tookMs: Math.round(performance.now() - began) }
     }
     await rm(draft, { recursive: true, force: true })
   }
   throw new Error('the sources changed while they were compiled, three times')
 }
 
-const childrenOf = (folder: string): string => join(folder, 'bench', 'children')
+const foldersOf = (folder: string): Pick<Build, 'children' | 'library'> => ({
+  children: join(folder, 'bench', 'children'),
+  library: join(folder, 'src'),
+})
 
 /** Of the contents, never of times: a checkout of another commit may be older than what was built. */
-async function checksum(): Promise<string> {
+async function checksum(tree: string): Promise<string> {
   const sum = createHash('sha256').update(compiler().version)
-  for (const file of [...settings, ...(await Promise.all(sources.map(listed))).flat()]) {
+  const files = (await Promise.all(sources.map((folder) => listed(tree, folder)))).flat()
+  for (const file of [...settings, ...files]) {
     sum
       .update(file)
       .update('\0')
-      .update(await readFile(join(root, file)))
+      .update(await readFile(join(tree, file)))
       .update('\0')
   }
   return sum.digest('hex').slice(0, 12)
 }
 
-async function listed(folder: string): Promise<string[]> {
-  const files = await readdir(join(root, folder), { recursive: true })
+async function listed(tree: string, folder: string): Promise<string[]> {
+  const files = await readdir(join(tree, folder), { recursive: true })
   return files
     .filter((file) => file.endsWith('.ts'))
     .toSorted()
@@ -85,9 +98,9 @@ function compiler(): { readonly path: string; readonly version: string } {
 }
 
 /** Types are the matter of `npm run check`; leaving them out halves the time and changes no byte. */
-async function compile(folder: string): Promise<void> {
-  const args = [compiler().path, '-p', join(root, 'bench', 'tsconfig.build.json'), '--outDir', folder]
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+async function compile(tree: string, folder: string): Promise<void> {
+  const args = [compiler().path, '-p', join(tree, 'bench', 'tsconfig.build.json'), '--outDir', folder]
+  const child = spawn(process.execPath, args, { cwd: tree, stdio: ['ignore', 'pipe', 'inherit'] })
   let said = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
   const code = await new Promise<number | null>((resolve, reject) => {
@@ -97,6 +110,13 @@ async function compile(folder: string): Promise<void> {
   if (code === 0) return
   await rm(folder, { recursive: true, force: true })
   throw new Error(`the library could not be compiled:\n${said}`)
+}
+
+/** By the tree's own rules: which calls are taken out belongs to its sources. */
+async function stripFaultPoints(tree: string, folder: string): Promise<void> {
+  const script = pathToFileURL(join(tree, 'scripts', 'strip-fault-points.mjs')).href
+  const rules = (await import(script)) as { stripFaultPoints(folder: string): void }
+  rules.stripFaultPoints(folder)
 }
 
 /** Under its name in one step: who finds a build finds all of it. */

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { built } from './built.ts'
+import { built, type Build } from './built.ts'
 
 interface Reply {
   readonly id: number
@@ -40,10 +40,11 @@ export class Child {
     })
   }
 
-  /** Resolves when it is ready. */
-  static async start(file: string, config: object): Promise<Child> {
+  /** Resolves when it is ready. Default build: that of the working tree. */
+  static async start(file: string, config: object, build?: Build): Promise<Child> {
+    const { children } = build ?? (await built())
     const child = new Child(
-      fork(join((await built()).children, file.replace(/\.ts$/, '.js')), {
+      fork(join(children, file.replace(/\.ts$/, '.js')), {
         execArgv: ['--expose-gc'],
         env: { ...process.env, BENCH_CHILD: JSON.stringify(config) },
       }),

@@ -1,5 +1,6 @@
 // One variant's turn under a closed load, and what the operations of it cost Postgres.
 import type { TransactionLoad, TransactionWarmUp, TransactorConfig } from '../children/transactor.ts'
+import type { Build } from './built.ts'
 import { Child } from './child.ts'
 import type { BenchPostgres } from './database.ts'
 import { warmUpOperations, type ClosedResult } from './load.ts'
@@ -15,8 +16,8 @@ export interface Turn extends ClosedResult {
   readonly postgresUsPerOperation: number
 }
 
-export async function startTransactor(config: TransactorConfig): Promise<Transactor> {
-  return { child: await Child.start('transactor.ts', config), databaseUrl: config.databaseUrl }
+export async function startTransactor(config: TransactorConfig, build?: Build): Promise<Transactor> {
+  return { child: await Child.start('transactor.ts', config, build), databaseUrl: config.databaseUrl }
 }
 
 /** One after the other, on as many workers as they will have. */

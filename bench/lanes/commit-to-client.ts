@@ -1,12 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises'
-import type {
-  Published,
-  PublisherConfig,
-  PublisherVariant,
-  PublishLoad,
-  PublishWarmUp,
-} from '../children/publisher.ts'
-import type { ClientKind, Received, SubscribeRequest } from '../children/subscribers.ts'
+import type { PublisherConfig, PublisherVariant, PublishWarmUp } from '../children/publisher.ts'
+import type { ClientKind, SubscribeRequest } from '../children/subscribers.ts'
 import { startNats, startRedis, type Broker } from '../../test/support/brokers.ts'
 import {
   centrifugoOutboxSchema,
@@ -16,11 +9,11 @@ import {
 } from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
 import { query } from '../harness/database.ts'
-import { Latencies, type Percentiles } from '../harness/histogram.ts'
 import { rounded, shown, times, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
 import { warmUpOperations } from '../harness/load.ts'
 import { centrifugoBinary } from '../harness/machine.ts'
 import { programPath } from '../harness/programs.ts'
+import { publishTurn, received, type Publishing, type PublishTurn } from '../harness/publishing.ts'
 import { interleave, medianOf, ratioOf } from '../harness/rounds.ts'
 import { transactorSchema } from '../harness/transactor-schema.ts'
 
@@ -143,26 +136,15 @@ interface Setting {
   readonly brokers: Brokers
 }
 
-/** Of one turn, in milliseconds. */
-interface Turn {
-  /** From the acknowledged COMMIT. */
-  readonly committed: Percentiles
-  /** From the moment the transaction should have been sent. */
-  readonly intended: Percentiles
-}
-
 interface Row {
   readonly candidate: Candidate
   readonly load: Load
-  readonly turns: readonly Turn[]
+  readonly turns: readonly PublishTurn[]
 }
 
-interface Running {
+interface Running extends Publishing {
   readonly candidate: Candidate
-  readonly writer: Child
   readonly databaseUrl: string
-  readonly group: number
-  readonly receivers: number
 }
 
 async function measure(context: LaneContext, setting: Setting): Promise<readonly Row[]> {
@@ -174,12 +156,12 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
     for (const candidate of candidates) {
       running.set(candidate.name, await start(context, { ...setting, candidate, clients, started }))
     }
-    for (const one of running.values()) await warmUp(context, clients, one)
+    for (const one of running.values()) await warmUp(context, one)
     const rows: Row[] = []
     for (const load of context.quick ? (['light'] as const) : (Object.keys(rates) as Load[])) {
       const perSecond = rates[load]
       const found = await interleave([...running.keys()], turnsOf(context), (name) =>
-        turn(clients, running.get(name) as Running, { perSecond, seconds: secondsOf(context), channels }),
+        publishTurn(running.get(name) as Running, { perSecond, seconds: secondsOf(context), channels }),
       )
       const ofLoad = candidates.map((candidate) => ({ candidate, load, turns: found[candidate.name] ?? [] }))
       context.say(`commit to client, ${nodes} nodes, ${perSecond}/s: ${summary(ofLoad)}`)
@@ -196,15 +178,11 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
 const secondsOf = ({ quick, seconds }: LaneContext): number => Math.max(seconds, quick ? 1 : 1.5)
 const turnsOf = ({ quick, rounds }: LaneContext): number => (quick ? Math.min(rounds, 3) : rounds)
 
-async function warmUp(
-  { quick, postgres }: LaneContext,
-  clients: Child,
-  { writer, databaseUrl, ...running }: Running,
-): Promise<void> {
+async function warmUp({ quick, postgres }: LaneContext, running: Running): Promise<void> {
   const load: PublishWarmUp = { workers: 8, operations: warmUpOperations, channels }
-  const messages = await writer.ask<number>('warmUp', quick ? { ...load, atMostSeconds: 1.5 } : load)
-  await receive(clients, running, messages)
-  await (await postgres()).tidy(databaseUrl)
+  const messages = await running.writer.ask<number>('warmUp', quick ? { ...load, atMostSeconds: 1.5 } : load)
+  await received(running, messages)
+  await (await postgres()).tidy(running.databaseUrl)
 }
 
 interface Starting extends Setting {
@@ -241,7 +219,15 @@ async function start(
   const ports = nodes === 1 ? all : all.slice(1)
   const request: SubscribeRequest = { client: candidate.client, ports, channels }
   const group = await clients.ask<number>('subscribe', request)
-  return { candidate, writer: children[0] as Child, databaseUrl, group, receivers: ports.length }
+  return {
+    name: candidate.name,
+    candidate,
+    writer: children[0] as Child,
+    databaseUrl,
+    clients,
+    group,
+    receivers: ports.length,
+  }
 }
 
 async function centrifugoNodes(
@@ -262,39 +248,6 @@ async function centrifugoNodes(
 const portsOf = (children: readonly Child[]): Promise<number[]> =>
   Promise.all(children.map((child) => child.ask<number>('port')))
 
-const patienceMs = 30_000
-
-async function turn(clients: Child, running: Running, load: PublishLoad): Promise<Turn> {
-  const published = await running.writer.ask<Published[]>('publish', load)
-  const sent = new Map(published.map(([n, intendedUs, committedUs]) => [n, { intendedUs, committedUs }]))
-  const [committed, intended] = [new Latencies(), new Latencies()]
-  for (const [n, receivedUs] of await receive(clients, running, published.length)) {
-    const message = sent.get(n)
-    if (message === undefined) throw new Error(`${running.candidate.name}: message ${n} came twice`)
-    committed.record(receivedUs - message.committedUs)
-    intended.record(receivedUs - message.intendedUs)
-  }
-  return { committed: committed.percentiles, intended: intended.percentiles }
-}
-
-/** What has come, once so many messages are with all receivers. */
-async function receive(
-  clients: Child,
-  { candidate, group, receivers }: Pick<Running, 'candidate' | 'group' | 'receivers'>,
-  messages: number,
-): Promise<Received[]> {
-  const wanted = messages * receivers
-  for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += 20) {
-    if ((await clients.ask<number>('count', group)) >= wanted) break
-    await pause(20)
-  }
-  const received = await clients.ask<Received[]>('take', group)
-  if (received.length !== wanted) {
-    throw new Error(`${candidate.name}: ${received.length} of ${wanted} messages arrived in time`)
-  }
-  return received
-}
-
 const p50 = (row: Row | undefined): number => medianOf(row?.turns ?? [], ({ committed }) => committed.p50)
 const p99 = (row: Row | undefined): number => medianOf(row?.turns ?? [], ({ committed }) => committed.p99)
 
@@ -306,12 +259,12 @@ const ownFigures = (rows: readonly Row[]): Record<string, number> => {
 /** The p99 of the best peer over that of our best bus, turn by turn: higher is better for us. */
 function against(prefix: string, rows: readonly Row[]): Record<string, number> {
   const light = rows.filter(({ load }) => load === 'light')
-  const best = (fits: (candidate: Candidate) => boolean): readonly Turn[] | undefined =>
+  const best = (fits: (candidate: Candidate) => boolean): readonly PublishTurn[] | undefined =>
     light.filter(({ candidate }) => fits(candidate)).toSorted((a, b) => p99(a) - p99(b))[0]?.turns
   const ours = best(({ variant }) => variant === 'lockstep')
   const durable = best(({ variant, durable: isDurable }) => isDurable && variant !== 'lockstep')
   const socketIo = best(({ variant }) => variant === 'socket.io')
-  const ratio = (peer: readonly Turn[]): number =>
+  const ratio = (peer: readonly PublishTurn[]): number =>
     rounded(ratioOf(peer, ours ?? [], ({ committed }) => committed.p99).median)
   return {
     ...(durable === undefined

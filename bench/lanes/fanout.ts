@@ -1,12 +1,13 @@
 import type { BroadcasterConfig, BroadcastVariant } from '../children/broadcaster.ts'
 import type { CentrifugoBroadcasterConfig } from '../children/centrifugo-broadcaster.ts'
 import type { OpenRequest } from '../children/receivers.ts'
-import { roomName, type Pump, type Pumped } from '../harness/broadcast.ts'
+import { roomName, type Pump } from '../harness/broadcast.ts'
 import { startCentrifugo, type Centrifugo } from '../harness/centrifugo.ts'
 import { Child, endAll } from '../harness/child.ts'
 import type { Wire } from '../harness/counting-socket.ts'
 import { rounded, type Cell, type Lane, type LaneContext, type Table } from '../harness/lane.ts'
 import { centrifugoBinary } from '../harness/machine.ts'
+import { pumpTurn, type PumpTurn } from '../harness/pumping.ts'
 import { interleave, medianOf, ratioOf, type Ratio, type Rounds } from '../harness/rounds.ts'
 
 type Variant = BroadcastVariant | 'centrifugo'
@@ -38,13 +39,7 @@ const warmUpSeconds: Readonly<Record<Variant, number>> = {
   centrifugo: 1,
 }
 
-interface Turn {
-  readonly perSecond: number
-  /** Deliveries in one second of processor time of the server; NaN where that is not known. */
-  readonly perCoreSecond: number
-}
-
-type Found = ReadonlyMap<string, Rounds<Variant, Turn>>
+type Found = ReadonlyMap<string, Rounds<Variant, PumpTurn>>
 
 export const fanout: Lane = {
   name: 'fanout',
@@ -69,7 +64,7 @@ export const fanout: Lane = {
     )
     try {
       await warmUp(context, { variants, servers, receivers })
-      const found = new Map<string, Rounds<Variant, Turn>>()
+      const found = new Map<string, Rounds<Variant, PumpTurn>>()
       for (const sockets of sizes) {
         for (const [key, rounds] of await atSize(context, { variants, servers, receivers, sockets })) {
           found.set(key, rounds)
@@ -139,7 +134,7 @@ interface Setting {
 async function atSize({ quick, rounds, seconds }: LaneContext, setting: Setting): Promise<Found> {
   const { variants, sockets } = setting
   const open = await openSockets(setting)
-  const found = new Map<string, Rounds<Variant, Turn>>()
+  const found = new Map<string, Rounds<Variant, PumpTurn>>()
   for (const burst of bursts) {
     for (const variant of variants) await turn(open, variant, { burst, seconds: quick ? 0.2 : 0.5 })
     found.set(
@@ -183,47 +178,41 @@ async function closeSockets({ variants, servers, receivers, groups }: OpenSocket
 const childOf = (children: ReadonlyMap<Variant, Child>, variant: Variant): Child =>
   children.get(variant) as Child
 
-async function turn(
+const turn = (
   { servers, receivers, groups, sockets }: OpenSockets,
   variant: Variant,
   pump: Pump,
-): Promise<Turn> {
-  const [server, receiver, group] = [
-    childOf(servers, variant),
-    childOf(receivers, variant),
-    groups.get(variant),
-  ]
-  await receiver.ask('reset', group)
-  const { messages, beganUs } = await server.ask<Pumped>('pump', pump)
-  const deliveries = messages * sockets
-  const { lastUs } = await receiver.ask<{ lastUs: number }>('received', { group, messages: deliveries })
-  const cpuUs = await server.ask<number | undefined>('cpuUs')
-  return {
-    perSecond: (deliveries * 1_000_000) / (lastUs - beganUs),
-    perCoreSecond: cpuUs === undefined ? Number.NaN : (deliveries * 1_000_000) / cpuUs,
-  }
-}
+): Promise<PumpTurn> =>
+  pumpTurn(
+    {
+      server: childOf(servers, variant),
+      receiver: childOf(receivers, variant),
+      group: groups.get(variant) as number,
+      sockets,
+    },
+    pump,
+  )
 
 const keyOf = (sockets: number, burst: number): string =>
   `${sockets.toLocaleString('en')} sockets, ${burst === 1 ? 'single messages' : `bursts of ${burst}`}`
 
-function turnsOf(found: Found, sockets: number, burst: number): Rounds<Variant, Turn> {
+function turnsOf(found: Found, sockets: number, burst: number): Rounds<Variant, PumpTurn> {
   const rounds = found.get(keyOf(sockets, burst))
   if (rounds === undefined) throw new Error(`${keyOf(sockets, burst)} was not measured`)
   return rounds
 }
 
 /** The bare loop is the faster of its two forms. */
-function bareOf(rounds: Rounds<Variant, Turn>): readonly Turn[] {
-  const speed = (turns: readonly Turn[] = []): number => medianOf(turns, ({ perSecond }) => perSecond)
+function bareOf(rounds: Rounds<Variant, PumpTurn>): readonly PumpTurn[] {
+  const speed = (turns: readonly PumpTurn[] = []): number => medianOf(turns, ({ perSecond }) => perSecond)
   return speed(rounds.ws) > speed(rounds['ws-buffer']) ? rounds.ws : rounds['ws-buffer']
 }
 
 function figuresOf(found: Found): Record<string, number> {
   const [single, burst] = [turnsOf(found, 1_000, 1), turnsOf(found, 1_000, 10)]
-  const speed = (a: readonly Turn[], b: readonly Turn[]): number =>
+  const speed = (a: readonly PumpTurn[], b: readonly PumpTurn[]): number =>
     rounded(ratioOf(a, b, ({ perSecond }) => perSecond).median)
-  const perCore = (a: readonly Turn[], b: readonly Turn[]): number =>
+  const perCore = (a: readonly PumpTurn[], b: readonly PumpTurn[]): number =>
     rounded(ratioOf(a, b, ({ perCoreSecond }) => perCoreSecond).median)
   return {
     fanout_vs_ws: speed(single.lockstep, bareOf(single)),
@@ -237,25 +226,27 @@ function figuresOf(found: Found): Record<string, number> {
 
 function tableOf(found: Found, sockets: number, burst: number): Table {
   const rounds = turnsOf(found, sockets, burst)
-  const times = (turns: readonly Turn[], of: (turn: Turn) => number): string => {
+  const times = (turns: readonly PumpTurn[], of: (turn: PumpTurn) => number): string => {
     const { median, lowest, highest }: Ratio = ratioOf(rounds.lockstep, turns, of)
     return `${median.toFixed(2)} × (${lowest.toFixed(2)} to ${highest.toFixed(2)})`
   }
-  const cells = (variant: Variant, turns: readonly Turn[], of: (turn: Turn) => number): Cell[] => {
+  const cells = (variant: Variant, turns: readonly PumpTurn[], of: (turn: PumpTurn) => number): Cell[] => {
     const value = Math.round(medianOf(turns, of))
     if (Number.isNaN(value)) return ['not measured', '']
     return [value, variant === 'lockstep' ? '' : times(turns, of)]
   }
-  const rows = (Object.entries(rounds) as [Variant, readonly Turn[]][]).map(([variant, turns]): Cell[] => [
-    names[variant],
-    ...cells(variant, turns, ({ perSecond }) => perSecond),
-    ...cells(variant, turns, ({ perCoreSecond }) => perCoreSecond),
-  ])
+  const rows = (Object.entries(rounds) as [Variant, readonly PumpTurn[]][]).map(
+    ([variant, turns]): Cell[] => [
+      names[variant],
+      ...cells(variant, turns, ({ perSecond }) => perSecond),
+      ...cells(variant, turns, ({ perCoreSecond }) => perCoreSecond),
+    ],
+  )
   const columns = ['variant', 'deliveries/s', 'Lockstep is', 'per second of CPU', 'Lockstep is, per core']
   return { title: keyOf(sockets, burst), columns, rows }
 }
 
-const summary = (rounds: Rounds<Variant, Turn>): string =>
-  (Object.entries(rounds) as [Variant, readonly Turn[]][])
+const summary = (rounds: Rounds<Variant, PumpTurn>): string =>
+  (Object.entries(rounds) as [Variant, readonly PumpTurn[]][])
     .map(([variant, turns]) => `${variant} ${Math.round(medianOf(turns, ({ perSecond }) => perSecond))}/s`)
     .join(', ')

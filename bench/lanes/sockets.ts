@@ -3,6 +3,7 @@ import { WebSocket } from 'ws'
 import { signToken } from '../../src/index.ts'
 import type { Reads, ServerConfig } from '../children/idle-lockstep.ts'
 import { Child, endAll } from '../harness/child.ts'
+import { join, type Position } from '../harness/join.ts'
 import { rounded, type Lane, type LaneContext } from '../harness/lane.ts'
 import type { Memory } from '../harness/memory.ts'
 import { interleave, medianOf, ratioOf } from '../harness/rounds.ts'
@@ -151,11 +152,6 @@ interface Storm extends Reads {
   readonly channels: number
 }
 
-interface Position {
-  readonly epoch: string
-  readonly offset?: number
-}
-
 async function storm({ server, url }: Started, count: number, tokens: readonly string[]): Promise<Storm> {
   await server.ask('remember')
   const lines = (n: number, from?: Position): string => {
@@ -195,29 +191,4 @@ async function storm({ server, url }: Started, count: number, tokens: readonly s
     channels: rooms + count,
     ...reads,
   }
-}
-
-type Subscribed = Position & { readonly recovered?: boolean; readonly publications?: readonly unknown[] }
-
-async function join(url: string, message: string): Promise<{ socket: WebSocket; result: Subscribed }> {
-  const socket = new WebSocket(url, { perMessageDeflate: false })
-  socket.on('error', () => {})
-  const answered = new Promise<Subscribed>((resolve, reject) => {
-    socket.on('close', (code) => reject(new Error(`closed with ${code}`)))
-    socket.on('message', (data: Buffer) => {
-      for (const line of data.toString().split('\n')) {
-        const { id, subscribe, error } = JSON.parse(line) as {
-          id?: number
-          subscribe?: Subscribed
-          error?: object
-        }
-        if (error !== undefined) reject(new Error(JSON.stringify(error)))
-        if (id === 2 && subscribe !== undefined) resolve(subscribe)
-      }
-    })
-  })
-  socket.on('open', () => socket.send(message))
-  const result = await answered
-  socket.removeAllListeners('close')
-  return { socket, result }
 }
