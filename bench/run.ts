@@ -1,5 +1,6 @@
-// npm run bench -- [lanes] [--quick] [--save] [--rounds 5] [--seconds 2]; npm run bench -- report; npm run bench -- list.
+// npm run bench; what it takes stands in `usage`.
 import { parseArgs } from 'node:util'
+import { compareUsage, runCompare } from './compare/command.ts'
 import { built, describeBuild } from './harness/built.ts'
 import { startBenchPostgres, type BenchPostgres } from './harness/database.ts'
 import type { Lane, LaneContext } from './harness/lane.ts'
@@ -9,6 +10,11 @@ import { saveResult } from './harness/results.ts'
 import { printFindings } from './harness/print.ts'
 import { lanes, quickLanes } from './lanes/index.ts'
 
+const usage = `npm run bench -- [lanes] [--quick] [--save] [--rounds 15] [--seconds 0.8] [--sockets 5000]
+npm run bench -- list      names the lanes
+npm run bench -- report    makes the tables of docs/performance.md from bench/results
+${compareUsage}`
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -17,6 +23,8 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     sockets: { type: 'string', default: '5000' },
+    lanes: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 })
 const { quick } = values
@@ -24,8 +32,12 @@ const { quick } = values
 // Children and Postgres end with the exit of this process; a signal alone would leave them.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 
-if (positionals[0] === 'report') await report()
-else if (positionals[0] === 'list') list()
+if (values.help) console.log(usage)
+else if (positionals[0] === 'report') await report()
+else if (positionals[0] === 'compare') {
+  // A driver that holds a socket open must not hold the run.
+  process.exit(await runCompare({ revision: positionals[1], ...values }))
+} else if (positionals[0] === 'list') list()
 else await runLanes(chosen(positionals))
 
 function list(): void {
