@@ -1,7 +1,7 @@
 // A small cluster for one directed schedule: few users, few calls, one fault at a chosen moment, then the verdict.
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
-import { newOperationId } from '../../src/client/index.ts'
+import { newOperationId, type createClient } from '../../src/client/index.ts'
 import { signToken } from '../../src/index.ts'
 import { Caller, type Plan } from './caller.ts'
 import { check, type Violation } from './checker.ts'
@@ -18,9 +18,13 @@ export interface ArenaOptions extends Pick<
   'bundle' | 'serverUrl' | 'database' | 'config' | 'restart'
 > {
   readonly nodes?: number
+  /** Of the callers. Default: that of the sources. */
+  readonly createClient?: typeof createClient
 }
 
 const waitLimitMs = 15_000
+/** Longer than any healthy node takes. */
+const probeLimitMs = 5_000
 /** Far less than I11 allows: the lease of these nodes is short, too. */
 const recoveryLimitMs = 5_000
 
@@ -29,14 +33,23 @@ export class Arena {
   readonly history: History
   readonly direct: pg.Pool
   readonly #next: { fault: CommitFault | undefined }
+  readonly #createClient: typeof createClient | undefined
   readonly #callers: Caller[] = []
   readonly #subscribers: Subscriber[] = []
   readonly #reads: Promise<void>[] = []
 
-  private constructor(cluster: Cluster, history: History, next: { fault: CommitFault | undefined }) {
+  private constructor(
+    options: ArenaOptions,
+    {
+      cluster,
+      history,
+      next,
+    }: Pick<Arena, 'cluster' | 'history'> & { next: { fault: CommitFault | undefined } },
+  ) {
     this.cluster = cluster
     this.history = history
     this.#next = next
+    this.#createClient = options.createClient
     this.direct = new pg.Pool({ connectionString: cluster.directUrl, max: 2, application_name: 'direct' })
     this.direct.on('error', () => {})
   }
@@ -55,7 +68,7 @@ export class Arena {
         return fault
       },
     })
-    return new Arena(cluster, history, next)
+    return new Arena(options, { cluster, history, next })
   }
 
   /** Breaks the COMMIT of the next operation. */
@@ -65,19 +78,28 @@ export class Arena {
 
   /** Connected when it resolves. */
   async caller(user: string): Promise<Caller> {
-    const caller = new Caller({ ...(await this.#common(user)), name: `caller of ${user}` })
+    const createClient = this.#createClient
+    const caller = new Caller({
+      ...(await this.#common(user)),
+      name: `caller ${this.#callers.length} of ${user}`,
+      ...(createClient === undefined ? {} : { createClient }),
+    })
     this.#callers.push(caller)
     await this.until('the caller is connected', () => caller.isConnected)
     return caller
   }
 
   /** Joined to its rooms when it resolves. After every event it reads the row that belongs to it. */
-  async subscriber(user: string, rooms: readonly string[]): Promise<Subscriber> {
+  async subscriber(
+    user: string,
+    rooms: readonly string[],
+    prying: readonly string[] = [],
+  ): Promise<Subscriber> {
     const name = `subscriber ${this.#subscribers.length} of ${user}`
     const onEvent = (event: { readonly id: string; readonly channel: string }): void => {
       if (event.channel.startsWith('room:')) this.#reads.push(this.#readBack(name, event.id))
     }
-    const subscriber = new Subscriber({ ...(await this.#common(user)), name, rooms, onEvent })
+    const subscriber = new Subscriber({ ...(await this.#common(user)), name, rooms, prying, onEvent })
     this.#subscribers.push(subscriber)
     await subscriber.ready()
     return subscriber
@@ -97,6 +119,15 @@ export class Arena {
     postgresLeg.refusing = true
     for (const link of cut) link.reset('both')
     await Promise.all(cut.map((link) => link.closed))
+    await work()
+    postgresLeg.refusing = false
+  }
+
+  /** The nodes do not reach the database while `work` runs. */
+  async withoutDatabase(work: () => Promise<void>): Promise<void> {
+    const { postgresLeg } = this.cluster
+    postgresLeg.refusing = true
+    for (const link of postgresLeg.links) link.reset('both')
     await work()
     postgresLeg.refusing = false
   }
@@ -151,11 +182,23 @@ export class Arena {
   async verdict({ heal = true }: { readonly heal?: boolean } = {}): Promise<readonly Violation[]> {
     if (heal) await this.cluster.heal()
     this.history.add({ kind: 'healed' })
+    if (heal) await this.#probeNodes()
     const people = { callers: this.#callers, subscribers: this.#subscribers }
     await awaitRecovery({ history: this.history, direct: this.direct, ...people, limitMs: recoveryLimitMs })
     await Promise.all(this.#reads)
     const oracle = await readOracle(this.cluster.directUrl)
     return check({ history: this.history.lines, oracle })
+  }
+
+  /** A call to each node, now that nothing is broken: each has to serve. */
+  async #probeNodes(): Promise<void> {
+    for (const slot of this.cluster.slots) {
+      this.cluster.prefer(slot)
+      const caller = await this.caller('probe')
+      // One that never answers is found by the rules.
+      await Promise.race([this.call(caller, { rooms: ['probe'] }), pause(probeLimitMs)])
+    }
+    this.cluster.prefer(undefined)
   }
 
   async close(): Promise<void> {

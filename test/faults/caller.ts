@@ -1,6 +1,6 @@
 // A user's application on the real client: it calls operations, and notes every callback that tells it of one.
 import {
-  createClient,
+  createClient as createOwnClient,
   LockstepClientError,
   type Client,
   type FinalOutcome,
@@ -9,12 +9,16 @@ import {
 import { canonicalJson } from './canonical-json.ts'
 import type { History, Told } from './history.ts'
 import { MarkWatch } from './mark-watch.ts'
-import { channelOf, ownerOf } from './places.ts'
+import { channelOf, ownerOf, wordsOf } from './places.ts'
 
 export interface Plan {
-  /** One for each event: a room, or a hall of a tenant. */
+  /** One for each event: a room, a hall of a tenant, or the study of a user. */
   readonly rooms: readonly string[]
-  readonly fail?: 'throw' | 'constraint' | 'deferred'
+  readonly fail?: 'throw' | 'constraint' | 'deferred' | 'conflict'
+  /** A nested transaction fails first, and leaves nothing. */
+  readonly nested?: boolean
+  /** Tells one input of an id from another. Default: an empty text. */
+  readonly note?: string
   readonly holdMs?: number
 }
 
@@ -24,6 +28,8 @@ export interface CallerOptions {
   readonly url: string
   readonly token: string
   readonly history: History
+  /** Default: that of the sources. */
+  readonly createClient?: typeof createOwnClient
 }
 
 export class Caller {
@@ -58,8 +64,7 @@ export class Caller {
   /** Resolves when the call has settled, or its page has gone. */
   async call(id: string, plan: Plan): Promise<void> {
     const { history, name, user } = this.#options
-    const channels = plan.rooms.map(channelOf)
-    history.add({ kind: 'invoke', id, client: name, user, channels })
+    history.add({ kind: 'invoke', id, client: name, user, ...sentBy(plan) })
     this.#waiting += 1
     try {
       const outcome = await this.#client.call('work', plan, { id }).outcome
@@ -84,7 +89,7 @@ export class Caller {
   }
 
   #open(): Client {
-    const { name, user, url, token, history } = this.#options
+    const { name, user, url, token, history, createClient = createOwnClient } = this.#options
     const client = createClient({
       url,
       user,
@@ -101,8 +106,9 @@ export class Caller {
       const transient = outcome.outcome === 'rolled_back' && outcome.notice.transient === true
       history.add({ kind: 'outcome', id, client: name, told: outcome.outcome, transient })
     })
-    client.notices.on(({ transactionId, transient = false }) => {
-      history.add({ kind: 'notice', id: transactionId, client: name, page, transient })
+    client.notices.on((notice) => {
+      const { transactionId: id, transient = false } = notice
+      history.add({ kind: 'notice', id, client: name, page, transient, words: wordsOf(notice) })
     })
     return client
   }
@@ -114,19 +120,52 @@ interface Send {
   readonly copy?: boolean
 }
 
+/** What an `invoke` line says of what was sent. */
+export function sentBy({ rooms, note = '' }: Plan): {
+  readonly channels: readonly string[]
+  readonly note: string
+} {
+  return { channels: rooms.map(channelOf), note }
+}
+
 export function noteReply(history: History, send: Send, outcome: FinalOutcome): void {
-  if (outcome.outcome === 'committed') history.add({ kind: 'ok', ...send, reply: canonicalJson(outcome) })
-  else if (outcome.outcome === 'rolled_back') {
-    const transient = outcome.notice.transient === true
-    history.add({ kind: 'fail', ...send, told: 'rolled_back', reply: canonicalJson(outcome), transient })
+  if (outcome.outcome === 'committed') {
+    const result = outcome.result as { readonly note: string } | undefined
+    const offsets = Object.entries(outcome.positions).map(
+      ([channel, { offset }]) => [channel, offset] as const,
+    )
+    history.add({
+      kind: 'ok',
+      ...send,
+      reply: canonicalJson(outcome),
+      note: result?.note ?? '',
+      positions: Object.fromEntries(offsets),
+    })
+  } else if (outcome.outcome === 'rolled_back') {
+    const { notice } = outcome
+    const transient = notice.transient === true
+    const words = wordsOf(notice)
+    history.add({
+      kind: 'fail',
+      ...send,
+      told: 'rolled_back',
+      reply: canonicalJson(outcome),
+      transient,
+      words,
+    })
   } else history.add({ kind: 'fail', ...send, told: 'never_received' })
 }
 
 function noteError(history: History, send: Send, error: unknown): void {
-  if (!(error instanceof LockstepClientError)) throw error
+  if (!isClientError(error)) throw error
   const unknown = error.reason === 'LS_CLIENT_CLOSED'
   if (unknown) history.add({ kind: 'info', ...send, why: error.message })
   else history.add({ kind: 'fail', ...send, told: 'refused' satisfies Told, reply: error.message })
+}
+
+/** By its name: another build of the client has a class of its own. */
+function isClientError(error: unknown): error is LockstepClientError {
+  return error instanceof Error && error.name === LockstepClientError.name
 }
 
 function memoryStorage(): OperationStorage {

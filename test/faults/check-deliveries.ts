@@ -2,7 +2,7 @@
 import { canonicalJson } from './canonical-json.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
-import type { Oracle, OracleEvent } from './oracle.ts'
+import { noticeType, type Oracle, type OracleEvent } from './oracle.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
@@ -30,6 +30,8 @@ export function checkDeliveries(history: readonly HistoryLine[], oracle: Oracle)
       found.push(...phantom(line, events.get(key(line.channel, line.offset)), oracle))
       found.push(...samePayload(line, payloads))
       found.push(...inOrder(line, line.offset, streams))
+    } else if (line.kind === 'unplaced' && line.type !== noticeType) {
+      found.push({ rule: 'I1', what: 'an event was shown that has no place in the log', witness: [line] })
     } else if (line.kind === 'payload') {
       found.push(...phantom(line, events.get(key(line.channel, line.offset)), oracle))
       found.push(...samePayload(line, payloads))

@@ -61,9 +61,11 @@ function complete(
   const checked = new Set<string>()
   for (const line of history) {
     if (line.kind !== 'invoke' || checked.has(line.id)) continue
-    checked.add(line.id)
     if (oracle.operations.get(line.id)?.state !== 'committed') continue
     const events = (byOperation.get(line.id) ?? []).toSorted((a, b) => seqOf(a) - seqOf(b))
+    // Another input of the same id, which was not the one that committed.
+    if (events[0] !== undefined && noteOf(events[0]) !== line.note) continue
+    checked.add(line.id)
     const channels = events.map((event) => event.channel)
     if (channels.join(' ') === line.channels.join(' ')) continue
     const what = 'a committed operation does not have the events that it emitted'
@@ -110,6 +112,11 @@ function realTime(
     }
   }
   return found
+}
+
+function noteOf({ data }: OracleEvent): string {
+  const { note } = JSON.parse(data) as { readonly note?: string }
+  return note ?? ''
 }
 
 function seqOf({ data }: OracleEvent): number {

@@ -1,8 +1,10 @@
 // What users were told of their operations: I6, I7, and I9, that nothing of a rolled back one stands.
+import type { Notice } from '../../src/protocol/index.ts'
 import { groupBy } from './check-log.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine, Told } from './history.ts'
 import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from './oracle.ts'
+import { rollbackWords, wordsOf } from './places.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
@@ -19,7 +21,9 @@ export function checkOutcomes(history: readonly HistoryLine[], oracle: Oracle): 
   const events = groupBy(oracle.events, (event) => event.id)
   const found: Violation[] = []
   for (const story of stories(history).values()) {
+    const own = events.get(story.id) ?? []
     found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle), ...unequal(story))
+    found.push(...ofAnotherInput(story), ...misplaced(story, own), ...otherWords(story, oracle, own))
   }
   found.push(...forgotten(history, oracle))
   for (const { id, state, user, unheard } of oracle.operations.values()) {
@@ -146,6 +150,51 @@ function unequal({ replies }: Story): readonly Violation[] {
   }
   if (texts.size < 2) return []
   return [{ rule: 'I7', what: 'copies of one operation got different replies', witness: [...texts.values()] }]
+}
+
+/** A copy says what it was sent with; the answer to a question for an outcome is held against no input. */
+function ofAnotherInput({ invokes, replies }: Story): readonly Violation[] {
+  return replies.flatMap((line): readonly Violation[] => {
+    const sends = invokes.filter(({ client, copy }) => copy === true && client === line.client)
+    if (line.kind !== 'ok' || line.copy !== true || sends.length === 0) return []
+    if (sends.some(({ note }) => note === line.note)) return []
+    const what = 'a call was answered with the outcome of another input'
+    return [{ rule: 'I7', what, witness: [...sends, line] }]
+  })
+}
+
+/** Whoever reads on from the positions of a reply must miss nothing of it, and get nothing of it again. */
+function misplaced({ replies }: Story, events: readonly OracleEvent[]): readonly Violation[] {
+  const last = new Map<string, number>()
+  for (const { channel, offset } of events) last.set(channel, Math.max(offset, last.get(channel) ?? 0))
+  return replies.flatMap((line): readonly Violation[] => {
+    if (line.kind !== 'ok') return []
+    const said = Object.entries(line.positions)
+    if (said.length === last.size && said.every(([channel, offset]) => last.get(channel) === offset))
+      return []
+    const what = 'the positions of a reply are not where its events stand'
+    return [{ rule: 'I4', what, witness: [line, ...events] }]
+  })
+}
+
+const declaredWords = wordsOf(rollbackWords)
+
+/** Nobody has declared how an operation is told of that nobody had heard of. */
+function otherWords(
+  { id, replies, notices }: Story,
+  oracle: Oracle,
+  events: readonly OracleEvent[],
+): readonly Violation[] {
+  if (oracle.operations.get(id)?.unheard === true) return []
+  const told: readonly HistoryLine[] = [...replies, ...notices]
+  const wrong: unknown[] = told.filter((line) => 'words' in line && line.words !== declaredWords)
+  for (const event of events) {
+    const isOther = event.type === noticeType && wordsOf(JSON.parse(event.data) as Notice) !== declaredWords
+    if (isOther) wrong.push(event)
+  }
+  if (wrong.length === 0) return []
+  const what = 'a rollback was told in other words than its operation has declared'
+  return [{ rule: 'I6', what, witness: wrong.slice(0, 1) }]
 }
 
 function fenced(facts: { readonly effects: number }, events: readonly OracleEvent[]): readonly Violation[] {

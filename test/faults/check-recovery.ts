@@ -22,7 +22,24 @@ export function checkRecovery(history: readonly HistoryLine[], oracle: Oracle): 
       found.push({ rule: 'I11', what, witness: [] })
     }
   }
-  return [...found, ...behind(history, oracle)]
+  return [...found, ...notServed(history), ...behind(history, oracle)]
+}
+
+/** Calls that were made when nothing was broken any more. */
+function notServed(history: readonly HistoryLine[]): readonly Violation[] {
+  const healed = history.findIndex((line) => line.kind === 'healed')
+  const after = healed === -1 ? [] : history.slice(healed)
+  const committed = new Set(after.flatMap((line) => (line.kind === 'ok' ? [line.id] : [])))
+  return after
+    .filter((line) => line.kind === 'invoke' && line.copy !== true && !committed.has(line.id))
+    .map((line) => ({
+      rule: 'I11',
+      what: 'a call that was made after the last fault did not commit',
+      witness: [
+        line,
+        ...after.filter((other) => 'id' in other && other.id === (line as { id: string }).id).slice(1),
+      ],
+    }))
 }
 
 type PlacingLine = Extract<HistoryLine, { kind: 'join' | 'reset' | 'deliver' | 'run' }>

@@ -43,6 +43,8 @@ const users = 12
 /** Of the time given: start, recovery and the verdict. */
 const overheadMs = 25_000
 const maxOpenPerCaller = 24
+/** Where everybody calls once when all faults are over: whoever is healthy commits then. */
+const probeRoom = rooms[0] ?? ''
 
 export async function runFaults(options: RunOptions): Promise<RunResult> {
   const random = seeded(options.seed)
@@ -86,6 +88,7 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     await schedule
     await cluster.heal()
     history.add({ kind: 'healed' })
+    await Promise.all(people.callers.map((caller) => caller.call(newOperationId(), { rooms: [probeRoom] })))
     const recoveredAfterMs = await awaitRecovery({
       history,
       direct,
@@ -215,6 +218,7 @@ async function callOnce(
   const copies = random.next()
   const call = caller?.call(id, plan)
   if (copies < 0.05) await device?.copy(id, plan)
+  else if (copies < 0.07) await device?.copy(id, { ...plan, note: 'another input' })
   await call
   if (copies > 0.97) await device?.copy(id, plan)
 }
@@ -230,6 +234,8 @@ function planOperation(random: Random, isWide: boolean): Plan {
     ...(fails < 0.04 ? { fail: 'throw' as const } : {}),
     ...(fails >= 0.04 && fails < 0.07 ? { fail: 'constraint' as const } : {}),
     ...(fails >= 0.07 && fails < 0.1 ? { fail: 'deferred' as const } : {}),
+    ...(fails >= 0.1 && fails < 0.12 ? { fail: 'conflict' as const } : {}),
+    ...(random.chance(0.03) ? { nested: true } : {}),
     ...(random.chance(0.03) ? { holdMs: random.between(20, 600) } : {}),
   }
 }

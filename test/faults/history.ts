@@ -19,9 +19,19 @@ export type HistoryEntry =
       readonly user: string
       /** Channel of each of its events, in order. */
       readonly channels: readonly string[]
+      /** Tells this input from others that were sent with the same id. */
+      readonly note: string
     })
-  /** The reply says committed. `reply`: its text, for comparing replies with each other. */
-  | (Send & { readonly kind: 'ok'; readonly reply: string })
+  /** The reply says committed. */
+  | (Send & {
+      readonly kind: 'ok'
+      /** Its text, for comparing replies with each other. */
+      readonly reply: string
+      /** Of the input that the result was made from. */
+      readonly note: string
+      /** By channel, where the reply says that its last event stands. */
+      readonly positions: Readonly<Record<string, number>>
+    })
   /** The reply says that it had no effect. */
   | (Send & {
       readonly kind: 'fail'
@@ -29,6 +39,8 @@ export type HistoryEntry =
       readonly reply?: string
       /** Written while the database was away; the durable one follows. */
       readonly transient?: boolean
+      /** Of the notice; absent where there is none. */
+      readonly words?: string
     })
   /** No reply: unknown. */
   | (Send & { readonly kind: 'info'; readonly why: string })
@@ -50,6 +62,7 @@ export type HistoryEntry =
       /** Counts the reloads of the client's page. */
       readonly page: number
       readonly transient?: boolean
+      readonly words: string
     }
   /** A subscriber joined a channel; what comes after `offset` is its. */
   | { readonly kind: 'join'; readonly subscriber: string; readonly channel: string; readonly offset: number }
@@ -64,6 +77,14 @@ export type HistoryEntry =
       readonly id: string
       /** JSON text of its data. */
       readonly data: string
+    }
+  /** A push without an offset: no fact, and only what is told from memory may come so. */
+  | {
+      readonly kind: 'unplaced'
+      readonly subscriber: string
+      readonly channel: string
+      readonly type: string
+      readonly id: string
     }
   /** An event as it was delivered first; the runs of its channel stand for deliveries of just this. */
   | {

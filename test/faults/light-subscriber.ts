@@ -148,10 +148,12 @@ export class LightSubscriber {
   }
 
   #received(channel: string, { data, offset }: Publication): void {
-    if (offset === undefined) return
+    const { history } = this.#options
     const { type, operationId: id } = data
+    if (offset === undefined)
+      return history.add({ kind: 'unplaced', subscriber: this.name, channel, type, id })
     const event = { channel, offset, type, id, data: JSON.stringify(data.data) }
-    this.#options.history.add({ kind: 'deliver', subscriber: this.name, ...event })
+    history.add({ kind: 'deliver', subscriber: this.name, ...event })
     const place = this.#places.get(channel)
     if (place !== undefined) this.#places.set(channel, { ...place, offset })
   }

@@ -6,6 +6,7 @@ const attempt = 'src/transaction/attempt.ts'
 const migrations = 'src/postgres/migrations.generated.ts'
 const intents = 'src/postgres/queries/intents.ts'
 const feed = 'src/events/channel-feed.ts'
+const transaction = 'src/transaction/transaction.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = 'const ending = await attempt(database, asked, logger)'
@@ -186,6 +187,155 @@ export const mutants = {
     },
   ],
   'orphans left open': [{ file: 'src/node.ts', find: 'this.#orphans.start()', put: 'undefined' }],
+  'event shown before it has a place': [
+    { file: coordinator, find: `if (mode === 'enforce') return undefined`, put: '' },
+    {
+      file: transaction,
+      find: `if (this.emitNow === undefined) this.#events.push(event)
+    else this.emitNow(event)`,
+      put: `this.#events.push(event)
+    this.emitNow?.(event)`,
+    },
+  ],
+  'events of a failed nested transaction kept': [
+    {
+      file: transaction,
+      find: `await savepoint.rollback()
+      throw error`,
+      put: `await savepoint.rollback()
+      this.#events.push(...inner.#events)
+      throw error`,
+    },
+  ],
+  'events of a failed attempt kept': [
+    {
+      file: attempt,
+      find: `scope.close()
+    await open.rollback()`,
+      put: `scope.close()
+    ;((request.key as any).kept ??= []).push(...scope.events)
+    await open.rollback()`,
+    },
+    {
+      file: attempt,
+      find: 'flush = flushOperation(database.schema, request.key, toResultJson(result), scope.events)',
+      put: `flush = flushOperation(database.schema, request.key, toResultJson(result), [
+      ...((request.key as any).kept ?? []),
+      ...scope.events,
+    ])`,
+    },
+  ],
+  'positions of a reply one too far': [
+    {
+      file: coordinator,
+      find: 'positions: outcomes.positions(ending.flushed.offsets),',
+      put: `positions: outcomes.positions(new Map([...ending.flushed.offsets].map(([name, at]) => [name, at + 1]))),`,
+    },
+  ],
+  'outcome answered for another input': [
+    {
+      file: 'src/transaction/stored-outcomes.ts',
+      find: 'closedUnheard || known.inputHash === claim.inputHash',
+      put: 'true',
+    },
+  ],
+  'settlement answers for another input': [
+    {
+      file: 'src/transaction/settlement.ts',
+      find: `(row.input_hash !== '' && row.input_hash !== key.inputHash)`,
+      put: 'false',
+    },
+  ],
+  'orphan told in no words of its own': [
+    {
+      file: 'src/transaction/orphan-watch.ts',
+      find: 'rollback: this.#options.rollbackOf(key.name),',
+      put: 'rollback: {},',
+    },
+  ],
+  'raw error told to the user': [
+    {
+      file: 'src/transaction/failure-settlement.ts',
+      find: 'const notice = createNotice({ ...named(request), code, affectedLayers })',
+      put: `const notice = {
+      ...createNotice({ ...named(request), code, affectedLayers }),
+      errorMessage: String(error),
+    }`,
+    },
+  ],
+  'notice sent to another user': [
+    {
+      file: 'src/postgres/queries/operations.ts',
+      find: 'userChannel(key.userId),',
+      put: `userChannel('eve'),`,
+    },
+  ],
+  'channel joined without asking who may': [
+    {
+      file: 'src/gateway/subscription.ts',
+      find: 'await this.#context.ports.authorizeSubscription(user, command.channel)',
+      put: '',
+    },
+  ],
+  'outcome told to whoever asks': [
+    {
+      file: 'src/transaction/stored-outcomes.ts',
+      find: 'if (row.userId !== user.id) {',
+      put: 'if (false) {',
+    },
+  ],
+  'heads of channels not compared': [
+    {
+      file: 'src/events/event-hub.ts',
+      find: 'for (const { feed, position } of before) feed.expectHead(',
+      put: 'for (const { feed, position } of before.slice(0, 0)) feed.expectHead(',
+    },
+  ],
+  'hole never filled': [
+    { file: feed, find: 'this.#fillLater(this.#options.gapWaitMs, firstRetryMs)', put: '{}' },
+  ],
+  'lease lost and not taken again': [
+    {
+      file: 'src/transaction/node-lease.ts',
+      find: `async #registerAgain(): Promise<void> {
+    await this.#register()`,
+      put: `async #registerAgain(): Promise<void> {
+    return`,
+    },
+  ],
+  'broken idle connection not listened to': [
+    {
+      file: 'src/postgres/from-pool.ts',
+      find: `ownPool.on('error', onError)
+  pool.on('error', onError)`,
+      put: '',
+    },
+    {
+      file: 'src/postgres/from-pool.ts',
+      find: `ownPool.on('connect', listen)
+  pool.on('connect', listen)`,
+      put: '',
+    },
+  ],
+  'client forgets its calls when its page is loaded anew': [
+    {
+      file: 'src/client/operations.ts',
+      find: `    this.#sendQueued()
+    void this.takeOver()`,
+      put: '    this.#sendQueued()',
+    },
+  ],
+  'client tells again what its last page has told from memory': [
+    { file: 'src/client/operations.ts', find: 'if (stored.told === true)', put: 'if (false)' },
+  ],
+  'client takes a lost reply for a refusal': [
+    {
+      file: 'src/client/operations.ts',
+      find: `if (acceptance === 'unknown' || answerTooLarge) this.#ask(operation)`,
+      put: `if (answerTooLarge) this.#ask(operation)
+    else if (acceptance === 'unknown') this.#reject(operation, fromWireError(error))`,
+    },
+  ],
 } as const satisfies Readonly<Record<string, readonly Replacement[]>>
 
 export type MutantName = keyof typeof mutants

@@ -10,7 +10,7 @@ import { z } from 'zod'
 import { faultPoints, setFaultHook, type FaultPoint } from '../../src/core/fault-point.ts'
 import { createLockstep, defineChannel, fromPool, jsonLogger, silentLogger } from '../../src/index.ts'
 import { createNodeBus, type NodeBusConfig } from './node-bus.ts'
-import { internalOwner, markOf, ownerOf } from './places.ts'
+import { internalOwner, markOf, ownerOf, rollbackWords, studies } from './places.ts'
 
 export type FaultAction = 'kill' | 'throw' | 'stop'
 
@@ -58,17 +58,41 @@ setFaultHook((name) => {
   if (entry.action === 'throw') throw new Error(`fault point ${name}`)
 })
 
-const done = z.object({ operation: z.string(), seq: z.number(), user: z.string(), mark: z.string() })
+const done = z.object({
+  operation: z.string(),
+  seq: z.number(),
+  user: z.string(),
+  mark: z.string(),
+  note: z.string(),
+})
 const room = defineChannel('room:{id}', { events: { done }, canSubscribe: () => true })
 const hall = defineChannel('tenant:{tenant}:hall:{id}', { events: { done }, canSubscribe: () => true })
+const study = defineChannel(`${studies}:{user}`, {
+  events: { done },
+  canSubscribe: ({ user, params }) => user.id === params.user,
+})
 
 const input = z.object({
   /** One for each event, in this order. */
   rooms: z.array(z.string()),
-  fail: z.enum(['throw', 'constraint', 'deferred']).optional(),
+  fail: z.enum(['throw', 'constraint', 'deferred', 'conflict']).optional(),
+  /** Before all else a nested transaction writes a row, emits to the first room, and fails. */
+  nested: z.boolean().default(false),
+  /** Tells one input from another: it stands in the events and in the result. */
+  note: z.string().default(''),
   /** Time between the insert and the end, in the middle of the transaction. */
   holdMs: z.number().optional(),
 })
+
+/** Operations whose first attempt here has met its conflict. */
+const conflicted = new Set<string>()
+const expected = new Error('a nested transaction fails')
+
+function channelFor(place: string) {
+  const [family = '', id] = place.split('/')
+  if (id === undefined) return room({ id: place })
+  return family === studies ? study({ user: id }) : hall({ tenant: family, id })
+}
 
 async function startNode() {
   const database = fromPool(new pg.Pool({ connectionString: config.databaseUrl, max: 10, pipeline: true }), {
@@ -77,7 +101,7 @@ async function startNode() {
   const { bus, leaseMs, headCheckMs } = config
   const lockstep = createLockstep({
     database,
-    channels: [room, hall],
+    channels: [room, hall, study],
     auth: { secret: config.secret },
     logger: config.log === true ? jsonLogger : silentLogger,
     ...(leaseMs === undefined ? {} : { leaseMs }),
@@ -86,22 +110,35 @@ async function startNode() {
   })
   lockstep.operation('work', {
     input,
-    rollback: { userMessage: 'Your work was not saved.', recoveryActions: ['retry'] },
-    async run({ input: { rooms, holdMs, fail }, user, tx, signal }) {
+    rollback: rollbackWords,
+    async run({ input: { rooms, holdMs, fail, nested, note }, user, tx, signal }) {
       const operation = tx.operationId
+      const emit = (within: typeof tx, place: string, seq: number): void => {
+        within.emit(channelFor(place), 'done', { operation, seq, user: user.id, mark: markOf(place), note })
+      }
+      if (nested) {
+        const fails = tx.transaction(async (inner) => {
+          await inner.db.query('insert into effects (operation_id) values ($1)', [operation])
+          emit(inner, rooms[0] ?? '', 0)
+          throw expected
+        })
+        await fails.catch((error: unknown) => {
+          if (error !== expected) throw error
+        })
+      }
       await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
-      rooms.forEach((place, seq) => {
-        const [tenant = '', id] = place.split('/')
-        const data = { operation, seq, user: user.id, mark: markOf(place) }
-        tx.emit(id === undefined ? room({ id: place }) : hall({ tenant, id }), 'done', data)
-      })
+      rooms.forEach((place, seq) => emit(tx, place, seq))
       if (holdMs !== undefined) await pause(holdMs, undefined, { signal })
       if (fail === 'constraint') await tx.db.query('insert into effects (operation_id) values (null)')
       if (fail === 'deferred') {
         await tx.db.query('insert into later_unique (operation_id) values ($1), ($1)', [operation])
       }
+      if (fail === 'conflict' && !conflicted.has(operation)) {
+        conflicted.add(operation)
+        await tx.db.query(`do $$ begin raise exception 'a conflict' using errcode = '40001'; end $$`)
+      }
       if (fail === 'throw') throw new Error(`the work failed: ${markOf(internalOwner)}`)
-      return { operation, events: rooms.length, mark: markOf(ownerOf(user.id)) }
+      return { operation, events: rooms.length, note, mark: markOf(ownerOf(user.id)) }
     },
   })
   // The database may be down just now; a server that waits for it is what a deployment would restart anyway.

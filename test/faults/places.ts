@@ -1,6 +1,6 @@
 // Where the events of the fault lanes go, and the marks by which they are known wherever they turn up.
 
-/** Rooms are open to everybody. Halls belong to a tenant, and have many listeners. */
+/** Rooms are open to everybody. Halls belong to a tenant, and have many listeners. Studies belong to a user. */
 export const rooms = Array.from({ length: 8 }, (_, index) => String(index))
 export const tenants = ['acme', 'globex'] as const
 export const hallsPerTenant = 3
@@ -12,10 +12,17 @@ export const halls = tenants.flatMap((tenant) =>
   Array.from({ length: hallsPerTenant }, (_, id) => hallOf(tenant, id)),
 )
 
-/** Channel of a room or a hall. */
+/** The family of places that only their user may listen to. */
+export const studies = 'study'
+
+/** The study of a user as it stands in a plan, among rooms. */
+export const studyOf = (user: string): string => `${studies}/${user}`
+
+/** Channel of a room, a hall or a study. */
 export function channelOf(place: string): string {
-  const [tenant, hall] = place.split('/')
-  return hall === undefined ? `room:${place}` : `tenant:${tenant}:hall:${hall}`
+  const [family, id] = place.split('/')
+  if (id === undefined) return `room:${place}`
+  return family === studies ? `${studies}:${id}` : `tenant:${family}:hall:${id}`
 }
 
 /** Owner of what only one user may see. */
@@ -23,6 +30,17 @@ export const ownerOf = (user: string): string => `user:${user}`
 
 /** Stands in everything that belongs to a place or a user. It begins and ends with words that nothing else holds. */
 export const markOf = (owner: string): string => `mark-${owner}-kram`
+
+/** How the operation of these lanes is declared to be told: every notice of it carries these words. */
+export const rollbackWords = { userMessage: 'Your work was not saved.', recoveryActions: ['retry'] } as const
+
+/** The words of a notice that its operation has declared, as one text. */
+export function wordsOf(notice: {
+  readonly userMessage: string
+  readonly recoveryActions: readonly string[]
+}): string {
+  return [notice.userMessage, ...notice.recoveryActions].join(' | ')
+}
 
 /** Nobody may ever see what this one owns. */
 export const internalOwner = 'internal'

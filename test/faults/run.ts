@@ -27,6 +27,7 @@ const { values } = parseArgs({
     'min-black-holes': { type: 'string', default: '0' },
     'min-stalls': { type: 'string', default: '0' },
     planted: { type: 'boolean', default: false },
+    only: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -114,7 +115,12 @@ async function oneRun(bundle: string, bus: BusKind): Promise<number> {
 async function printPlanted(bundles: NodeBundles): Promise<number> {
   const { server, close } = await startOwnPostgres({ durable: false })
   try {
-    const results = await runPlanted({ bundles, serverUrl: server.url })
+    const { only } = values
+    const results = await runPlanted({
+      bundles,
+      serverUrl: server.url,
+      ...(only === undefined ? {} : { only }),
+    })
     let failed = 0
     for (const { bug, rule, caught, clean, violations } of results) {
       const passed = caught && clean.length === 0

@@ -1,8 +1,8 @@
 // A listener on the unmodified `centrifuge` package: it notes what reaches it, and sends copies of operations by hand.
-import { Centrifuge, type PublicationContext } from 'centrifuge'
+import { Centrifuge, type PublicationContext, type Subscription } from 'centrifuge'
 import type { FinalOutcome } from '../../src/client/index.ts'
 import type { OutcomeAnswer } from '../../src/protocol/index.ts'
-import { noteReply, type Plan } from './caller.ts'
+import { noteReply, sentBy, type Plan } from './caller.ts'
 import type { History } from './history.ts'
 import { MarkWatch } from './mark-watch.ts'
 import { channelOf, ownerOf } from './places.ts'
@@ -11,6 +11,8 @@ export interface SubscriberOptions {
   readonly name: string
   readonly user: string
   readonly rooms: readonly string[]
+  /** Places that it asks for, too, and is not entitled to. */
+  readonly prying?: readonly string[]
   readonly url: string
   readonly token: string
   readonly history: History
@@ -33,11 +35,12 @@ export class Subscriber {
   readonly #client: Centrifuge
   readonly #watch: MarkWatch
   readonly #positions = new Map<string, number>()
+  readonly #subscriptions: Subscription[] = []
 
   constructor(options: SubscriberOptions) {
     this.name = options.name
     this.#options = options
-    const { history, name, user, rooms } = options
+    const { history, name, user, rooms, prying = [] } = options
     this.#watch = options.watch ?? new MarkWatch(history, name, [...rooms, ownerOf(user)])
     this.#client = new Centrifuge(options.url, {
       token: options.token,
@@ -51,7 +54,7 @@ export class Subscriber {
     this.#client.on('error', () => {})
     this.#client.on('subscribed', (context) => this.#joined(context as Joined))
     this.#client.on('publication', (context) => this.#received(context.channel, context))
-    for (const channel of rooms.map(channelOf)) {
+    for (const channel of [...rooms, ...prying].map(channelOf)) {
       const subscription = this.#client.newSubscription(channel, {
         minResubscribeDelay: 50,
         maxResubscribeDelay: 1_000,
@@ -59,6 +62,7 @@ export class Subscriber {
       subscription.on('error', () => {})
       subscription.on('subscribed', (context) => this.#joined(context as Joined))
       subscription.on('publication', (context) => this.#received(channel, context))
+      if (this.#subscriptions.length < rooms.length) this.#subscriptions.push(subscription)
       subscription.subscribe()
     }
     this.#client.connect()
@@ -69,20 +73,22 @@ export class Subscriber {
     return this.#positions
   }
 
-  /** Resolves when all of its channels have been joined once. */
+  /** Resolves when all of its rooms have been joined once. */
   async ready(): Promise<void> {
     await this.#client.ready()
-    await Promise.all(Object.values(this.#client.subscriptions()).map((subscription) => subscription.ready()))
+    await Promise.all(this.#subscriptions.map((subscription) => subscription.ready()))
   }
 
-  /** Sends an operation by hand, as a client does that retries, and says so. Resolves when it was answered, or lost. */
-  async copy(id: string, plan: Plan): Promise<void> {
+  /**
+   * Sends an operation by hand, as a client does that retries, and says so, unless told otherwise. Resolves when it was
+   * answered, or lost.
+   */
+  async copy(id: string, plan: Plan, { repeat = true }: { readonly repeat?: boolean } = {}): Promise<void> {
     const { history, name, user } = this.#options
     const send = { id, client: name, copy: true }
-    const channels = plan.rooms.map(channelOf)
-    history.add({ kind: 'invoke', ...send, user, channels })
+    history.add({ kind: 'invoke', ...send, user, ...sentBy(plan) })
     try {
-      const { data } = await this.#client.rpc('work', { id, input: plan, repeat: true })
+      const { data } = await this.#client.rpc('work', { id, input: plan, ...(repeat ? { repeat } : {}) })
       noteReply(history, send, data as FinalOutcome)
     } catch (error) {
       history.add({ kind: 'info', ...send, why: JSON.stringify(error) })
@@ -95,6 +101,11 @@ export class Subscriber {
     const [answer] = (data as { readonly outcomes: readonly OutcomeAnswer[] }).outcomes
     if (answer !== undefined && answer.outcome !== 'pending')
       noteReply(this.#options.history, { id, client: this.name, copy: true }, answer)
+  }
+
+  /** Asks for an operation of somebody else, which is to be refused. */
+  async pry(id: string): Promise<void> {
+    await this.#client.rpc('lockstep.outcomes', { ids: [id] }).catch(() => undefined)
   }
 
   /** Without a connection while `work` runs; then it comes back for what it missed. */
@@ -119,13 +130,15 @@ export class Subscriber {
   }
 
   #received(channel: string, { data, offset }: PublicationContext): void {
-    // Without a place in the order it is a hint of what is to come, and not a fact.
-    if (offset === undefined) return
     const {
       type,
       operationId: id,
       data: payload,
     } = data as { type: string; operationId: string; data: unknown }
+    if (offset === undefined) {
+      this.#options.history.add({ kind: 'unplaced', subscriber: this.name, channel, type, id })
+      return
+    }
     const event = { channel, offset, type, id, data: JSON.stringify(payload) }
     this.#options.history.add({ kind: 'deliver', subscriber: this.name, ...event })
     this.#positions.set(channel, offset)

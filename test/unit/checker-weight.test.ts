@@ -20,6 +20,7 @@ const invoke = (id: string): HistoryEntry => ({
   client: 'caller',
   user: 'bob',
   channels: [],
+  note: '',
 })
 const deliver = (offset: number): HistoryEntry => {
   return {

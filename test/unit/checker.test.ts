@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { check, rules, type Rule } from '../faults/checker.ts'
 import type { HistoryEntry, HistoryLine, Told } from '../faults/history.ts'
+import { rollbackWords, wordsOf } from '../faults/places.ts'
 import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from '../faults/oracle.ts'
 
 const room = 'room:a'
@@ -11,23 +12,40 @@ const eventOf = (id: string, offset: number, seq = 0): OracleEvent => {
   return { channel: room, offset, id, type: 'done', data: JSON.stringify({ operation: id, seq }) }
 }
 const noticeOf = (id: string, offset = 1): OracleEvent => {
-  return { channel: own, offset, id, type: noticeType, data: JSON.stringify({ transactionId: id }) }
+  return {
+    channel: own,
+    offset,
+    id,
+    type: noticeType,
+    data: JSON.stringify({ transactionId: id, ...rollbackWords }),
+  }
 }
 
+const declared = wordsOf(rollbackWords)
+
 const invoke = (id: string, more: object = {}): HistoryEntry => {
-  return { kind: 'invoke', id, client: 'caller', user: 'bob', channels: [room], ...more }
+  return { kind: 'invoke', id, client: 'caller', user: 'bob', channels: [room], note: '', ...more }
 }
 const ok = (id: string, more: object = {}): HistoryEntry => {
-  return { kind: 'ok', id, client: 'caller', reply: `committed ${id}`, ...more }
+  const positions = { [room]: id === 'one' ? 1 : 2 }
+  return { kind: 'ok', id, client: 'caller', reply: `committed ${id}`, note: '', positions, ...more }
 }
 const failed = (id: string, more: object = {}): HistoryEntry => {
-  return { kind: 'fail', id, client: 'caller', told: 'rolled_back', reply: `rolled back ${id}`, ...more }
+  const fail = {
+    kind: 'fail',
+    id,
+    client: 'caller',
+    told: 'rolled_back',
+    reply: `rolled back ${id}`,
+    words: declared,
+  } as const
+  return { ...fail, ...more }
 }
 const outcome = (id: string, told: Told, transient = false): HistoryEntry => {
   return { kind: 'outcome', id, client: 'caller', told, transient }
 }
-const notice = (id: string, page = 0, transient = false): HistoryEntry => {
-  return { kind: 'notice', id, client: 'caller', page, transient }
+const notice = (id: string, page = 0, transient = false, words = declared): HistoryEntry => {
+  return { kind: 'notice', id, client: 'caller', page, transient, words }
 }
 const join = (offset: number, channel = room): HistoryEntry => {
   return { kind: 'join', subscriber: 'ada', channel, offset }
@@ -140,6 +158,20 @@ describe('a history that is in order', () => {
       [...healthy, invoke('two', { copy: true }), { kind: 'info', id: 'two', client: 'x', why: 'lost' }],
       {},
     ],
+    [
+      'another input of an id, which was refused',
+      [
+        ...healthy,
+        invoke('one', { copy: true, note: 'other', channels: [] }),
+        { kind: 'info', id: 'one', client: 'x', why: 'refused' },
+      ],
+      {},
+    ],
+    [
+      'a notice told from memory',
+      [...healthy, { kind: 'unplaced', subscriber: 'ada', channel: own, type: noticeType, id: 'bad' }],
+      {},
+    ],
     ['a call that was refused', [...healthy, invoke('no'), failed('no', { told: 'refused' })], {}],
     ['a reply that was lost, and the outcome heard later', without(ok('one')), {}],
     [
@@ -167,12 +199,19 @@ function byJoin(a: HistoryEntry, b: HistoryEntry): number {
   return Number(b.kind === 'join') - Number(a.kind === 'join')
 }
 
+const sorry = JSON.stringify({ ...rollbackWords, userMessage: 'Sorry.' })
+
 const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][] = [
   ['I1', 'an event that is not in the log', [...healthy, deliver(eventOf('ghost', 3))]],
   [
     'I1',
     'an event with another payload than the log',
     [...without(deliver(eventOf('two', 2))), deliver(eventOf('two', 2), { data: '{"seq":9}' })],
+  ],
+  [
+    'I1',
+    'an event without a place in the log',
+    [...healthy, { kind: 'unplaced', subscriber: 'ada', channel: room, type: 'done', id: 'one' }],
   ],
   ['I2', 'an offset that was jumped over', without(deliver(eventOf('one', 1)))],
   [
@@ -213,6 +252,16 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
     },
   ],
   [
+    'I4',
+    'positions of a reply that are not where its events stand',
+    [...without(ok('one')), ok('one', { positions: { [room]: 2 } })],
+  ],
+  [
+    'I4',
+    'positions of a reply that leave a channel out',
+    [...without(ok('one')), ok('one', { positions: {} })],
+  ],
+  [
     'I5',
     'a read that does not see what was announced',
     [...healthy, { kind: 'read', id: 'two', subscriber: 'ada', found: false }],
@@ -220,6 +269,14 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
   ['I6', 'an outcome that nobody was told', without(outcome('one', 'committed'))],
   ['I6', 'an outcome told twice', [...healthy, outcome('one', 'committed')]],
   ['I6', 'a notice told twice', [...healthy, notice('bad')]],
+  ['I6', 'a notice in other words', [...without(notice('bad')), notice('bad', 0, false, 'Sorry.')]],
+  ['I6', 'a reply in other words', [...without(failed('bad')), failed('bad', { words: 'Sorry.' })]],
+  [
+    'I6',
+    'a durable notice in other words',
+    healthy,
+    { events: [eventOf('one', 1), eventOf('two', 2), { ...noticeOf('bad'), data: sorry }] },
+  ],
   ['I6', 'a notice for what was committed', [...healthy, notice('one')]],
   [
     'I6',
@@ -255,6 +312,11 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
     [...healthy, invoke('one', { copy: true }), ok('one', { copy: true, reply: 'else' })],
   ],
   [
+    'I7',
+    'the outcome of another input',
+    [...healthy, invoke('one', { copy: true, note: 'other' }), ok('one', { copy: true })],
+  ],
+  [
     'I8',
     'a mark of another tenant',
     [...healthy, { kind: 'member', name: 'ada', entitled: ['acme/0'] }, mark('ada', 'globex/0')],
@@ -285,6 +347,11 @@ const cases: readonly [Rule, string, readonly HistoryEntry[], Partial<World>?][]
     'I11',
     'what the driver waited for in vain',
     [...healthy, { kind: 'recovered', afterMs: 30_001, missing: ['x'] }],
+  ],
+  [
+    'I11',
+    'a call after the last fault that was refused',
+    [...healthy, { kind: 'healed' }, invoke('late'), failed('late', { told: 'refused' })],
   ],
   ['I12', 'a process that ended by itself', [...healthy, { kind: 'fault', fault: 'unexpected-exit' }]],
 ]
