@@ -306,14 +306,12 @@ export const mutants = {
   'broken idle connection not listened to': [
     {
       file: 'src/postgres/from-pool.ts',
-      find: `ownPool.on('error', onError)
-  pool.on('error', onError)`,
+      find: `each.on('error', onError)`,
       put: '',
     },
     {
       file: 'src/postgres/from-pool.ts',
-      find: `ownPool.on('connect', listen)
-  pool.on('connect', listen)`,
+      find: `each.on('connect', (client: PoolClient) => listenForErrors(client, onError))`,
       put: '',
     },
   ],
