@@ -15,8 +15,8 @@ export interface Plan {
   /** One for each event: a room, a hall of a tenant, or the study of a user. */
   readonly rooms: readonly string[]
   readonly fail?: 'throw' | 'constraint' | 'deferred' | 'conflict'
-  /** A nested transaction fails first, and leaves nothing. */
-  readonly nested?: boolean
+  /** A nested transaction fails first, or a savepoint is rolled back, and leaves nothing. */
+  readonly nested?: 'transaction' | 'savepoint'
   /** Tells one input of an id from another. Default: an empty text. */
   readonly note?: string
   readonly holdMs?: number

@@ -235,7 +235,7 @@ function planOperation(random: Random, isWide: boolean): Plan {
     ...(fails >= 0.04 && fails < 0.07 ? { fail: 'constraint' as const } : {}),
     ...(fails >= 0.07 && fails < 0.1 ? { fail: 'deferred' as const } : {}),
     ...(fails >= 0.1 && fails < 0.12 ? { fail: 'conflict' as const } : {}),
-    ...(random.chance(0.03) ? { nested: true } : {}),
+    ...(random.chance(0.03) ? { nested: random.pick(['transaction', 'savepoint'] as const) } : {}),
     ...(random.chance(0.03) ? { holdMs: random.between(20, 600) } : {}),
   }
 }

@@ -6,7 +6,6 @@ const attempt = 'src/transaction/attempt.ts'
 const migrations = 'src/postgres/migrations.generated.ts'
 const intents = 'src/postgres/queries/intents.ts'
 const feed = 'src/events/channel-feed.ts'
-const transaction = 'src/transaction/transaction.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = 'const ending = await attempt(database, asked, logger)'
@@ -190,21 +189,17 @@ export const mutants = {
   'event shown before it has a place': [
     { file: coordinator, find: `if (mode === 'enforce') return undefined`, put: '' },
     {
-      file: transaction,
-      find: `if (this.emitNow === undefined) this.#events.push(event)
-    else this.emitNow(event)`,
-      put: `this.#events.push(event)
-    this.emitNow?.(event)`,
+      file: 'src/transaction/transaction.ts',
+      find: 'if (this.emitNow === undefined) return this.#parts.events.add(event)',
+      put: `this.#parts.events.add(event)
+    if (this.emitNow === undefined) return`,
     },
   ],
-  'events of a failed nested transaction kept': [
+  'events of a savepoint kept that was rolled back': [
     {
-      file: transaction,
-      find: `await savepoint.rollback()
-      throw error`,
-      put: `await savepoint.rollback()
-      this.#events.push(...inner.#events)
-      throw error`,
+      file: 'src/transaction/savepoint-marks.ts',
+      find: 'this.#parts[part]?.cut(savepoint.marks[part] ?? 0, until)',
+      put: '',
     },
   ],
   'events of a failed attempt kept': [

@@ -76,8 +76,8 @@ const input = z.object({
   /** One for each event, in this order. */
   rooms: z.array(z.string()),
   fail: z.enum(['throw', 'constraint', 'deferred', 'conflict']).optional(),
-  /** Before all else a nested transaction writes a row, emits to the first room, and fails. */
-  nested: z.boolean().default(false),
+  /** Before all else something is written and emitted to the first room, and rolled back again. */
+  nested: z.enum(['transaction', 'savepoint']).optional(),
   /** Tells one input from another: it stands in the events and in the result. */
   note: z.string().default(''),
   /** Time between the insert and the end, in the middle of the transaction. */
@@ -116,15 +116,22 @@ async function startNode() {
       const emit = (within: typeof tx, place: string, seq: number): void => {
         within.emit(channelFor(place), 'done', { operation, seq, user: user.id, mark: markOf(place), note })
       }
-      if (nested) {
+      const emitInVain = async (within: typeof tx): Promise<void> => {
+        await within.db.query('insert into effects (operation_id) values ($1)', [operation])
+        emit(within, rooms[0] ?? '', 0)
+      }
+      if (nested === 'transaction') {
         const fails = tx.transaction(async (inner) => {
-          await inner.db.query('insert into effects (operation_id) values ($1)', [operation])
-          emit(inner, rooms[0] ?? '', 0)
+          await emitInVain(inner)
           throw expected
         })
         await fails.catch((error: unknown) => {
           if (error !== expected) throw error
         })
+      } else if (nested === 'savepoint') {
+        await tx.db.query('savepoint in_vain')
+        await emitInVain(tx)
+        await tx.db.query('rollback to in_vain')
       }
       await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
       rooms.forEach((place, seq) => emit(tx, place, seq))

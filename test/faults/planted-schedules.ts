@@ -252,7 +252,9 @@ export const anotherInput: Schedule = {
 export const nestedFails: Schedule = {
   async run(arena) {
     await arena.subscriber('ada', ['a'])
-    await arena.call(await arena.caller('bob'), { ...plan, nested: true })
+    const caller = await arena.caller('bob')
+    await arena.call(caller, { ...plan, nested: 'transaction' })
+    await arena.call(caller, { ...plan, nested: 'savepoint' })
   },
 }
 

@@ -56,7 +56,7 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'client takes a lost reply for a refusal', rule: 'I6', schedule: schedules.replyIsLost },
   { bug: 'outcome answered for another input', rule: 'I7', schedule: schedules.anotherInput },
   { bug: 'settlement answers for another input', rule: 'I7', schedule: schedules.anotherCommitsMeanwhile },
-  { bug: 'events of a failed nested transaction kept', rule: 'I7', schedule: schedules.nestedFails },
+  { bug: 'events of a savepoint kept that was rolled back', rule: 'I7', schedule: schedules.nestedFails },
   { bug: 'events of a failed attempt kept', rule: 'I7', schedule: schedules.attemptMeetsConflict },
   { bug: 'notice sent to another user', rule: 'I6', schedule: schedules.somebodyElseListens },
   { bug: 'raw error told to the user', rule: 'I8', schedule: schedules.workFails },
