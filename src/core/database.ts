@@ -62,6 +62,11 @@ export type SavepointWatch = (statement: SavepointStatement) => () => void
 export interface OpenTransaction<Db> {
   readonly db: Db
   /**
+   * What made the database refuse all that follows: the first error of a statement, also where the code that sent it has
+   * caught it. Undefined again after a rollback to a savepoint.
+   */
+  readonly failure: unknown
+  /**
    * Tells of each savepoint, whoever sets it: an ORM, SQL by hand, `savepoint()`. Those of exception blocks in plpgsql begin
    * and end within one statement, in which no code of the operation runs, so there is nothing to tell.
    */

@@ -15,8 +15,9 @@ import {
 } from '../core/index.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
-import { toLockstepError } from './sqlstate.ts'
+import { isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
+import { toStatementError } from './statement-error.ts'
 import { readUserStatement } from './user-statement.ts'
 
 interface PgliteResults {
@@ -108,17 +109,23 @@ function countOf(results: PgliteResults): number {
   return Math.max(results.affectedRows ?? 0, results.rows.length)
 }
 
-function guarded(
-  target: PgliteQueryable,
-  guard: TransactionGuard,
-  watchOf: () => SavepointWatch | undefined = () => undefined,
-): SqlClient {
+/** What a transaction hears of its statements. */
+interface StatementHooks {
+  readonly savepointWatch: SavepointWatch
+  readonly onError: (error: unknown) => void
+}
+
+function guarded(target: PgliteQueryable, guard: TransactionGuard, hooks?: StatementHooks): SqlClient {
   return {
     async query<Row>(text: string, values: readonly unknown[] = []): Promise<SqlResult<Row>> {
       guard.assertUsable()
       const savepoint = readUserStatement(text)
-      const isCarriedOut = savepoint === undefined ? undefined : watchOf()?.(savepoint)
-      const results = await target.query(text, [...values])
+      const isCarriedOut = savepoint === undefined ? undefined : hooks?.savepointWatch(savepoint)
+      const results = await target.query(text, [...values]).catch((error: unknown) => {
+        const told = toStatementError(error)
+        hooks?.onError(told)
+        throw told
+      })
       isCarriedOut?.()
       return { rows: results.rows as Row[], rowCount: countOf(results) }
     },
@@ -136,9 +143,21 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   readonly #target: PgliteQueryable
   readonly #guard = new TransactionGuard()
   readonly #finish: (flush: Statement | undefined) => Promise<PgliteResults>
-  readonly #watchOf = (): SavepointWatch | undefined => this.#watch
   #savepoints = 0
   #watch: SavepointWatch | undefined
+  #failure: unknown
+  readonly #hooks: StatementHooks = {
+    savepointWatch: (savepoint) => {
+      const isCarriedOut = this.#watch?.(savepoint)
+      return () => {
+        if (savepoint.verb === 'undo') this.#failure = undefined
+        isCarriedOut?.()
+      }
+    },
+    onError: (error) => {
+      if (isOfDatabase(error)) this.#failure ??= error
+    },
+  }
 
   private constructor(
     target: PgliteQueryable,
@@ -146,7 +165,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   ) {
     this.#target = target
     this.#finish = finish
-    this.db = guarded(target, this.#guard, this.#watchOf)
+    this.db = guarded(target, this.#guard, this.#hooks)
   }
 
   static begin(pglite: PgliteLike, { operationId }: BeginOptions): Promise<PgliteTransaction> {
@@ -173,6 +192,10 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     this.#watch = watch
   }
 
+  get failure(): unknown {
+    return this.#failure
+  }
+
   close(): void {
     this.#guard.end()
   }
@@ -193,7 +216,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
       await send()
     }
     return {
-      db: guarded(this.#target, nested, this.#watchOf),
+      db: guarded(this.#target, nested, this.#hooks),
       savepoint: () => this.#openSavepoint(nested),
       release: () =>
         end(() => this.#sendSavepoint({ verb: 'release', name }, `release savepoint ${name}`)).catch(
@@ -208,9 +231,14 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   }
 
   async #sendSavepoint(savepoint: SavepointStatement, text: string): Promise<void> {
-    const isCarriedOut = this.#watch?.(savepoint)
-    await this.#target.exec(text)
-    isCarriedOut?.()
+    const isCarriedOut = this.#hooks.savepointWatch(savepoint)
+    try {
+      await this.#target.exec(text)
+    } catch (error) {
+      this.#hooks.onError(error)
+      throw error
+    }
+    isCarriedOut()
   }
 
   async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {

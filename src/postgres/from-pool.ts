@@ -12,7 +12,7 @@ import {
 import { openPgSession } from './pg-session.ts'
 import { send, sendScript, timed, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
-import { PgTransactionClient } from './pg-transaction-client.ts'
+import { connectionTarget, PgTransactionClient, poolTarget } from './pg-transaction-client.ts'
 import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
@@ -84,7 +84,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     schema,
     own,
     lease,
-    db: new PgTransactionClient(pool, new TransactionGuard()),
+    db: new PgTransactionClient(poolTarget(pool), new TransactionGuard()),
 
     async migrate() {
       await inTransaction(ownPool, { ...sending, begin: 'begin', onError }, async (client) => {
@@ -112,7 +112,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
           const guard = new TransactionGuard()
           const ownHere: Queryable = { query: (statement) => send(client, statement, sending) }
           try {
-            return await work({ db: new PgTransactionClient(client, guard), own: whileOpen(ownHere, guard) })
+            const db = new PgTransactionClient(connectionTarget(client), guard)
+            return await work({ db, own: whileOpen(ownHere, guard) })
           } finally {
             guard.end()
           }

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
-import type { PoolClient, QueryConfig, QueryResult } from 'pg'
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import { LockstepError } from '../core/index.ts'
+import { toStatementError } from './statement-error.ts'
 import type { TimeLimit } from './time-limit.ts'
 
 /** Statements that travel together. They have no parameters and answer nothing that is read. */
@@ -43,6 +44,29 @@ export function sendFlight(client: PoolClient, flight: Flight): Promise<FlightRe
   })
 }
 
+/**
+ * Sends one statement of the user's code, by the extended protocol, which takes no second one along in its text.
+ * @param toTold the error as the code gets it
+ */
+export function sendAlone<Row extends QueryResultRow>(
+  client: PoolClient,
+  statement: QueryConfig,
+  toTold: (error: unknown) => unknown = toStatementError,
+): Promise<QueryResult<Row>> {
+  const FlightQuery = flightQueryOf(client)
+  return new Promise((resolve, reject) => {
+    const query = new FlightQuery({ before: [], statement, after: [] }, (error, results) => {
+      if (error === null) return resolve(results as QueryResult<Row>)
+      // The error's own stack begins at the socket.
+      Error.captureStackTrace(error)
+      reject(toTold(error))
+    })
+    const { query_timeout: timeoutMs } = statement as { readonly query_timeout?: number }
+    if (timeoutMs !== undefined) query.query_timeout = timeoutMs
+    ;(client as unknown as FlyingClient).query(query)
+  })
+}
+
 /** What is used of a client here, of which its types know nothing. */
 interface FlyingClient {
   readonly connection: { readonly stream: Writable }
@@ -68,6 +92,7 @@ interface WireConnection {
   close(target: { type: 'P' | 'S'; name: string }): void
   flush(): void
   sync(): void
+  sendCopyFail(message: string): void
 }
 
 /** What is used of `pg`'s `Query`: the part that a client calls. */
@@ -78,6 +103,7 @@ interface BaseQuery {
   requiresPreparation(): boolean
   prepare(connection: WireConnection): void
   handleCommandComplete(message: unknown, connection: WireConnection): void
+  handleCopyInResponse(connection: WireConnection): void
 }
 
 type BaseQueryClass = new (config: string | QueryConfig, values: undefined, callback: Callback) => BaseQuery
@@ -139,6 +165,12 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
       if (this.#unanswered === this.#flight.before.length) this.#flight.onFirst?.()
       this.#unanswered -= 1
       if (this.#unanswered === 0) this.name = this.#name
+    }
+
+    /** The server has taken the Sync behind a COPY for a part of it, and waits for another one. */
+    override handleCopyInResponse(connection: WireConnection): void {
+      super.handleCopyInResponse(connection)
+      connection.sync()
     }
   }
 }
@@ -202,6 +234,10 @@ class ExtendedConnection implements WireConnection {
 
   flush(): void {
     this.#connection.flush()
+  }
+
+  sendCopyFail(message: string): void {
+    this.#connection.sendCopyFail(message)
   }
 
   sync(): void {

@@ -1,10 +1,15 @@
-import type { QueryConfig, QueryResult, QueryResultRow } from 'pg'
-import { LockstepError, type SavepointWatch, type SqlClient } from '../core/index.ts'
+import type { Pool, PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import type { SavepointWatch, SqlClient } from '../core/index.ts'
+import { sendAlone } from './pg-flight.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
-import { readUserStatement } from './user-statement.ts'
+import { readUserStatement, refuseSubmittable } from './user-statement.ts'
+import { toStatementError } from './statement-error.ts'
 
 /** A result of `pg`, typed by its rows. */
 export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
+
+/** As `pg` calls it: an error, or a result. */
+export type PgCallback<Row> = (error: Error | null, result?: PgResult<Row>) => void
 
 /** Where statements go: a pool, a connection, a transaction. */
 export interface PgTarget {
@@ -29,19 +34,41 @@ export class PgTransactionClient implements SqlClient {
   }
 
   /**
-   * Sends one statement inside the transaction.
-   * @throws LS_TRANSACTION_CLOSED, LS_SAVEPOINT_OPEN, LS_TRANSACTION_CONTROL, and the driver's own errors
+   * Sends one statement inside the transaction, by the extended protocol. Answers a promise, or calls back as `pg` does.
+   * @throws LS_TRANSACTION_CLOSED, LS_SAVEPOINT_OPEN, LS_TRANSACTION_CONTROL, LS_STATEMENT_UNSUPPORTED, and the
+   * driver's own errors
    */
   // The default row type is pg's own, so that code written against a pg client fits unchanged.
   // oxlint-disable-next-line typescript/no-explicit-any
-  async query<Row = any>(config: string | QueryConfig, values?: readonly unknown[]): Promise<PgResult<Row>> {
+  query<Row = any>(config: string | QueryConfig, values?: readonly unknown[]): Promise<PgResult<Row>>
+  // oxlint-disable-next-line typescript/no-explicit-any
+  query<Row = any>(config: string | QueryConfig, callback: PgCallback<Row>): void
+  // oxlint-disable-next-line typescript/no-explicit-any
+  query<Row = any>(
+    config: string | QueryConfig,
+    values: readonly unknown[] | undefined,
+    callback: PgCallback<Row>,
+  ): void
+  query<Row>(
+    config: string | QueryConfig,
+    second?: readonly unknown[] | PgCallback<Row>,
+    third?: PgCallback<Row>,
+  ): Promise<PgResult<Row>> | undefined {
+    // `pg` hands such an object back at once, so a promise that rejects would come too late.
+    refuseSubmittable(config)
+    const [values, callback] = typeof second === 'function' ? [undefined, second] : [second, third]
+    const sent = this.#query<Row>(config, values)
+    if (callback === undefined) return sent
+    void callBack(sent, callback)
+    return undefined
+  }
+
+  async #query<Row>(
+    config: string | QueryConfig,
+    values: readonly unknown[] | undefined,
+  ): Promise<PgResult<Row>> {
     this.#guard.assertUsable()
     const savepoint = readUserStatement(typeof config === 'string' ? config : config.text)
-    if (typeof values === 'function') {
-      throw new LockstepError('LS_CONFIG_INVALID', {
-        message: 'tx.db.query returns a promise; the callback form is not supported.',
-      })
-    }
     const isCarriedOut = savepoint === undefined ? undefined : this.#target.savepointWatch?.(savepoint)
     const { pending } = this.#target
     if (pending !== undefined) {
@@ -56,8 +83,41 @@ export class PgTransactionClient implements SqlClient {
   }
 }
 
+/** A connection that stays with whoever has taken it. */
+export function connectionTarget(client: PoolClient): PgTarget {
+  return { query: (statement) => sendAlone(client, statement) }
+}
+
+/** A pool: each statement goes over whichever connection is free. */
+export function poolTarget(pool: Pool): PgTarget {
+  return {
+    async query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+      try {
+        return await pool.query<Row>(inExtendedProtocol(statement))
+      } catch (error) {
+        throw toStatementError(error)
+      }
+    },
+  }
+}
+
+/** With its own properties and getters left as they are. */
+function inExtendedProtocol(statement: QueryConfig): QueryConfig {
+  return Object.create(statement, { queryMode: { value: 'extended', enumerable: true } }) as QueryConfig
+}
+
+/** What the callback throws is nobody's to catch, as with `pg`. */
+async function callBack<Row>(sent: Promise<PgResult<Row>>, callback: PgCallback<Row>): Promise<void> {
+  try {
+    const result = await sent
+    process.nextTick(callback, null, result)
+  } catch (error) {
+    process.nextTick(callback, error)
+  }
+}
+
 function toConfig(config: string | QueryConfig, values: readonly unknown[] | undefined): QueryConfig {
   if (typeof config === 'string')
     return values === undefined ? { text: config } : { text: config, values: [...values] }
-  return values === undefined ? config : { ...config, values: [...values] }
+  return values === undefined ? config : { ...config, text: config.text, values: [...values] }
 }

@@ -10,10 +10,11 @@ import {
   type Statement,
 } from '../core/index.ts'
 import { PgBackend } from './pg-backend.ts'
-import { assertFlights, sendFlight, type FlightResults } from './pg-flight.ts'
+import { assertFlights, sendAlone, sendFlight, type FlightResults } from './pg-flight.ts'
 import { timed, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
-import { isErrorResponse, toLockstepError } from './sqlstate.ts'
+import { isErrorResponse, isOfDatabase, toLockstepError } from './sqlstate.ts'
+import { toStatementError } from './statement-error.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
 export interface PgTransactionOptions extends SendOptions {
@@ -35,6 +36,8 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   #hasBegun = false
   readonly #backend: PgBackend
   #discard = false
+  #isCancelled = false
+  #failure: unknown
   #savepoints = 0
   #watch: SavepointWatch | undefined
 
@@ -67,8 +70,16 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     this.#watch = watch
   }
 
-  get savepointWatch(): SavepointWatch | undefined {
-    return this.#watch
+  readonly savepointWatch: SavepointWatch = (savepoint) => {
+    const isCarriedOut = this.#watch?.(savepoint)
+    return () => {
+      if (savepoint.verb === 'undo') this.#failure = undefined
+      isCarriedOut?.()
+    }
+  }
+
+  get failure(): unknown {
+    return this.#failure
   }
 
   close(): void {
@@ -83,14 +94,17 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   /** @throws LS_TRANSACTION_CLOSED, and the driver's own errors */
   query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
     this.#guard.assertOpen()
-    if (this.#beginning !== undefined) return this.#client.query<Row>(statement)
-    return isSeveral(statement) ? this.#beginBefore<Row>(statement) : this.#beginWith<Row>(statement)
+    return this.#beginning === undefined
+      ? this.#beginWith<Row>(statement)
+      : sendAlone<Row>(this.#client, statement, this.#onError)
   }
 
-  async #beginBefore<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
-    await this.#beginAlone()
-    this.#guard.assertOpen()
-    return this.#client.query<Row>(statement)
+  /** The error as the user's code gets it. */
+  readonly #onError = (error: unknown): unknown => {
+    const told = toStatementError(error)
+    // What is sent after the backend was ended on purpose has failed for that.
+    if (!this.#isCancelled && isOfDatabase(error)) this.#failure ??= told
+    return told
   }
 
   savepoint(): Promise<SavepointScope<PgTransactionClient>> {
@@ -111,6 +125,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
 
   async cancel(): Promise<void> {
     this.#discard = true
+    this.#isCancelled = true
     try {
       await this.#backend.terminate(this.#options.own, this.#options.operationId)
     } catch {
@@ -166,7 +181,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       if (!this.#hasBegun) onFailure(error)
       // The error's own stack begins at the socket.
       if (error instanceof Error) Error.captureStackTrace(error)
-      throw error
+      throw this.#onError(error)
     }
   }
 
@@ -203,15 +218,20 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     before: readonly string[],
     text: string,
   ): Promise<void> {
-    const isCarriedOut = this.#watch?.(savepoint)
+    const isCarriedOut = this.savepointWatch(savepoint)
     if (this.#beginning === undefined) {
       await this.#beginWith(timed({ text }, this.#options))
     } else {
       await this.pending
       this.#guard.assertOpen()
-      await sendFlight(this.#client, { before, statement: { text }, after: [], limit: this.#options.limit })
+      const { limit } = this.#options
+      await sendFlight(this.#client, { before, statement: { text }, after: [], limit }).catch(
+        (error: unknown) => {
+          throw this.#onError(error)
+        },
+      )
     }
-    isCarriedOut?.()
+    isCarriedOut()
   }
 
   async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
@@ -253,9 +273,4 @@ function endingOf<Row>([flushed, committed]: FlightResults): CommitEnding<Row> {
   return committed?.command === 'COMMIT'
     ? { ending: 'committed', flushed: toRows<Row>(flushed) }
     : { ending: 'rolled_back', error: new LockstepError('LS_TRANSACTION_ABORTED') }
-}
-
-/** Only the simple protocol, which takes no parameters, carries several statements in one text. */
-function isSeveral({ text, values }: QueryConfig): boolean {
-  return (values === undefined || values.length === 0) && text.includes(';')
 }

@@ -6,6 +6,8 @@ import { LockstepError, isLockstepError, type ErrorCode } from '../core/index.ts
  */
 const exact: Readonly<Record<string, ErrorCode>> = {
   LS002: 'LS_TRANSACTION_CONTROL',
+  // COMMIT or ROLLBACK in a procedure or a block of plpgsql.
+  '2D000': 'LS_TRANSACTION_CONTROL',
   '25P02': 'LS_TRANSACTION_ABORTED',
   '25P03': 'LS_STATEMENT_TIMEOUT',
   '25P04': 'LS_STATEMENT_TIMEOUT',
@@ -44,7 +46,16 @@ const lost = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_DESTROYED'])
 /** SQLSTATE of an error response of the server, or undefined when the error is not one. */
 export function sqlState(error: unknown): string | undefined {
   const code = property(error, 'code')
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return undefined
+  // A code of the system, such as EPIPE, has no digit; a state that an application raises may have none either.
+  return /\d/.test(code) || property(error, 'severity') !== undefined ? code : undefined
+}
+
+const databaseErrors = new WeakSet<object>()
+
+/** Remembers that an error came from the database, whatever it looks like, and in whatever it is wrapped later. */
+export function noteDatabaseError(error: unknown): void {
+  if (typeof error === 'object' && error !== null) databaseErrors.add(error)
 }
 
 /**
@@ -58,8 +69,32 @@ export function isErrorResponse(error: unknown): boolean {
   return state !== undefined && !state.startsWith('08') && !state.startsWith('57P')
 }
 
+/** True for an answer of the server, and for a connection that is lost; false for what a driver refuses to send. */
+export function isOfDatabase(error: unknown): boolean {
+  return sqlState(error) !== undefined || databaseErrorCode(error) !== undefined
+}
+
+/**
+ * The catalogue code for an error that the code of an operation threw: of the outermost one that has any, since ORMs wrap
+ * what they get. That a host cannot be reached is said of the database only where the error came from there.
+ */
+export function thrownErrorCode(thrown: unknown): ErrorCode | undefined {
+  let error = thrown
+  for (let depth = 0; depth < deepestCause && typeof error === 'object' && error !== null; depth++) {
+    const isNoted = depth === 0 || databaseErrors.has(error) || sqlState(error) !== undefined
+    const code = isLockstepError(error) ? error.code : isNoted ? databaseErrorCode(error) : undefined
+    if (code !== undefined) return code
+    error = property(error, 'cause')
+  }
+  return undefined
+}
+
+/** Chains of causes may be circles. */
+const deepestCause = 16
+
 /** The catalogue code for an error of a driver, or undefined for one that did not come from the database. */
 export function databaseErrorCode(error: unknown): ErrorCode | undefined {
+  if (isLockstepError(error)) return error.code
   const state = sqlState(error)
   if (property(error, 'constraint') === oneOutcome) return 'LS_OPERATION_FENCED'
   if (state !== undefined) return exact[state] ?? byClass[state.slice(0, 2)]

@@ -3,7 +3,7 @@ import { LockstepError, type SavepointStatement } from '../core/index.ts'
 const sticky = {
   blanks: /(?:[ \t\n\r\f\v;]|--[^\n\r]*)+/y,
   commentEdge: /\/\*|\*\//g,
-  verb: /(?:begin|start|commit|end|abort|prepare|rollback|savepoint|release)(?![\w$\u0080-\uffff])/iy,
+  verb: /(?:begin|start|commit|end|abort|prepare|rollback|savepoint|release|copy)(?![\w$\u0080-\uffff])/iy,
   word: /[a-z_\u0080-\uffff][\w$\u0080-\uffff]*/iy,
   quoted: /"((?:[^"]|"")+)"/y,
 }
@@ -16,6 +16,7 @@ const sticky = {
  * @throws LS_TRANSACTION_CONTROL, LS_STATEMENT_UNSUPPORTED
  */
 export function readUserStatement(text: string): SavepointStatement | undefined {
+  if (typeof text !== 'string') refuseNoText(text)
   const start = mayControl.has(text.charCodeAt(0)) ? skipBlanks(text, 0) : -1
   if (start < 0) return undefined
   const verb = match(sticky.verb, text, start)?.[0].toLowerCase()
@@ -30,6 +31,8 @@ export function readUserStatement(text: string): SavepointStatement | undefined 
       const undone = nameOfRollbackTo(reader)
       return undone === undefined ? refuse(verb) : toStatement('undo', undone)
     }
+    case 'copy':
+      return overTheWire.test(text) ? refuseCopy() : undefined
     case 'start':
     case 'prepare':
       // PREPARE of a statement, and a START that Postgres does not know, end nothing.
@@ -47,6 +50,41 @@ function refuse(command: string): never {
     message:
       `"${command.toUpperCase()}" was refused: Lockstep opens and ends the transaction. ` +
       `Throw to roll back; use tx.transaction() for a nested one.`,
+  })
+}
+
+const overTheWire = /\b(?:from\s+stdin|to\s+stdout)\b/i
+
+function refuseCopy(): never {
+  throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+    message:
+      'COPY from or to the client was refused: it takes the connection for itself. ' +
+      `To write many rows at once: ${insertMany}. To read them in portions: ${readInPortions}.`,
+  })
+}
+
+const insertMany = 'insert into … select … from unnest($1::text[], $2::int[])'
+const readInPortions = `tx.db.query('declare c cursor for …'), then tx.db.query('fetch 100 from c')`
+
+/**
+ * Refuses what writes to the connection by itself: cursors, query streams, COPY.
+ * @throws LS_STATEMENT_UNSUPPORTED
+ */
+export function refuseSubmittable(config: unknown): void {
+  if (typeof config !== 'object' || config === null || !('submit' in config)) return
+  if (typeof config.submit !== 'function') return
+  throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+    message:
+      `query takes a text, or an object with text and values, and got a ${config.constructor.name}. ` +
+      'Cursors, query streams and COPY take the connection for themselves. ' +
+      `To read in portions: ${readInPortions}. To write many rows at once: ${insertMany}.`,
+  })
+}
+
+/** A statement that was prepared before, and is asked for by its name alone, could be any. */
+function refuseNoText(text: unknown): never {
+  throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+    message: `query takes a text, or an object with text and values, and got ${text === undefined ? 'no text' : `a text of type ${typeof text}`}.`,
   })
 }
 

@@ -3,6 +3,7 @@ import { limits } from '../protocol/index.ts'
 import {
   LockstepError,
   type Database,
+  type ErrorCode,
   type Logger,
   type Mode,
   type OpenTransaction,
@@ -11,6 +12,7 @@ import {
 import {
   flushOperation,
   toFlushRow,
+  toLockstepError,
   type FlushRow,
   type OperationKey,
   type PendingEvent,
@@ -40,6 +42,7 @@ type RunHooks = (ending: 'committed' | 'rolled_back') => Promise<void> | undefin
 
 interface Failure {
   readonly error: unknown
+  readonly code: ErrorCode
   readonly affectedLayers: readonly string[]
   readonly runHooks: RunHooks
 }
@@ -78,7 +81,8 @@ export async function attempt<Db, Result>(
 
 /** The ending of an operation whose transaction could not begin. */
 export function neverBegun(error: unknown): Extract<AttemptEnding<never>, { ending: 'rolled_back' }> {
-  return { ending: 'rolled_back', error, affectedLayers: ['database'], runHooks: () => undefined }
+  const code = failureCode(error)
+  return { ending: 'rolled_back', error, code, affectedLayers: ['database'], runHooks: () => undefined }
 }
 
 async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
@@ -104,7 +108,12 @@ async function workAndCommit<Db, Result>(
   const layers = (): readonly string[] => (scope.hasEmitted ? ['database', 'websocket'] : ['database'])
   const runHooks: RunHooks = (ending) => scope.runHooks(ending, logger)
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
-    return { ending: 'rolled_back', error, affectedLayers: layers(), runHooks }
+    // What was interrupted has failed for that, whatever its statements met then.
+    const code = failureCode(error, request.signal.aborted ? undefined : open.failure)
+    return { ending: 'rolled_back', error, code, affectedLayers: layers(), runHooks }
+  }
+  const unknown = (error: unknown): AttemptEnding<Result> => {
+    return { ending: 'unknown', error, code: failureCode(error), affectedLayers: layers(), runHooks }
   }
   let result: Result
   let flush
@@ -133,13 +142,10 @@ async function workAndCommit<Db, Result>(
     request.trace.commit(() => open.commit<unknown>(flush)),
   )
   await faultPoint('transaction.after-commit')
-  if (ending.ending === 'rolled_back') return rolledBack(withFence(ending.error))
-  if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers(), runHooks }
+  if (ending.ending === 'rolled_back') return rolledBack(toReported(ending.error, open.failure))
+  if (ending.ending === 'unknown') return unknown(ending.error)
   const row = ending.flushed.rows[0]
-  if (row === undefined) {
-    const error = new LockstepError('LS_CONNECTION_LOST')
-    return { ending: 'unknown', error, affectedLayers: layers(), runHooks }
-  }
+  if (row === undefined) return unknown(new LockstepError('LS_CONNECTION_LOST'))
   return {
     ending: 'committed',
     result,
@@ -166,10 +172,14 @@ async function inTurn<T>(
   }
 }
 
-/** An outcome that stands already must not look like a violated constraint of the application's own. */
-function withFence(error: unknown): unknown {
-  if (failureCode(error) !== 'LS_OPERATION_FENCED') return error
-  return new LockstepError('LS_OPERATION_FENCED', { cause: error })
+/**
+ * An outcome that stands already must not look like a violated constraint of the application's own; and that a statement
+ * had failed says less than what it failed with, where the work has caught that and returned.
+ */
+function toReported(error: unknown, seen: unknown): unknown {
+  const code = failureCode(error)
+  if (code === 'LS_OPERATION_FENCED') return new LockstepError(code, { cause: error })
+  return code === 'LS_TRANSACTION_ABORTED' && seen !== undefined ? toLockstepError(seen, code) : error
 }
 
 /** Thrown inside this file only: the id turned out to be known, so this copy of the work counts for nothing. */

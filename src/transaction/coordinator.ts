@@ -22,7 +22,6 @@ import {
   type FailureOptions,
   type RequestFacts,
 } from './failure-settlement.ts'
-import { failureCode } from './notice.ts'
 import { OpenOperation } from './open-operation.ts'
 import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
@@ -187,7 +186,7 @@ export class TransactionCoordinator<Db> {
     }
     if (ending.ending !== 'committed') {
       const ended = await this.#failures.settle(request, operation, ending)
-      trace.settled(ended.outcome.outcome, failureCode(ending.error))
+      trace.settled(ended.outcome.outcome, ending.code)
       return ended
     }
     this.#reportCommitted(operation, ending.flushed.offsets)
@@ -246,7 +245,7 @@ export class TransactionCoordinator<Db> {
       const ending = await attempt(database, asked, logger)
       if (
         ending.ending !== 'rolled_back' ||
-        failureCode(ending.error) !== 'LS_SERIALIZATION_FAILURE' ||
+        ending.code !== 'LS_SERIALIZATION_FAILURE' ||
         number >= maxAttempts ||
         signal.aborted
       )

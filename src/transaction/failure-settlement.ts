@@ -12,7 +12,7 @@ import {
 } from '../core/index.ts'
 import type { TransientEvent } from '../events/index.ts'
 import type { AttemptEnding } from './attempt.ts'
-import { createNotice, failureCode, type RollbackOptions } from './notice.ts'
+import { createNotice, type RollbackOptions } from './notice.ts'
 import type { OpenOperation } from './open-operation.ts'
 import type { SettledOperation, Settler } from './settlement.ts'
 import type { StoredOutcomes } from './stored-outcomes.ts'
@@ -64,9 +64,8 @@ export class FailureSettlement {
     operation: OpenOperation<Ended<unknown>>,
     failed: Failed,
   ): Promise<Ended<unknown>> {
-    const { error, affectedLayers } = failed
+    const { error, code, affectedLayers } = failed
     const failedAt = this.#options.clock.monotonic()
-    const code = failureCode(error)
     this.#options.logger.error(
       {
         operationId: request.id,

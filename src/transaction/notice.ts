@@ -1,6 +1,6 @@
 import type { Notice } from '../protocol/index.ts'
-import { errorCatalogue, isLockstepError, type ErrorCode } from '../core/index.ts'
-import { databaseErrorCode } from '../postgres/index.ts'
+import { errorCatalogue, type ErrorCode } from '../core/index.ts'
+import { databaseErrorCode, thrownErrorCode } from '../postgres/index.ts'
 
 /** What an operation's definition says of its rollback. */
 export interface RollbackOptions {
@@ -33,8 +33,10 @@ export function createNotice(facts: NoticeFacts): Notice {
   }
 }
 
-/** The catalogue code of anything an operation may fail with; what its own code throws is LS_OPERATION_FAILED. */
-export function failureCode(error: unknown): ErrorCode {
-  if (isLockstepError(error)) return error.code
-  return databaseErrorCode(error) ?? 'LS_OPERATION_FAILED'
+/**
+ * The catalogue code of what an operation failed with. The first error that its transaction saw decides, whatever the code
+ * made of it; without one, what the code threw. What has no code is LS_OPERATION_FAILED.
+ */
+export function failureCode(thrown: unknown, seen?: unknown): ErrorCode {
+  return databaseErrorCode(seen) ?? thrownErrorCode(thrown) ?? 'LS_OPERATION_FAILED'
 }

@@ -334,45 +334,6 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       expect(await hasThing(inner)).toBe(false)
     })
 
-    it('tells of each savepoint, by SQL and by scopes, once it was carried out', async () => {
-      const told: string[] = []
-      const transaction = await database.begin({ operationId: key().id })
-      transaction.watchSavepoints((savepoint) => {
-        const text = `${savepoint.verb} ${savepoint.name}`
-        told.push(`${text}?`)
-        return () => told.push(text)
-      })
-      const { db } = transaction
-      await db.query('savepoint A')
-      await db.query('/* one */ savepoint "A b"')
-      await db.query('select 1 / 0').catch(() => {})
-      await db.query('release savepoint a').catch(() => {})
-      await db.query('ROLLBACK WORK TO SAVEPOINT a')
-      await db.query('release a')
-      await expect(db.query('rollback to a')).rejects.toMatchObject({ code: '3B001' })
-      await transaction.rollback()
-      expect(told.join(', ')).toBe(
-        'set a?, set a, set A b?, set A b, release a?, undo a?, undo a, release a?, release a, undo a?',
-      )
-
-      told.length = 0
-      const next = await database.begin({ operationId: key().id })
-      next.watchSavepoints(
-        ({ verb }) =>
-          () =>
-            told.push(verb),
-      )
-      const kept = await next.savepoint()
-      await kept.release()
-      const undone = await next.savepoint()
-      await undone.rollback()
-      const failed = await next.savepoint()
-      await failed.db.query('select 1 / 0').catch(() => {})
-      await failed.release().catch(() => {})
-      await next.rollback()
-      expect(told).toEqual(['set', 'release', 'set', 'undo', 'set', 'undo'])
-    })
-
     it('reads one state in a snapshot, and cannot write in it', async () => {
       const write = database.snapshot(({ db }) => db.query('insert into things values ($1)', [randomUUID()]))
       await expect(write).rejects.toThrow(/read-only/)

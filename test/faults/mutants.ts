@@ -9,7 +9,7 @@ const feed = 'src/events/channel-feed.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
 const attemptCall = 'const ending = await attempt(database, asked, logger)'
-const unknownEnding = `if (ending.ending === 'unknown') return { ...ending, affectedLayers: layers(), runHooks }`
+const unknownEnding = `if (ending.ending === 'unknown') return unknown(ending.error)`
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
       array[p_notice]) a;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'

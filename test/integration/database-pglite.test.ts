@@ -1,8 +1,9 @@
 import { PGlite } from '@electric-sql/pglite'
 import { fromPglite } from '../../src/postgres/index.ts'
-import { databaseConformance } from '../conformance/database-conformance.ts'
+import { databaseConformance, type DatabaseFixture } from '../conformance/database-conformance.ts'
+import { statementConformance } from '../conformance/statement-conformance.ts'
 
-databaseConformance('fromPglite', async () => {
+const open = async (): Promise<DatabaseFixture> => {
   const pglite = await PGlite.create()
   const database = fromPglite(pglite)
   return {
@@ -12,4 +13,7 @@ databaseConformance('fromPglite', async () => {
       await pglite.close()
     },
   }
-})
+}
+
+databaseConformance('fromPglite', open)
+statementConformance('fromPglite', open)

@@ -178,10 +178,8 @@ it('a statement that waits for BEGIN when the transaction is closed is never sen
   expect(await ids()).toEqual(['a'])
 })
 
-it.each([
-  ['of several parts', `insert into things values ('a'); insert into things values ('b')`],
-  ['without parameters', `insert into things values ('a'), ('b')`],
-])('a first statement %s is in the transaction', async (_, text) => {
+it('a first statement without parameters is in the transaction', async () => {
+  const text = `insert into things values ('a'), ('b')`
   const undone = await begin()
   await undone.db.query(text)
   await undone.rollback()

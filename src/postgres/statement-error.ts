@@ -1,0 +1,20 @@
+import { LockstepError } from '../core/index.ts'
+import { noteDatabaseError, sqlState } from './sqlstate.ts'
+
+/** The error of a statement of the user's code: the driver's own, unless it needs explaining. */
+export function toStatementError(error: unknown): unknown {
+  noteDatabaseError(error)
+  return isOfSeveral(error)
+    ? new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+        message:
+          'A text of several statements was refused: the first of them could have been kept without the others. ' +
+          'Send each statement by a call of its own; they travel together when you do not await each.',
+        cause: error,
+      })
+    : error
+}
+
+/** Postgres has this state for each error of syntax; the function that found it is told in any language. */
+function isOfSeveral(error: unknown): boolean {
+  return sqlState(error) === '42601' && Reflect.get(error as object, 'routine') === 'exec_parse_message'
+}
