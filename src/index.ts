@@ -39,6 +39,7 @@ export {
   type Clock,
   type Database,
   type DatabaseSession,
+  type DatabaseTrouble,
   type ErrorCode,
   type Logger,
   type SqlClient,

@@ -261,11 +261,13 @@ export class LockstepNode<Db> {
   #nodeHealth(): NodeHealth {
     const { state } = this.#lease
     const stopping = this.#closed !== undefined || state === 'released'
+    const trouble = this.#database.trouble?.() ?? null
     return {
-      status: stopping ? 'stopping' : state === 'held' ? 'ok' : 'degraded',
+      status: stopping ? 'stopping' : state === 'held' && trouble === null ? 'ok' : 'degraded',
       node: this.#lease.node,
       lease: state,
       database: this.#database.kind,
+      databaseTrouble: trouble,
       openOperations: this.coordinator.openCount,
       channels: this.#hub.channelCount,
       connections: this.gateway.connections(),

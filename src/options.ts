@@ -1,5 +1,13 @@
 import type { Bus, BusHealth } from './bus/index.ts'
-import type { Channel, ChannelDefinition, Clock, Database, Logger, UserContext } from './core/index.ts'
+import type {
+  Channel,
+  ChannelDefinition,
+  Clock,
+  Database,
+  DatabaseTrouble,
+  Logger,
+  UserContext,
+} from './core/index.ts'
 import type { Authorize, GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
 import type { AlertOptions, HealthSummary, MonitorLevel, Thresholds } from './health/index.ts'
 import type { RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
@@ -119,6 +127,8 @@ export interface NodeHealth {
   readonly node: string
   readonly lease: string
   readonly database: 'postgres' | 'pglite'
+  /** What the database said of its own state within the last 5 s (read-only, out of disk, shut down), or `null`. */
+  readonly databaseTrouble: DatabaseTrouble | null
   readonly openOperations: number
   readonly channels: number
   readonly connections: number

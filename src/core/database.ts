@@ -1,3 +1,5 @@
+import type { ErrorCode } from './error-catalogue.ts'
+
 /** One SQL statement with its parameters, numbered `$1`, `$2`, … */
 export interface Statement {
   readonly text: string
@@ -106,6 +108,13 @@ export interface DatabaseSession extends Queryable {
   destroy(): void
 }
 
+/** What the database has last said of its own state. */
+export interface DatabaseTrouble {
+  readonly code: ErrorCode
+  readonly sqlState?: string
+  readonly agoMs: number
+}
+
 /**
  * What Lockstep needs of a database. Two drivers fulfil it, `fromPool` and `fromPglite`, held by one
  * conformance suite.
@@ -126,6 +135,8 @@ export interface Database<Db> {
   migrate(): Promise<void>
   begin(options: BeginOptions): Promise<OpenTransaction<Db>>
   snapshot<T>(work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T>
+  /** The last error that told of the database's state, and not of what was asked, while it is fresh. */
+  trouble?(): DatabaseTrouble | undefined
   /** Absent where several nodes cannot share the database. @throws LS_DATABASE_UNREACHABLE */
   openSession?(): Promise<DatabaseSession>
   close(): Promise<void>

@@ -14,6 +14,12 @@ export const errorCatalogue = {
   LS_CONFIG_INVALID: entry(false, 'The server is not configured correctly.', replyCodes.internal),
   LS_DATABASE_UNREACHABLE: entry(true, 'The database cannot be reached right now.', replyCodes.internal),
   LS_DATABASE_RIGHTS: entry(false, 'The server may not use its database as it must.', replyCodes.internal),
+  LS_DATABASE_READ_ONLY: entry(true, 'The database takes no changes right now.', replyCodes.internal),
+  LS_DATABASE_RESOURCES: entry(
+    true,
+    'The database is short of disk space or another resource right now.',
+    replyCodes.internal,
+  ),
   LS_SCHEMA_NEWER: entry(false, 'The database was set up by a newer version.', replyCodes.internal),
   LS_DIRECTORY_LOCKED: entry(false, 'The data directory is in use by another process.', replyCodes.internal),
   LS_OPERATION_ID_INVALID: entry(

@@ -152,7 +152,9 @@ export class Watcher {
       const answer = answers[place] ?? { state: 'unknown', hasEvent: false }
       if (this.#mustWait(waiting, report, answer)) continue
       judged.add(report)
-      this.#judgeLogged(report, answer)
+      // Its outcome may be on its way for as long as the database takes no changes, which is no fault of who was told.
+      if (answer.state === 'unknown' && isTransientNotice(report)) this.#options.port.unwatched(1)
+      else this.#judgeLogged(report, answer)
     }
     for (const waiting of new Set(inquiries.map((inquiry) => inquiry.waiting))) this.#letGo(waiting, judged)
   }
@@ -160,7 +162,8 @@ export class Watcher {
   // An open operation may still end either way. One that is not known may be one whose first trace is its flush,
   // unless the report names an event, which exists only from the commit on.
   #mustWait(waiting: Waiting, report: LayerReport, { state }: LogAnswer): boolean {
-    if (state === 'started') return this.#tick - waiting.sinceTick < ticksUntilGivenUp
+    if (state === 'started' || (state === 'unknown' && isTransientNotice(report)))
+      return this.#tick - waiting.sinceTick < ticksUntilGivenUp
     return state === 'unknown' && report.offset === undefined && waiting.asks < asksUntilUnknown
   }
 
@@ -223,6 +226,11 @@ export class Watcher {
     const fault = loggedFault(answer, report, gapMs ?? 0, mode)
     if (fault !== undefined) port.fault(report, fault, { gapMs, operation })
   }
+}
+
+/** A rollback that was told from memory, before it could be written down. */
+function isTransientNotice(report: LayerReport): boolean {
+  return report.layer === 'notice' && report.offset === undefined
 }
 
 function toInquiry(waiting: Waiting, report: LayerReport): Inquiry {

@@ -16,7 +16,8 @@ import { connectionTarget, PgTransactionClient, poolTarget } from './pg-transact
 import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
-import { toLockstepError } from './sqlstate.ts'
+import { DatabaseState } from './database-state.ts'
+import { sqlState, toLockstepError } from './sqlstate.ts'
 import { TimeLimit } from './time-limit.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
@@ -64,7 +65,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   }
 
   const names = new StatementNames(options.preparedStatements ?? true)
-  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names }
+  const state = new DatabaseState()
+  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state }
   const own: Queryable = {
     query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
   }
@@ -76,7 +78,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     query: <Row>(statement: Statement) => send<Row>(leasePool, statement, leaseSending),
   }
 
-  const acquire = (): Promise<PoolClient> => acquireClient(pool, acquireTimeoutMs, onError)
+  const acquire = (): Promise<PoolClient> =>
+    acquireClient(pool, { timeoutMs: acquireTimeoutMs, onError, state })
 
   return {
     kind: 'postgres',
@@ -84,7 +87,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     schema,
     own,
     lease,
-    db: new PgTransactionClient(poolTarget(pool), new TransactionGuard()),
+    db: new PgTransactionClient(poolTarget(pool, state), new TransactionGuard()),
 
     async migrate() {
       await inTransaction(ownPool, { ...sending, begin: 'begin', onError }, async (client) => {
@@ -120,6 +123,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
         },
       )
     },
+
+    trouble: () => state.trouble(),
 
     openSession: () => openPgSession(pool, acquireTimeoutMs),
 
@@ -159,19 +164,25 @@ function createLeasePool(pool: Pool, acquireTimeoutMs: number): Pool {
   })
 }
 
-async function acquireClient(
-  pool: Pool,
-  timeoutMs: number,
-  onError: (error: Error) => void,
-): Promise<PoolClient> {
-  // One that is idle, and that nobody waits for, comes at once.
-  const isAtHand = pool.idleCount > pool.waitingCount
+interface AcquireOptions {
+  readonly timeoutMs: number
+  readonly onError: (error: Error) => void
+  readonly state: DatabaseState
+}
+
+/** A connection of the pool, and none that was made before the server was found to be read-only. */
+async function acquireClient(pool: Pool, { timeoutMs, onError, state }: AcquireOptions): Promise<PoolClient> {
   try {
-    const connecting = pool.connect()
-    const client = await (isAtHand ? connecting : orExhausted(pool, connecting, timeoutMs))
-    listenForErrors(client, onError)
-    return client
+    for (;;) {
+      // One that is idle, and that nobody waits for, comes at once.
+      const isAtHand = pool.idleCount > pool.waitingCount
+      const connecting = pool.connect()
+      const client = await (isAtHand ? connecting : orExhausted(pool, connecting, timeoutMs))
+      if (!state.isOutdated(listenForErrors(client, onError))) return client
+      client.release(true)
+    }
   } catch (error) {
+    state.note(error)
     throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
   }
 }
@@ -201,13 +212,20 @@ async function orExhausted(
   }
 }
 
-const listening = new WeakSet<PoolClient>()
+/** When each connection was made, in monotonic milliseconds. */
+const connectedAt = new WeakMap<PoolClient, number>()
 
-/** pg emits `error` on a connection that breaks while it is checked out, beside failing its statements. */
-function listenForErrors(client: PoolClient, onError: (error: Error) => void): void {
-  if (listening.has(client)) return
-  listening.add(client)
+/**
+ * pg emits `error` on a connection that breaks while it is checked out, beside failing its statements.
+ * @returns when the connection was made, or first seen
+ */
+function listenForErrors(client: PoolClient, onError: (error: Error) => void): number {
+  const known = connectedAt.get(client)
+  if (known !== undefined) return known
+  const now = performance.now()
+  connectedAt.set(client, now)
   client.on('error', onError)
+  return now
 }
 
 interface TransactionOptions extends SendOptions {
@@ -234,7 +252,9 @@ async function inTransaction<T>(
     await client.query(timed({ text: 'commit' }, sending))
     return result
   } catch (error) {
-    broken = !(await tryRollback(client, sending))
+    // Where the transaction is read-only by our own wish, that it cannot write tells nothing of the database.
+    const isOfState = sqlState(error) !== '25006' && sending.state.note(error)
+    broken = !(await tryRollback(client, sending)) || isOfState
     throw error
   } finally {
     client.release(broken)

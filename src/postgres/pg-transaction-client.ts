@@ -1,5 +1,6 @@
 import type { Pool, PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import type { SavepointWatch, SqlClient } from '../core/index.ts'
+import type { DatabaseState } from './database-state.ts'
 import { sendAlone } from './pg-flight.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
 import { readUserStatement, refuseSubmittable } from './user-statement.ts'
@@ -89,12 +90,13 @@ export function connectionTarget(client: PoolClient): PgTarget {
 }
 
 /** A pool: each statement goes over whichever connection is free. */
-export function poolTarget(pool: Pool): PgTarget {
+export function poolTarget(pool: Pool, state: DatabaseState): PgTarget {
   return {
     async query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
       try {
         return await pool.query<Row>(inExtendedProtocol(statement))
       } catch (error) {
+        state.note(error)
         throw toStatementError(error)
       }
     },

@@ -61,6 +61,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       if (backend.hasRested) await transaction.#beginAlone()
       return transaction
     } catch (error) {
+      options.state.note(error)
       client.release(true)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
     }
@@ -103,7 +104,9 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   readonly #onError = (error: unknown): unknown => {
     const told = toStatementError(error)
     // What is sent after the backend was ended on purpose has failed for that.
-    if (!this.#isCancelled && isOfDatabase(error)) this.#failure ??= told
+    if (this.#isCancelled) return told
+    if (isOfDatabase(error)) this.#failure ??= told
+    if (this.#options.state.note(error)) this.#discard = true
     return told
   }
 
@@ -248,6 +251,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       const statement = toConfig(flush, this.#options)
       return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], limit }))
     } catch (error) {
+      if (this.#options.state.note(error)) this.#discard = true
       if (!isErrorResponse(error)) return { ending: 'unknown', error }
       // COMMIT was skipped, or failed itself: in the first case the transaction is still open. Where nobody is left
       // to end it the answer was a FATAL one, which may have followed a COMMIT that took effect.

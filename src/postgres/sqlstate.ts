@@ -8,6 +8,7 @@ const exact: Readonly<Record<string, ErrorCode>> = {
   LS002: 'LS_TRANSACTION_CONTROL',
   // COMMIT or ROLLBACK in a procedure or a block of plpgsql.
   '2D000': 'LS_TRANSACTION_CONTROL',
+  '25006': 'LS_DATABASE_READ_ONLY',
   '25P02': 'LS_TRANSACTION_ABORTED',
   '25P03': 'LS_STATEMENT_TIMEOUT',
   '25P04': 'LS_STATEMENT_TIMEOUT',
@@ -20,13 +21,17 @@ const exact: Readonly<Record<string, ErrorCode>> = {
   '57P01': 'LS_CONNECTION_LOST',
   '57P02': 'LS_CONNECTION_LOST',
   '57P03': 'LS_DATABASE_UNREACHABLE',
+  '57P04': 'LS_DATABASE_UNREACHABLE',
   '57P05': 'LS_CONNECTION_LOST',
+  '58000': 'LS_DATABASE_RESOURCES',
+  '58030': 'LS_DATABASE_RESOURCES',
 }
 
 const byClass: Readonly<Record<string, ErrorCode>> = {
   '08': 'LS_CONNECTION_LOST',
   '22': 'LS_DATA_INVALID',
   '23': 'LS_CONSTRAINT_VIOLATED',
+  '53': 'LS_DATABASE_RESOURCES',
 }
 
 /** Of the outcomes: one that is violated means that the operation has been settled by somebody else. */

@@ -6,6 +6,7 @@ import {
   pause,
   waitAtMost,
   type Database,
+  type ErrorCode,
   type Offsets,
 } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
@@ -48,7 +49,10 @@ export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp'> {
   readonly rollout: Pick<Rollout, 'modeOf'>
   /** Takes committed events to their subscribers. */
   readonly announce: (events: readonly StoredEvent[]) => void
-  /** Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. */
+  /**
+   * Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. One that met a read-only
+   * server has a second one, over a connection that was made since.
+   */
   readonly maxAttempts?: number
   /** Operations this process works on at once, those that wait for the database included. Default 10,000. */
   readonly maxOpen?: number
@@ -243,13 +247,8 @@ export class TransactionCoordinator<Db> {
     }
     for (let number = 1; ; number++) {
       const ending = await attempt(database, asked, logger)
-      if (
-        ending.ending !== 'rolled_back' ||
-        ending.code !== 'LS_SERIALIZATION_FAILURE' ||
-        number >= maxAttempts ||
-        signal.aborted
-      )
-        return ending
+      const most = ending.ending === 'rolled_back' ? mostAttempts(ending.code, maxAttempts) : 1
+      if (number >= most || signal.aborted) return ending
       await pause(clock, Math.random() * 10 * 2 ** number, signal)
     }
   }
@@ -286,6 +285,11 @@ export class TransactionCoordinator<Db> {
     const all = Promise.all([...this.#open.values()].map(({ ended }) => ended))
     await waitAtMost(this.#options.clock, timeoutMs, all)
   }
+}
+
+function mostAttempts(code: ErrorCode, maxAttempts: number): number {
+  if (code === 'LS_SERIALIZATION_FAILURE') return maxAttempts
+  return code === 'LS_DATABASE_READ_ONLY' ? Math.min(2, maxAttempts) : 1
 }
 
 async function endedByIntent(

@@ -2,6 +2,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { send } from '../../src/postgres/pg-statements.ts'
+import { DatabaseState } from '../../src/postgres/database-state.ts'
 import { StatementNames } from '../../src/postgres/statement-names.ts'
 import { TimeLimit } from '../../src/postgres/time-limit.ts'
 import { createWorld, room, type World } from '../support/world.ts'
@@ -63,7 +64,11 @@ describe('a flush', () => {
 
 it('a statement on its own is sent again, and answers', async () => {
   const pool = new pg.Pool({ connectionString: world.url, max: 1 })
-  const options = { limit: new TimeLimit(10_000), names: new StatementNames(true) }
+  const options = {
+    limit: new TimeLimit(10_000),
+    names: new StatementNames(true),
+    state: new DatabaseState(),
+  }
   const statement = { text: 'select $1::int + 1 as next', values: [1], name: 'lockstep_next' }
   try {
     expect((await send(pool, statement, options)).rows).toEqual([{ next: 2 }])

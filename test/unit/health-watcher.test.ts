@@ -183,6 +183,21 @@ test('an event that the log does not hold is a violation at once, anything else 
   expect(faults).toMatchObject([{ id: event }, { id: transient, kind: 'transaction_boundary_violation' }])
 })
 
+test('a notice that was told from memory is no violation while its outcome cannot be written, however long', () => {
+  const { watcher, faults, counts, gaps, ask, end } = createWatcher()
+  const [later = '', never = ''] = newIds(2)
+  const unknown: LogAnswer = { state: 'unknown', hasEvent: true }
+  for (const operationId of [later, never])
+    watcher.reached(layerReport({ operationId, at: 5, layer: 'notice' }))
+  ask(() => unknown, 5)
+  end({ operationId: later, endedAt: 4, outcome: 'rolled_back', offsets: new Map() })
+  ask(() => unknown, 200)
+  expect(faults).toEqual([])
+  expect(gaps).toEqual([{ id: later, gapMs: 1 }])
+  expect(counts.unwatched).toBe(1)
+  expect(watcher.waiting).toBe(0)
+})
+
 test('what is reported while the log is asked is asked for next', () => {
   const { watcher, gaps, ask } = createWatcher()
   const operationId = newOperationId()
