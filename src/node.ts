@@ -22,7 +22,13 @@ import {
 } from './gateway/index.ts'
 import { Health } from './monitoring.ts'
 import type { LockstepOptions, NodeHealth } from './options.ts'
-import { eventPages, operationPages, trimEvents, trimOperations } from './postgres/index.ts'
+import {
+  databaseErrorCode,
+  eventPages,
+  operationPages,
+  trimEvents,
+  trimOperations,
+} from './postgres/index.ts'
 import { createRpc, type Callables } from './rpc.ts'
 import {
   IntentWriter,
@@ -231,7 +237,11 @@ export class LockstepNode<Db> {
   ): Gateway {
     const { database, metrics } = options
     const authenticate = toAuthenticator(options.auth)
-    const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], database.db, logger)
+    const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], {
+      db: database.db,
+      logger,
+      databaseCode: databaseErrorCode,
+    })
     return createGateway({
       ...options.gateway,
       clock,

@@ -1,23 +1,36 @@
 import { isChannelName, type ChannelDefinition } from './channel.ts'
+import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
 import { isLockstepError, LockstepError, messageOf } from './errors.ts'
 import { userChannel, type UserContext } from './ids.ts'
 import type { Logger } from './logger.ts'
+
+export interface ChannelRegistryOptions {
+  /** Given to `canSubscribe`. */
+  readonly db: unknown
+  readonly logger: Logger
+  readonly databaseCode: (error: unknown) => ErrorCode | undefined
+}
 
 /** The declared channels: finds a name's family, and asks it who may listen. */
 export class ChannelRegistry {
   readonly #definitions: readonly ChannelDefinition[]
   readonly #db: unknown
   readonly #logger: Logger
+  readonly #databaseCode: (error: unknown) => ErrorCode | undefined
 
-  /** @throws LS_CONFIG_INVALID when two families share a pattern */
-  constructor(definitions: readonly ChannelDefinition[], db: unknown, logger: Logger) {
+  /**
+   * @param options.databaseCode the catalogue's code for an error that came from the database
+   * @throws LS_CONFIG_INVALID when two families share a pattern
+   */
+  constructor(definitions: readonly ChannelDefinition[], options: ChannelRegistryOptions) {
     const patterns = definitions.map(({ pattern }) => pattern)
     if (new Set(patterns).size !== patterns.length) {
       throw new LockstepError('LS_CONFIG_INVALID', { message: 'Two channels share one pattern.' })
     }
     this.#definitions = definitions
-    this.#db = db
-    this.#logger = logger
+    this.#db = options.db
+    this.#logger = options.logger
+    this.#databaseCode = options.databaseCode
   }
 
   /**
@@ -56,10 +69,16 @@ export class ChannelRegistry {
       const answer: unknown = await definition.canSubscribe(question)
       return answer === true
     } catch (error) {
-      this.#logger.error({ channel, user, error: messageOf(error) }, 'canSubscribe failed')
+      this.#logger.error({ error, channel, user }, `canSubscribe failed: ${messageOf(error)}`)
       if (isLockstepError(error) && error.retryable) throw error
       // A check that cannot answer is not a yes; the client may ask again.
-      throw new LockstepError('LS_DATABASE_UNREACHABLE', { cause: error })
+      throw new LockstepError(this.#retryableCode(error) ?? 'LS_CHANNEL_CHECK_FAILED', { cause: error })
     }
+  }
+
+  /** The code of a database that is away or busy. Whatever else was thrown is the check's own fault. */
+  #retryableCode(error: unknown): ErrorCode | undefined {
+    const code = this.#databaseCode(error)
+    return code !== undefined && errorCatalogue[code].retryable ? code : undefined
   }
 }

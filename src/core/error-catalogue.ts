@@ -72,6 +72,11 @@ export const errorCatalogue = {
   LS_INPUT_INVALID: entry(false, 'The input is not valid.', replyCodes.inputInvalid),
   LS_FORBIDDEN: entry(false, 'You may not do this.', replyCodes.forbidden),
   LS_UNAUTHENTICATED: entry(false, 'Sign in first.', replyCodes.unauthorized),
+  LS_TOKEN_NOT_YET_VALID: entry(
+    true,
+    'The token is not valid yet. Check the clocks of the server that signs it and of this one.',
+    replyCodes.tokenNotYetValid,
+  ),
   LS_USER_ID_INVALID: entry(
     false,
     'The user id may hold letters, digits and . _ ~ @ | = + -, at most 200 bytes.',
@@ -79,6 +84,11 @@ export const errorCatalogue = {
   ),
   LS_CHANNEL_NAME_INVALID: entry(false, 'That is not a channel name.', replyCodes.badRequest),
   LS_CHANNEL_UNKNOWN: entry(false, 'There is no such channel.', replyCodes.unknownChannel),
+  LS_CHANNEL_CHECK_FAILED: entry(
+    true,
+    'The check of who may join this channel failed. Try again in a moment.',
+    replyCodes.internal,
+  ),
   LS_CHANNEL_FORBIDDEN: entry(false, 'You may not join this channel.', replyCodes.permissionDenied),
   LS_EVENT_UNKNOWN: entry(false, 'The channel does not carry events of that type.', replyCodes.internal),
   LS_EVENT_INVALID: entry(false, 'The event does not match its schema.', replyCodes.internal),
@@ -115,6 +125,7 @@ export const errorCatalogue = {
   LS_STATEMENT_TIMEOUT: entry(true, 'It took too long.', replyCodes.internal),
   LS_CONNECTION_LOST: entry(true, 'The connection to the database was lost.', replyCodes.internal),
   LS_POOL_EXHAUSTED: entry(true, 'The server is too busy right now.', replyCodes.internal),
+  LS_REQUEST_INVALID: entry(false, 'The command does not follow the protocol.', replyCodes.badRequest),
   LS_MESSAGE_TOO_LARGE: entry(false, 'The message is too large.', replyCodes.limitExceeded),
 } as const
 

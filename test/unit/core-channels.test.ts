@@ -10,6 +10,7 @@ import {
   validateEvent,
   type ChannelDefinition,
 } from '../../src/core/index.ts'
+import { databaseErrorCode } from '../../src/postgres/index.ts'
 import { limits } from '../../src/protocol/index.ts'
 
 const nothing = { events: {}, canSubscribe: () => true }
@@ -184,7 +185,11 @@ describe('an event', () => {
 describe('who may listen', () => {
   const user = { id: 'ada' }
   const registryOf = (...definitions: ChannelDefinition[]): ChannelRegistry =>
-    new ChannelRegistry(definitions, { a: 'database' }, silentLogger)
+    new ChannelRegistry(definitions, {
+      db: { a: 'database' },
+      logger: silentLogger,
+      databaseCode: databaseErrorCode,
+    })
   const answering = (canSubscribe: () => unknown): ChannelRegistry =>
     registryOf(defineChannel('room:{id}', { events: {}, canSubscribe: canSubscribe as () => boolean }))
 
@@ -209,13 +214,48 @@ describe('who may listen', () => {
     await expect(refused).rejects.toMatchObject({ code: 'LS_CHANNEL_FORBIDDEN' })
   })
 
-  test('is nobody when the check throws, and the client may ask again', async () => {
-    const broken = answering(() => {
-      throw new Error('no')
+  test.each([
+    ['a fault in its code', new TypeError('rows is undefined'), 'LS_CHANNEL_CHECK_FAILED'],
+    ['no error at all', 'no', 'LS_CHANNEL_CHECK_FAILED'],
+    [
+      'a refusal of the database',
+      Object.assign(new Error('x'), { code: '42P01' }),
+      'LS_CHANNEL_CHECK_FAILED',
+    ],
+    [
+      'a value of the wrong type',
+      Object.assign(new Error('x'), { code: '22P02' }),
+      'LS_CHANNEL_CHECK_FAILED',
+    ],
+    ['a final error of the catalogue', new LockstepError('LS_DATA_INVALID'), 'LS_CHANNEL_CHECK_FAILED'],
+    [
+      'a database that is away',
+      Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
+      'LS_DATABASE_UNREACHABLE',
+    ],
+    ['a connection that broke', Object.assign(new Error('x'), { code: '57P01' }), 'LS_CONNECTION_LOST'],
+    ['a full pool', new LockstepError('LS_POOL_EXHAUSTED'), 'LS_POOL_EXHAUSTED'],
+  ])('is nobody when the check throws %s; the client may ask again', async (_name, thrown, code) => {
+    const broken = answering(() => Promise.reject(thrown as Error))
+    await expect(broken.authorize(user, 'room:1')).rejects.toMatchObject({ code, retryable: true })
+  })
+
+  test('what a check throws is logged with its cause', async () => {
+    const logged: unknown[] = []
+    const thrown = new TypeError('rows is undefined')
+    const room = defineChannel('room:{id}', {
+      events: {},
+      canSubscribe: () => {
+        throw thrown
+      },
     })
-    await expect(broken.authorize(user, 'room:1')).rejects.toMatchObject({ retryable: true })
-    const full = answering(() => Promise.reject(new LockstepError('LS_POOL_EXHAUSTED')))
-    await expect(full.authorize(user, 'room:1')).rejects.toMatchObject({ code: 'LS_POOL_EXHAUSTED' })
+    const logger = { ...silentLogger, error: (fields: object, text: string) => logged.push(fields, text) }
+    const registry = new ChannelRegistry([room], { db: {}, logger, databaseCode: databaseErrorCode })
+    await expect(registry.authorize(user, 'room:1')).rejects.toMatchObject({ cause: thrown })
+    expect(logged).toEqual([
+      { error: thrown, channel: 'room:1', user },
+      'canSubscribe failed: rows is undefined',
+    ])
   })
 
   test.each([
