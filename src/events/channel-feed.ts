@@ -119,9 +119,9 @@ export class ChannelFeed implements MemberHost {
 
   async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
     if (recoverFrom === undefined) return member.joined('fresh', this.#top())
-    if (recoverFrom.epoch === this.#epoch && recoverFrom.offset > this.position) await this.#catchUp()
+    if (this.#isThisHistory(recoverFrom) && recoverFrom.offset > this.position) await this.#catchUp()
     // Catching up may have found another history.
-    if (recoverFrom.epoch !== this.#epoch) return member.joined('unrecoverable', this.#top())
+    if (!this.#isThisHistory(recoverFrom)) return member.joined('unrecoverable', this.#top())
     const top = this.#top()
     const behind = top.offset - recoverFrom.offset
     if (behind === 0) return member.joined('recovered', top)
@@ -129,6 +129,11 @@ export class ChannelFeed implements MemberHost {
     const missed = await this.#memory().between(recoverFrom.offset, top.offset)
     if (missed === undefined) return member.joined('unrecoverable', this.#top())
     return member.joined('recovered', top, missed)
+  }
+
+  /** An empty epoch is not compared, as in Centrifugo: a client that was never given one can only name an offset. */
+  #isThisHistory({ epoch }: StreamPosition): boolean {
+    return epoch === '' || epoch === this.#epoch
   }
 
   #top(): StreamPosition {

@@ -45,7 +45,7 @@ export interface Subscriber {
 }
 
 export interface JoinRequest {
-  /** What the subscriber already has; absent for one that starts fresh. */
+  /** What the subscriber already has; absent for one that starts fresh. An empty epoch means any. */
   readonly recoverFrom?: StreamPosition
 }
 

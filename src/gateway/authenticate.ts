@@ -44,6 +44,8 @@ export interface TokenAuthenticatorOptions {
 }
 
 const minSecretBytes = 32
+/** How far a server that signs tokens may be ahead of this one. */
+const clockToleranceSeconds = 5
 /** Longer tokens are not even decoded. */
 const maxTokenLength = 4_096
 const asymmetric = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const
@@ -59,7 +61,7 @@ class KeySetUnavailable extends Error {
 /**
  * Verifies JWTs: `sub` is the user's id, `exp` ends the connection, and the optional `sid` and `tenant` become
  * `sessionId` and `tenant`. The function it returns throws LS_UNAUTHENTICATED, with `details.expired` for a token
- * that was good once, and LS_USER_ID_INVALID.
+ * that was good once, LS_TOKEN_NOT_YET_VALID for one whose `nbf` is more than 5 s ahead, and LS_USER_ID_INVALID.
  * @throws LS_CONFIG_INVALID when there is not exactly one key, or it is too weak or of the wrong kind
  */
 export function createTokenAuthenticator(
@@ -69,6 +71,7 @@ export function createTokenAuthenticator(
   const clock = options.clock ?? systemClock
   const fixed: JWTVerifyOptions = {
     algorithms: algorithmsOf(options),
+    clockTolerance: clockToleranceSeconds,
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
     ...(options.audience === undefined ? {} : { audience: options.audience }),
   }
@@ -76,6 +79,7 @@ export function createTokenAuthenticator(
     if (token.length === 0 || token.length > maxTokenLength) throw new LockstepError('LS_UNAUTHENTICATED')
     try {
       const { payload } = await jwtVerify(token, key, { ...fixed, currentDate: new Date(clock.now()) })
+      assertNotExpired(payload, clock)
       return identityOf(payload, options.idsPerTenant ?? false)
     } catch (error) {
       throw refusalOf(error)
@@ -128,9 +132,12 @@ function pemKey(pem: string): KeyObject {
 function remoteKeys(url: URL): JWTVerifyGetKey {
   const keys = createRemoteJWKSet(url)
   return async (header, token) => {
+    const wasCoolingDown = keys.coolingDown
     try {
       return await keys(header, token)
     } catch (error) {
+      // Read a moment ago, the set is not read again now: its owner may have changed the keys meanwhile.
+      if (error instanceof errors.JWKSNoMatchingKey && wasCoolingDown) throw new KeySetUnavailable(error)
       // The set was read and holds no key for this token: that is the token's fault.
       if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
         throw error
@@ -148,6 +155,15 @@ function algorithmsOf(options: TokenAuthenticatorOptions): string[] {
     throw misconfigured(`The algorithms ${algorithms.join(', ')} do not fit the kind of key.`)
   }
   return [...algorithms]
+}
+
+/** The tolerance is for tokens that begin: an expired one can be replaced, and is said to be expired to the second. */
+function assertNotExpired({ exp }: JWTPayload, clock: Clock): void {
+  if (exp === undefined || exp * 1_000 > clock.now()) return
+  throw new LockstepError('LS_UNAUTHENTICATED', {
+    message: 'The token was refused: it has expired',
+    details: { expired: true },
+  })
 }
 
 function identityOf(payload: JWTPayload, idsPerTenant: boolean): Identity {
@@ -179,6 +195,9 @@ function optionalClaim(name: 'sessionId' | 'tenant', value: unknown): Readonly<R
 
 function refusalOf(error: unknown): unknown {
   if (error instanceof LockstepError || error instanceof KeySetUnavailable) return error
+  if (isNotYetValid(error)) {
+    return new LockstepError('LS_TOKEN_NOT_YET_VALID', { message: messageOf(error), cause: error })
+  }
   const expired = error instanceof errors.JWTExpired
   // All else is the token's doing, a TypeError too: that is how jose refuses an algorithm the key is not made for.
   return new LockstepError('LS_UNAUTHENTICATED', {
@@ -186,6 +205,15 @@ function refusalOf(error: unknown): unknown {
     details: { expired },
     cause: error,
   })
+}
+
+/** Signed well, and good in a while: a client that comes again with it gets in. */
+function isNotYetValid(error: unknown): boolean {
+  return (
+    error instanceof errors.JWTClaimValidationFailed &&
+    error.claim === 'nbf' &&
+    error.reason === 'check_failed'
+  )
 }
 
 function misconfigured(message: string, cause?: unknown): LockstepError {

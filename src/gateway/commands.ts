@@ -1,5 +1,5 @@
 import { commandNames, type CommandName, type RecoveryRequest } from '../protocol/index.ts'
-import { asObject, MalformedMessage, own, parseJson } from './json.ts'
+import { asObject, boundedJson, InputBeyondBounds, MalformedMessage, own, parseJson } from './json.ts'
 
 /** One thing a client asked for, in a fresh object that holds only what the protocol names. */
 export type ClientCommand =
@@ -11,6 +11,16 @@ export type ClientCommand =
   | { readonly kind: 'rpc'; readonly id: number; readonly method: string; readonly data: unknown }
   | { readonly kind: 'refresh'; readonly id: number; readonly token: string }
   | { readonly kind: 'ping' | 'publish' | 'unavailable' | 'unknown' | 'empty'; readonly id: number }
+  | InvalidCommand
+
+/** A command that can be answered, and not be carried out. */
+export interface InvalidCommand {
+  readonly kind: 'invalid'
+  readonly id: number
+  readonly reason: string
+  /** The command follows the protocol; its content is beyond a bound. */
+  readonly isBeyondBounds: boolean
+}
 
 export interface ConnectCommand {
   readonly token: string
@@ -27,34 +37,40 @@ const rejectUnrecovered = 2
 const maxId = 2 ** 32 - 1
 
 /**
- * Reads one line of a message.
- * @throws MalformedMessage
+ * Reads one line of a message. What is wrong with a command that has an id refuses that command and nothing else.
+ * @throws MalformedMessage for a line that no reply can answer
  */
 export function decodeCommand(line: string): ClientCommand {
   const object = asObject(parseJson(line), 'command')
   const keys = Object.keys(object)
   if (keys.length === 0) return { kind: 'pong' }
-  const name = nameOf(keys)
-  if (name === 'send') return { kind: 'send', data: dataOf(object[name]) }
+  const names = keys.filter((key): key is CommandName => (commandNames as readonly string[]).includes(key))
+  if (names.length === 1 && names[0] === 'send') return { kind: 'send', data: dataOf(object['send']) }
   const id = own(object, 'id')
   if (typeof id !== 'number' || !Number.isInteger(id) || id < 1 || id > maxId) {
     throw new MalformedMessage('id must be a whole number above zero')
   }
-  if (name === undefined) return { kind: keys.length === 1 ? 'empty' : 'unknown', id }
-  return decodeBody(name, id, asObject(object[name], name))
+  try {
+    return decodeNamed(id, names, object)
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error
+    return { kind: 'invalid', id, reason: error.message, isBeyondBounds: error instanceof InputBeyondBounds }
+  }
 }
 
-function nameOf(keys: readonly string[]): CommandName | undefined {
-  const named = keys.filter((key): key is CommandName => (commandNames as readonly string[]).includes(key))
-  if (named.length > 1) throw new MalformedMessage('more than one command in an object')
-  return named[0]
-}
-
-function decodeBody(
-  name: Exclude<CommandName, 'send'>,
+function decodeNamed(
   id: number,
-  body: Readonly<Record<string, unknown>>,
+  names: readonly CommandName[],
+  object: Readonly<Record<string, unknown>>,
 ): ClientCommand {
+  const [name] = names
+  if (names.length > 1) throw new MalformedMessage('more than one command in an object')
+  if (name === undefined) return { kind: Object.keys(object).length === 1 ? 'empty' : 'unknown', id }
+  const bounded = asObject(boundedJson(object), 'command')
+  return decodeBody(name, id, asObject(bounded[name], name))
+}
+
+function decodeBody(name: CommandName, id: number, body: Readonly<Record<string, unknown>>): ClientCommand {
   switch (name) {
     case 'connect':
       return { kind: 'connect', id, request: { token: text(body, 'token') ?? '', subs: subsOf(body) } }
@@ -65,7 +81,8 @@ function decodeBody(
     case 'rpc':
       return { kind: 'rpc', id, method: required(body, 'method'), data: own(body, 'data') }
     case 'refresh':
-      return { kind: 'refresh', id, token: required(body, 'token') }
+      // SDKs leave an empty token out.
+      return { kind: 'refresh', id, token: text(body, 'token') ?? '' }
     case 'ping':
     case 'publish':
       return { kind: name, id }
@@ -73,16 +90,20 @@ function decodeBody(
     case 'presence':
     case 'presence_stats':
     case 'sub_refresh':
+    case 'send':
     default:
       return { kind: 'unavailable', id }
   }
 }
 
-/** Whatever stands there: nobody hears of what is wrong with it, since a `send` has no reply. */
+/** Undefined for what cannot be read: a `send` has no reply that could say what is wrong with it. */
 function dataOf(body: unknown): unknown {
-  return typeof body === 'object' && body !== null
-    ? own(body as Readonly<Record<string, unknown>>, 'data')
-    : undefined
+  try {
+    return own(asObject(boundedJson(body), 'send'), 'data')
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error
+    return undefined
+  }
 }
 
 function subsOf(body: Readonly<Record<string, unknown>>): ReadonlyMap<string, RecoveryRequest> | undefined {

@@ -10,7 +10,7 @@ import { drain } from './drain.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
 import { ignoreUpgrade, wantsOtherProtocol } from './ignored-upgrade.ts'
-import { resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
+import { longestFrameBytes, resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
 import { isOriginAllowed } from './origin.ts'
 import { Flusher } from './outbound.ts'
 import { Reauthorizer } from './reauthorizer.ts'
@@ -236,7 +236,7 @@ function webSocketOptions(limits: GatewayLimits): ServerOptions<typeof GatewaySo
     // Sessions keep count themselves; ws would add a closure to each.
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: limits.maxMessageBytes,
+    maxPayload: longestFrameBytes(limits),
     maxFragments,
     maxBufferedChunks,
     closeTimeout: limits.closeTimeoutMs,

@@ -4,7 +4,7 @@ import { Allowance } from './allowance.ts'
 import { Calls } from './calls.ts'
 import type { ClientCommand } from './commands.ts'
 import { Lane } from './lane.ts'
-import { errorReply, reply } from './replies.ts'
+import { errorReply, invalidReply, reply } from './replies.ts'
 import type { SessionContext } from './session-context.ts'
 import { Subscriptions, type SubscriptionHost } from './subscription.ts'
 
@@ -78,6 +78,8 @@ export class Dispatcher {
         return this.#host.push(errorReply(command.id, replyCodes.methodNotFound))
       case 'empty':
         return this.#host.push(errorReply(command.id, replyCodes.badRequest))
+      case 'invalid':
+        return this.#host.push(invalidReply(command))
       case 'send':
         this.#context.acknowledgements?.take(command.data, this.#subscriptions)
     }

@@ -1,6 +1,6 @@
 import { limits } from '../protocol/index.ts'
 
-/** The peer does not follow the protocol: its connection is closed with 3501 and this text. */
+/** The peer does not follow the protocol, or sends more than a bound allows. */
 export class MalformedMessage extends Error {
   constructor(reason: string) {
     super(reason)
@@ -8,73 +8,82 @@ export class MalformedMessage extends Error {
   }
 }
 
-const quote = 0x22
-const backslash = 0x5c
+/** A value that is legal JSON and yet beyond a bound: the one command that carries it is refused. */
+export class InputBeyondBounds extends MalformedMessage {}
 
 /**
- * Parses one JSON text of a stranger. Nesting is measured first, since a deep value breaks every recursive walk
- * after it; keys that reach a prototype and numbers that overflow to Infinity are refused anywhere.
+ * Parses one JSON text of a stranger. The value may be of any depth: nothing but `boundedJson` may walk it.
  * @throws MalformedMessage
  */
 export function parseJson(text: string): unknown {
-  assertDepth(text)
-  let value: unknown
   try {
-    value = JSON.parse(text)
+    return JSON.parse(text)
   } catch {
     throw new MalformedMessage('not JSON')
   }
-  assertSafe(value, 0)
-  return value
 }
 
-/** Text that is not JSON may be miscounted here; JSON.parse refuses it afterwards. */
-function assertDepth(text: string): void {
-  let depth = 0
-  let inString = false
-  for (let at = 0; at < text.length; at += 1) {
-    const char = text.charCodeAt(at)
-    if (inString) {
-      if (char === backslash) at += 1
-      else if (char === quote) inString = false
-    } else if (char === quote) inString = true
-    // [ and {, then ] and }: the second of each pair is the first with one more bit set.
-    else if ((char | 0x20) === 0x7b) {
-      depth += 1
-      if (depth > limits.maxJsonDepth) throw new MalformedMessage('nested too deeply')
-    } else if ((char | 0x20) === 0x7d) depth -= 1
-  }
+/**
+ * The same value, safe to hand on: bounded in depth and in keys, since a deep value breaks every recursive walk after
+ * this one, and without numbers that overflow to Infinity. `__proto__`, `constructor` and `prototype` are keys like
+ * any other. An object that has a key `__proto__` comes back without a prototype, so that reading and writing that key
+ * reaches the key and nothing else.
+ * @throws InputBeyondBounds
+ */
+export function boundedJson(value: unknown): unknown {
+  return new BoundedWalk().visit(value, 0)
 }
 
-/** Walks at most `maxJsonDepth` deep. Returns how many keys were seen so far. */
-function assertSafe(value: unknown, seen: number): number {
-  if (typeof value === 'number' && !Number.isFinite(value)) throw new MalformedMessage('number out of range')
-  if (typeof value !== 'object' || value === null) return seen
-  let keys = seen
-  if (Array.isArray(value)) {
-    for (const item of value) keys = assertSafe(item, keys)
-    return keys
-  }
-  for (const [key, item] of Object.entries(value)) {
-    if (key === '__proto__' || key === 'constructor' || key === 'prototype') {
-      throw new MalformedMessage('reserved key')
+class BoundedWalk {
+  #keys = 0
+
+  visit(value: unknown, depth: number): unknown {
+    if (typeof value === 'number' && !Number.isFinite(value))
+      throw new InputBeyondBounds('number out of range')
+    if (typeof value !== 'object' || value === null) return value
+    if (depth === limits.maxJsonDepth) {
+      throw new InputBeyondBounds(`nested deeper than ${limits.maxJsonDepth} levels`)
     }
-    keys += 1
-    if (keys > limits.maxJsonKeys) throw new MalformedMessage('too many keys')
-    keys = assertSafe(item, keys)
+    return Array.isArray(value) ? this.#array(value, depth) : this.#object(value, depth)
   }
-  return keys
+
+  #array(items: unknown[], depth: number): unknown[] {
+    for (let index = 0; index < items.length; index += 1) {
+      const item = items[index]
+      const safe = this.visit(item, depth + 1)
+      if (safe !== item) items[index] = safe
+    }
+    return items
+  }
+
+  #object(value: object, depth: number): object {
+    const object = Object.hasOwn(value, '__proto__') ? withoutPrototype(value) : (value as JsonObject)
+    for (const key of Object.keys(object)) {
+      this.#keys += 1
+      if (this.#keys > limits.maxJsonKeys) throw new InputBeyondBounds(`more than ${limits.maxJsonKeys} keys`)
+      const item = object[key]
+      const safe = this.visit(item, depth + 1)
+      if (safe !== item) object[key] = safe
+    }
+    return object
+  }
+}
+
+type JsonObject = Record<string, unknown>
+
+function withoutPrototype(value: object): JsonObject {
+  return Object.assign(Object.create(null) as JsonObject, value)
 }
 
 /** @throws MalformedMessage */
-export function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
+export function asObject(value: unknown, what: string): Readonly<JsonObject> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new MalformedMessage(`${what} must be an object`)
   }
-  return value as Readonly<Record<string, unknown>>
+  return value as Readonly<JsonObject>
 }
 
 /** An own property only: what a value inherits, such as `toString`, was not sent. */
-export function own(object: Readonly<Record<string, unknown>>, key: string): unknown {
+export function own(object: Readonly<JsonObject>, key: string): unknown {
   return Object.hasOwn(object, key) ? object[key] : undefined
 }

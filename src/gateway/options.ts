@@ -5,11 +5,11 @@ import type { GatewayPorts } from './ports.ts'
 
 /** Bounds of one gateway. Every one of them ends in a documented reply or close code. */
 export interface GatewayLimits {
-  /** Largest WebSocket message, in bytes. Beyond it `ws` closes with 1009. */
+  /** Largest command, in bytes. Beyond it error 106; a WebSocket message of four times as much is closed with 1009. */
   readonly maxMessageBytes: number
   /** Largest `connect` command, in bytes. Beyond it 4500. */
   readonly maxConnectBytes: number
-  /** Commands in one WebSocket message. Beyond it 3501. */
+  /** Commands in one WebSocket message. Those beyond it are answered with error 111. */
   readonly maxCommandsPerMessage: number
   /** Subscriptions of one connection, the user's own channel included. Beyond it error 106. */
   readonly maxChannelsPerConnection: number
@@ -29,9 +29,9 @@ export interface GatewayLimits {
   readonly maxConnectionsPerAddress: number
   /** New connections of one address in one second. Beyond it HTTP 429. */
   readonly maxConnectsPerAddressPerSecond: number
-  /** Open connections of one user. Beyond it 3504. */
+  /** Open connections of one user. Beyond it 4000. */
   readonly maxConnectionsPerUser: number
-  /** Time to send a valid `connect`, beyond it 3502, and for this node to answer it, beyond it 3004. */
+  /** Time to send a valid `connect`, beyond it 4001, and for this node to answer it, beyond it 3004. */
   readonly connectTimeoutMs: number
   /** Time after the token's expiry in which a refresh is still taken. Beyond it 3005. */
   readonly expiryGraceMs: number
@@ -96,6 +96,14 @@ export const defaultLimits: GatewayLimits = {
   connectTimeoutMs: 5_000,
   expiryGraceMs: 5_000,
   closeTimeoutMs: 5_000,
+}
+
+/**
+ * Bytes of the longest WebSocket message that is read, and of what may be held until a connect is answered. It is more
+ * than one command may have, so that a command that is too long can be named and refused, and the connection lives on.
+ */
+export function longestFrameBytes({ maxMessageBytes }: Pick<GatewayLimits, 'maxMessageBytes'>): number {
+  return 4 * maxMessageBytes
 }
 
 /** @throws LS_CONFIG_INVALID for a bound, path or origin that cannot work */

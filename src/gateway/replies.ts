@@ -1,4 +1,5 @@
 import { errorCatalogue, isLockstepError, type LockstepError } from '../core/index.ts'
+import type { InvalidCommand } from './commands.ts'
 import type { Joined } from '../events/subscription.ts'
 import { replyCodes, temporaryReplyCodes, type RecoveryRequest, type ReplyCode } from '../protocol/index.ts'
 
@@ -28,11 +29,24 @@ const plainMessages: Readonly<Record<ReplyCode, string>> = {
   404: 'outcome pending',
   405: 'node stopping',
   406: 'operation expired',
+  407: 'token not yet valid',
 }
 
 export function errorReply(id: number, code: ReplyCode, message: string = plainMessages[code]): string {
   const temporary = temporaryReplyCodes.has(code) ? ',"temporary":true' : ''
   return `{"id":${id},"error":{"code":${code},"message":${JSON.stringify(message)}${temporary}}}`
+}
+
+/** Text of the reply to a command that does not follow the protocol. */
+export function requestInvalid(reason: string): string {
+  return `LS_REQUEST_INVALID: ${reason}`
+}
+
+/** The reply to a command that was read, and cannot be carried out. */
+export function invalidReply({ id, reason, isBeyondBounds }: InvalidCommand): string {
+  return isBeyondBounds
+    ? errorReply(id, replyCodes.inputInvalid, `LS_INPUT_INVALID: ${reason}`)
+    : errorReply(id, replyCodes.badRequest, requestInvalid(reason))
 }
 
 /** The reply to a command that raised an error of the catalogue. Never shows more than public text. */

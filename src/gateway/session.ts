@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { isLockstepError, LockstepError, messageOf, type UserContext } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
-import { closeCodes, replyCodes } from '../protocol/index.ts'
+import { closeCodes, replyCodes, type ReplyCode } from '../protocol/index.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { authenticate, concerns, userFields, type Revocation } from './identity.ts'
 import { MalformedMessage } from './json.ts'
 import { Outbound, type OutboundOwner } from './outbound.ts'
 import type { Identity } from './ports.ts'
-import { errorReply, failureReply, identityFields, pingFrame, reply } from './replies.ts'
+import { longestFrameBytes } from './options.ts'
+import { errorReply, failureReply, identityFields, pingFrame, reply, requestInvalid } from './replies.ts'
 import type { SessionContext } from './session-context.ts'
 import { closeSocket, type GatewaySocket, type SocketOwner } from './socket.ts'
 import type { SubscriptionHost } from './subscription.ts'
@@ -130,7 +131,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
         // Asked in time, and this node is slow: the client has to come again, and must not give up.
         if (this.#state === 'connecting')
           return this.close(closeCodes.serverError, 'connect was not answered in time')
-        return this.close(closeCodes.stale, 'no valid connect in time')
+        return this.close(closeCodes.connectTimeout, 'no valid connect in time')
       case 'pong':
         return this.close(closeCodes.noPong, 'no pong')
       case 'ping':
@@ -172,6 +173,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
       return this.close(closeCodes.messageTooLarge, 'connect is too large')
     }
     const command = decodeCommand(line)
+    if (command.kind === 'invalid') throw new MalformedMessage(command.reason)
     if (command.kind !== 'connect') throw new MalformedMessage('connect must come first')
     // A newline may end it, too.
     if (end !== -1 && end + 1 < message.length) this.#hold(message.slice(end + 1))
@@ -183,28 +185,45 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const held = (this.#held ??= { messages: [], length: -1 })
     held.messages.push(message)
     held.length += 1 + message.length
-    if (held.length > this.#context.settings.limits.maxMessageBytes) {
+    if (held.length > longestFrameBytes(this.#context.settings.limits)) {
       this.close(closeCodes.messageTooLarge, 'too much before the reply to connect')
     }
   }
 
   #readCommands(message: string): void {
     this.#heard()
-    const { maxCommandsPerMessage } = this.#context.settings.limits
-    const lines = message.split('\n', maxCommandsPerMessage + 1)
-    if (lines.length > maxCommandsPerMessage) throw new MalformedMessage('too many commands in one message')
-    for (const line of lines) {
+    const { maxCommandsPerMessage, maxMessageBytes } = this.#context.settings.limits
+    // A character is at most three bytes: only a long message has its lines measured.
+    const mayBeTooLong = message.length * 3 > maxMessageBytes
+    let left = maxCommandsPerMessage
+    for (const line of message.includes('\n') ? message.split('\n') : [message]) {
       if (this.#isClosed()) return
       // A newline may end a command, too.
-      if (line !== '' || lines.length === 1) this.#dispatch(decodeCommand(line))
+      if (line === '' && message !== '') continue
+      const command = decodeCommand(line)
+      left -= 1
+      if (left < 0) this.#refuseCommand(command, replyCodes.tooManyRequests)
+      else if (mayBeTooLong && Buffer.byteLength(line) > maxMessageBytes) this.#refuseTooLong(command)
+      else this.#dispatch(command)
     }
+  }
+
+  #refuseTooLong(command: ClientCommand): void {
+    const { maxMessageBytes } = this.#context.settings.limits
+    const text = `LS_MESSAGE_TOO_LARGE: A command may be ${maxMessageBytes} bytes long.`
+    this.#refuseCommand(command, replyCodes.limitExceeded, text)
+  }
+
+  #refuseCommand(command: ClientCommand, code: ReplyCode, message?: string): void {
+    if ('id' in command) this.push(errorReply(command.id, code, message))
   }
 
   #dispatch(command: ClientCommand): void {
     const dispatcher = this.#dispatcher
     if (command.kind === 'pong' || dispatcher?.admit(command) !== true) return
-    if (command.kind === 'connect') throw new MalformedMessage('already connected')
-    if (command.kind === 'refresh') void this.#refresh(dispatcher, command.id, command.token)
+    if (command.kind === 'connect')
+      this.#refuseCommand(command, replyCodes.badRequest, requestInvalid('already connected'))
+    else if (command.kind === 'refresh') void this.#refresh(dispatcher, command.id, command.token)
     else dispatcher.dispatch(command)
   }
 
@@ -253,7 +272,9 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
         this.push(reply(id, 'refresh', `{${this.#adopt(identity)}}`))
       })
     } catch (error) {
-      this.#deny(id, error, dispatcher.user)
+      // Error 109 would end an SDK for good here. After 3005 it connects anew, and asks for another token on the way.
+      if (isExpiredToken(error)) this.close(closeCodes.expired, 'token expired')
+      else this.#deny(id, error, dispatcher.user)
     } finally {
       this.#refreshing = false
     }
@@ -288,13 +309,10 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#deny(id, error, user)
   }
 
-  /** 109 makes the client fetch a new token; any other token that is not good ends the connection for good. */
+  /** 109 makes a client that connects fetch a new token; any other token that is not good ends it for good. */
   #deny(id: number, error: unknown, user?: UserContext): void {
-    const unauthenticated = isLockstepError(error, 'LS_UNAUTHENTICATED')
-    if (unauthenticated && error.details['expired'] === true) {
-      return this.push(errorReply(id, replyCodes.tokenExpired))
-    }
-    if (unauthenticated || isLockstepError(error, 'LS_USER_ID_INVALID')) {
+    if (isExpiredToken(error)) return this.push(errorReply(id, replyCodes.tokenExpired))
+    if (isLockstepError(error, 'LS_UNAUTHENTICATED') || isLockstepError(error, 'LS_USER_ID_INVALID')) {
       return this.close(closeCodes.invalidToken, 'invalid token')
     }
     const requestId = `${this.id}/${id}`
@@ -333,4 +351,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#outbound.close(drop)
     this.#leaveUser()
   }
+}
+
+function isExpiredToken(error: unknown): boolean {
+  return isLockstepError(error, 'LS_UNAUTHENTICATED') && error.details['expired'] === true
 }

@@ -22,8 +22,9 @@ export const replyCodes = {
   operationIdReused: 402,
   forbidden: 403,
   outcomePending: 404,
-  operationExpired: 406,
   nodeStopping: 405,
+  operationExpired: 406,
+  tokenNotYetValid: 407,
 } as const
 
 /** An error reply with one of these codes may be answered differently when the same command is sent again. */
@@ -32,6 +33,7 @@ export const temporaryReplyCodes: ReadonlySet<number> = new Set([
   replyCodes.tooManyRequests,
   replyCodes.outcomePending,
   replyCodes.nodeStopping,
+  replyCodes.tokenNotYetValid,
 ])
 
 /** Codes of an unsubscribe push. From 2500 on the client resubscribes with recovery, below it does not. */
@@ -42,7 +44,8 @@ export const unsubscribeCodes = {
 
 /**
  * WebSocket close codes. The client reconnects after 3000 to 3499 and 4000 to 4499, and gives up after 3500 to
- * 3999 and 4500 to 4999.
+ * 3999 and 4500 to 4999. So a code of the latter ranges is for what the same client can only get refused again: no
+ * limit that others use up, no time that ran out, and no input of a single command.
  */
 export const closeCodes = {
   shutdown: 3001,
@@ -54,9 +57,9 @@ export const closeCodes = {
   noPong: 3012,
   invalidToken: 3500,
   badRequest: 3501,
-  stale: 3502,
-  connectionLimit: 3504,
   permissionDenied: 3507,
+  connectionLimit: 4000,
+  connectTimeout: 4001,
   messageTooLarge: 4500,
   originRefused: 4501,
 } as const

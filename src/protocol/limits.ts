@@ -1,6 +1,6 @@
 /** Bounds of the wire. Sizes are bytes of UTF-8 unless a name says otherwise. */
 export const limits = {
-  /** Largest WebSocket message a client may send. */
+  /** Largest command a client may send. */
   maxMessageBytes: 64 * 1024,
   /** Largest `connect` command; what comes along in the same message is not read before it has succeeded. */
   maxConnectBytes: 4 * 1024,

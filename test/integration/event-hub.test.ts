@@ -208,6 +208,16 @@ it.each([
   joined.leave()
 })
 
+it('recovers by offset alone a client that was given no epoch', async () => {
+  const { hub } = createHub()
+  await append(3)
+  const recoverFrom = { offset: 1, epoch: '' }
+  const joined = await hub.join(channel, { recoverFrom }, createSubscriber().subscriber)
+  expect(joined).toMatchObject({ kind: 'recovered', position: { offset: 3 } })
+  expect(joined.missed.map(({ offset }) => offset)).toEqual([2, 3])
+  joined.leave()
+})
+
 it('recovers a client that is ahead of what this node has heard', async () => {
   const { hub } = createHub()
   const first = createSubscriber()

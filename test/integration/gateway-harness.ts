@@ -110,7 +110,10 @@ export class MemoryEvents implements EventSource {
     const head = events.length
     const from = request.recoverFrom
     const known =
-      from !== undefined && from.epoch === this.epoch && from.offset <= head && from.offset >= this.trimmedTo
+      from !== undefined &&
+      (from.epoch === '' || from.epoch === this.epoch) &&
+      from.offset <= head &&
+      from.offset >= this.trimmedTo
     let left = false
     return {
       kind: from === undefined ? 'fresh' : known ? 'recovered' : 'unrecoverable',

@@ -120,12 +120,12 @@ test.each([
   ['a text inside a text', Buffer.concat([frame('{', { final: false }), frame('}')]), 1002],
   ['a length of 2^63', frame('', { length: [127, 0x80, 0, 0, 0, 0, 0, 0, 0] }), 1009],
   ['a length of 2^53', frame('', { length: [127, 0, 0x20, 0, 0, 0, 0, 0, 0] }), 1009],
-  ['64 KiB and one byte', frame('x'.repeat(65_537)), 1009],
+  ['256 KiB and one byte', frame('x'.repeat(262_145)), 1009],
   [
-    '64 KiB and one byte, in two fragments',
+    '256 KiB and one byte, in two fragments',
     Buffer.concat([
-      frame('x'.repeat(40_000), { final: false }),
-      frame('x'.repeat(25_537), { opcode: opcodes.continuation }),
+      frame('x'.repeat(200_000), { final: false }),
+      frame('x'.repeat(62_145), { opcode: opcodes.continuation }),
     ]),
     1009,
   ],
@@ -182,17 +182,8 @@ test.each([
   ['null', 'null', 'command must be an object'],
   ['a number', '1', 'command must be an object'],
   ['a string', '"x"', 'command must be an object'],
-  ['depth 65', rpc(deep(63)), 'nested too deeply'],
-  ['depth 30,000', rpc(deep(30_000)), 'nested too deeply'],
-  ['30,000 open brackets', '['.repeat(30_000), 'nested too deeply'],
-  ['5,000 keys', rpc(`{${Array.from({ length: 5_000 }, (_, n) => `"${n}":0`).join()}}`), 'too many keys'],
-  ['__proto__', rpc('{"__proto__":{"polluted":true}}'), 'reserved key'],
-  ['__proto__ in disguise', rpc('[{"\\u005f_proto__":{"polluted":true}}]'), 'reserved key'],
-  ['__proto__ at the top', '{"id":2,"__proto__":{},"ping":{}}', 'reserved key'],
-  ['constructor', rpc('{"constructor":{"prototype":{"polluted":true}}}'), 'reserved key'],
-  ['prototype', rpc('{"prototype":1}'), 'reserved key'],
-  ['1e400', rpc('1e400'), 'number out of range'],
-  ['a number of 60 KiB', rpc('9'.repeat(60_000)), 'number out of range'],
+  ['30,000 open brackets', '['.repeat(30_000), 'not JSON'],
+  ['depth 30,000 and no command', deep(30_000), 'command must be an object'],
   ['a command without an id', '{"ping":{}}', 'id must be a whole number above zero'],
   ['id 0', '{"id":0,"ping":{}}', 'id must be a whole number above zero'],
   ['a negative id', '{"id":-1,"ping":{}}', 'id must be a whole number above zero'],
@@ -201,46 +192,103 @@ test.each([
   ['a string as id', '{"id":"2","ping":{}}', 'id must be a whole number above zero'],
   ['null as id', '{"id":null,"ping":{}}', 'id must be a whole number above zero'],
   ['an unknown command without an id', '{"teleport":{}}', 'id must be a whole number above zero'],
-  ['two commands in one', '{"id":2,"ping":{},"rpc":{}}', 'more than one command in an object'],
-  ['a second connect', '{"id":2,"connect":{}}', 'already connected'],
-  ['null as a body', '{"id":2,"subscribe":null}', 'subscribe must be an object'],
-  ['an array as a body', '{"id":2,"subscribe":[]}', 'subscribe must be an object'],
-  ['no channel', '{"id":2,"subscribe":{}}', 'channel is missing'],
-  ['null as channel', '{"id":2,"subscribe":{"channel":null}}', 'channel must be a string'],
-  ['an object as channel', '{"id":2,"subscribe":{"channel":{"toString":"x"}}}', 'channel must be a string'],
-  ['an array as method', '{"id":2,"rpc":{"method":["echo"]}}', 'method must be a string'],
-  ['a number as token', '{"id":2,"refresh":{"token":1}}', 'token must be a string'],
-  [
-    'a negative offset',
-    '{"id":2,"subscribe":{"channel":"room:1","offset":-1}}',
-    'offset must be a whole number',
-  ],
-  [
-    'an offset of 2^63',
-    '{"id":2,"subscribe":{"channel":"room:1","offset":9223372036854775808}}',
-    'offset must be a whole number',
-  ],
-  [
-    'a string as offset',
-    '{"id":2,"subscribe":{"channel":"room:1","offset":"1"}}',
-    'offset must be a whole number',
-  ],
-  ['a number as epoch', '{"id":2,"subscribe":{"channel":"room:1","epoch":1}}', 'epoch must be a string'],
-  [
-    'a string as recover',
-    '{"id":2,"subscribe":{"channel":"room:1","recover":"yes"}}',
-    'recover must be a boolean',
-  ],
-  ['a negative flag', '{"id":2,"subscribe":{"channel":"room:1","flag":-2}}', 'flag must be a whole number'],
-  [
-    '1025 commands',
-    Array.from({ length: 1025 }, (_, n) => `{"id":${n + 2},"ping":{}}`).join('\n'),
-    'too many commands in one message',
-  ],
 ])('after connect: %s closes with 3501', async (_name, message, reason) => {
   const client = await RawClient.connect(world, 'eve')
   client.send(message)
   expect(await client.closed).toEqual({ code: 3501, reason })
+})
+
+test.each<readonly [string, string, number, string]>([
+  ['depth 65', rpc(deep(63)), 400, 'LS_INPUT_INVALID: nested deeper than 64 levels'],
+  ['depth 30,000', rpc(deep(30_000)), 400, 'LS_INPUT_INVALID: nested deeper than 64 levels'],
+  [
+    '5,000 keys',
+    rpc(`{${Array.from({ length: 5_000 }, (_, n) => `"${n}":0`).join()}}`),
+    400,
+    'LS_INPUT_INVALID: more than 4096 keys',
+  ],
+  ['1e400', rpc('1e400'), 400, 'LS_INPUT_INVALID: number out of range'],
+  ['a number of 60 KiB', rpc('9'.repeat(60_000)), 400, 'LS_INPUT_INVALID: number out of range'],
+  [
+    '64 KiB and more',
+    rpc(`"${'x'.repeat(65_536)}"`),
+    106,
+    'LS_MESSAGE_TOO_LARGE: A command may be 65536 bytes long.',
+  ],
+  [
+    '64 KiB and more in another writing',
+    rpc(`"${'語'.repeat(22_000)}"`),
+    106,
+    'LS_MESSAGE_TOO_LARGE: A command may be 65536 bytes long.',
+  ],
+  ['two commands in one', '{"id":2,"ping":{},"rpc":{}}', 107, 'more than one command in an object'],
+  ['a second connect', '{"id":2,"connect":{}}', 107, 'already connected'],
+  ['null as a body', '{"id":2,"subscribe":null}', 107, 'subscribe must be an object'],
+  ['an array as a body', '{"id":2,"subscribe":[]}', 107, 'subscribe must be an object'],
+  ['no channel', '{"id":2,"subscribe":{}}', 107, 'channel is missing'],
+  ['null as channel', '{"id":2,"subscribe":{"channel":null}}', 107, 'channel must be a string'],
+  [
+    'an object as channel',
+    '{"id":2,"subscribe":{"channel":{"toString":"x"}}}',
+    107,
+    'channel must be a string',
+  ],
+  ['an array as method', '{"id":2,"rpc":{"method":["echo"]}}', 107, 'method must be a string'],
+  ['a number as token', '{"id":2,"refresh":{"token":1}}', 107, 'token must be a string'],
+  ...(
+    [
+      ['a negative offset', '"offset":-1', 'offset must be a whole number'],
+      ['an offset of 2^63', '"offset":9223372036854775808', 'offset must be a whole number'],
+      ['a string as offset', '"offset":"1"', 'offset must be a whole number'],
+      ['a number as epoch', '"epoch":1', 'epoch must be a string'],
+      ['a string as recover', '"recover":"yes"', 'recover must be a boolean'],
+      ['a negative flag', '"flag":-2', 'flag must be a whole number'],
+    ] as const
+  ).map(
+    ([name, field, text]) => [name, `{"id":2,"subscribe":{"channel":"room:1",${field}}}`, 107, text] as const,
+  ),
+])('%s refuses that command and no other', async (_name, message, code, text) => {
+  const client = await RawClient.connect(world, 'eve')
+  client.send(message, { id: 3, ping: {} })
+  const written = code === 107 ? `LS_REQUEST_INVALID: ${text}` : text
+  expect(await client.take(2)).toEqual([
+    { id: 2, error: { code, message: written } },
+    { id: 3, ping: {} },
+  ])
+  client.socket.terminate()
+})
+
+test('of 1,100 commands in one message the first 1,024 are carried out, the others may come again', async () => {
+  const client = await RawClient.connect(world, 'eve')
+  client.send(...Array.from({ length: 1_100 }, (_, n) => ({ id: n + 2, ping: {} })))
+  const frames = await client.take(1_100)
+  const refused = frames.filter(({ error }) => error !== undefined)
+  expect(refused).toHaveLength(76)
+  expect(refused[0]).toMatchObject({ id: 1_026, error: { code: 111, temporary: true } })
+  expect(await client.ask({ id: 2_000, ping: {} })).toEqual({ id: 2_000, ping: {} })
+  client.socket.terminate()
+})
+
+test.each([
+  ['__proto__', '{"__proto__":{"polluted":true},"a":1}'],
+  ['__proto__ in disguise', String.raw`[{"\u005f_proto__":{"polluted":true}}]`],
+  ['__proto__ in __proto__', '{"__proto__":{"__proto__":{"polluted":true}}}'],
+  ['__proto__ as no object', '{"__proto__":1}'],
+  ['constructor', '{"constructor":{"prototype":{"polluted":true}}}'],
+  ['prototype', '{"prototype":1}'],
+])('a key like any other, carried to the method and back: %s', async (_name, data) => {
+  const client = await RawClient.connect(world, 'eve')
+  const seen: unknown[] = []
+  world.methods.set('look', async ({ data: given }) => {
+    seen.push(given)
+    return given
+  })
+  client.send(`{"id":2,"__proto__":{},"rpc":{"method":"look","data":${data}}}`)
+  const answer = await client.next()
+  expect(JSON.stringify(answer['rpc'])).toBe(`{"data":${JSON.stringify(JSON.parse(data))}}`)
+  expect(JSON.stringify(seen)).toBe(`[${JSON.stringify(JSON.parse(data))}]`)
+  expect((seen[0] as { polluted?: unknown }).polluted).toBeUndefined()
+  client.socket.terminate()
 })
 
 test('what came before the fault in the same message is answered first', async () => {
@@ -276,16 +324,18 @@ test.each([
   ['a connect of 4 KiB and more', `{"id":1,"connect":{"token":"${'x'.repeat(4_096)}"}}`, 4500],
   ['a connect of 60 KiB', `{"id":1,"connect":{"token":"${'x'.repeat(60_000)}"}}`, 4500],
   ['depth 65', `{"id":1,"connect":{"data":${deep(63)}}}`, 3501],
+  ['a connect of 300 KiB', `{"id":1,"connect":{"token":"${'x'.repeat(300_000)}"}}`, 1009],
 ])('before connect: %s', async (_name, message, code) => {
   const client = await RawClient.open(world.url)
   client.send(message)
   expect((await client.closed).code).toBe(code)
 })
 
-test('more than 64 KiB before the reply to connect is 4500', async () => {
+test('more than 256 KiB before the reply to connect is 4500', async () => {
   const slow = await startWorld({ ports: { authenticate: () => new Promise(() => {}) } })
   const client = await RawClient.open(slow.url)
   client.send({ id: 1, connect: { token: 'x' } })
+  client.send('x'.repeat(200_000))
   client.send('x'.repeat(60_000))
   client.send('x'.repeat(60_000))
   expect((await client.closed).code).toBe(4500)

@@ -61,7 +61,7 @@ test('a peer that is silent after a ping is closed with 3012, one that answers i
   await lively.settled()
 })
 
-test('five seconds to connect, then 3502', async () => {
+test('five seconds to connect, then 4001, after which an SDK comes again', async () => {
   const { clock, at } = await clocked()
   const mute = await RawClient.open(at.url)
   const refused = await RawClient.open(at.url)
@@ -69,8 +69,8 @@ test('five seconds to connect, then 3502', async () => {
   clock.advance(4_000)
   expect(at.gateway.connections()).toBe(2)
   clock.advance(2_000)
-  expect(await mute.closed).toEqual({ code: 3502, reason: 'no valid connect in time' })
-  expect((await refused.closed).code).toBe(3502)
+  expect(await mute.closed).toEqual({ code: 4001, reason: 'no valid connect in time' })
+  expect((await refused.closed).code).toBe(4001)
 })
 
 test('a connect that this node is too slow to answer is closed so that the client comes again', async () => {
@@ -121,9 +121,14 @@ test('a refresh must be for the same user, not expired, and well signed', async 
   const refresh = async (id: number, with_: string): Promise<unknown> =>
     client.ask({ id, refresh: { token: with_ } })
   expect(await refresh(2, await token('bob'))).toMatchObject({ error: { code: 103 } })
-  expect(await refresh(3, await token('ann', -5))).toMatchObject({ error: { code: 109 } })
-  client.send({ id: 4, refresh: { token: 'forged' } })
+  client.send({ id: 3, refresh: { token: 'forged' } })
   expect(await client.closed).toEqual({ code: 3500, reason: 'invalid token' })
+  const late = await RawClient.connect(at, 'ann')
+  late.send({ id: 2, refresh: { token: await token('ann', -5) } })
+  expect(await late.closed).toEqual({ code: 3005, reason: 'token expired' })
+  const signedOut = await RawClient.connect(at, 'ann')
+  signedOut.send({ id: 2, refresh: {} })
+  expect((await signedOut.closed).code).toBe(3500)
 })
 
 test('a peer that does not read is closed with 3008 and delays nobody', async () => {
@@ -178,7 +183,7 @@ test('limits: connections in all, of one user, and commands a second', async () 
   expect(response.statusCode).toBe(503)
   fourth.on('error', () => {})
   fourth.terminate()
-  expect(await third.closed).toEqual({ code: 3504, reason: 'too many connections of this user' })
+  expect(await third.closed).toEqual({ code: 4000, reason: 'too many connections of this user' })
   for (let id = 2; id < 14; id += 1) first.send({ id, ping: {} })
   const errors = (await first.take(12)).filter((frame) => frame['error'] !== undefined)
   expect(errors).toMatchObject([

@@ -112,7 +112,7 @@ test.each([-1, 1.5, Number.NaN])('trustProxy: %s is refused', (trustProxy) => {
   expect(() => createGateway({ ports: {} as GatewayPorts, trustProxy })).toThrow(/trustProxy/)
 })
 
-test('a peer that sends its first frame byte by byte is closed with 3502 in time', async () => {
+test('a peer that sends its first frame byte by byte is closed with 4001 in time', async () => {
   const clock = new ManualClock()
   const at = await world({ clock })
   const slow = await RawClient.open(at.url)
@@ -123,7 +123,7 @@ test('a peer that sends its first frame byte by byte is closed with 3502 in time
     bytes.write(Buffer.from('{'))
     clock.advance(1_000)
   }
-  expect((await slow.closed).code).toBe(3502)
+  expect((await slow.closed).code).toBe(4001)
 })
 
 test('a handshake that was refused leaves no socket open', async () => {

@@ -1,8 +1,9 @@
 // The official SDK, unmodified, against the gateway.
 import { Centrifuge, type PublicationContext, type SubscribedContext, type Subscription } from 'centrifuge'
+import { SignJWT } from 'jose'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { RawClient, signal, startWorld, token, type World } from './gateway-harness.ts'
+import { RawClient, secret, signal, startWorld, token, type World } from './gateway-harness.ts'
 
 let world: World
 let clients: Centrifuge[]
@@ -217,14 +218,100 @@ test('a token that is not good ends the client for good', async () => {
   expect(await ended).toEqual({ code: 3500, reason: 'invalid token' })
 })
 
-test('a message beyond 64 KiB is 1009 on the wire and terminal in the SDK', async () => {
+test.each([
+  ['65 levels', `${'['.repeat(65)}${']'.repeat(65)}`, 400],
+  ['5,000 keys', JSON.stringify(Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [n, n]))), 400],
+  ['64 KiB and more', JSON.stringify('x'.repeat(70_000)), 106],
+])('an input with %s ends no SDK: its call is refused, the next one answered', async (_name, input, code) => {
   const client = sdk('ann')
-  const ended = new Promise((resolve) => client.on('disconnected', resolve))
+  const ends: unknown[] = []
+  client.on('disconnected', (context) => ends.push(context))
+  client.on('connecting', ({ code: why }) => why > 0 && ends.push(why))
   client.connect()
   await client.ready()
-  const call = client.rpc('echo', 'x'.repeat(70_000)).catch((error: unknown) => error)
-  expect(await ended).toEqual({ code: 3, reason: 'message size limit exceeded' })
-  expect(await call).toBeInstanceOf(Object)
+  await expect(client.rpc('echo', JSON.parse(input))).rejects.toMatchObject({ code })
+  expect((await client.rpc('echo', 1)).data).toBe(1)
+  expect(ends).toEqual([])
+})
+
+test('an input with keys that name a prototype ends no SDK: it is carried as it is', async () => {
+  const client = sdk('ann')
+  const ends: unknown[] = []
+  client.on('disconnected', (context) => ends.push(context))
+  client.connect()
+  const input = '{"__proto__":{"a":1},"constructor":1,"prototype":2}'
+  expect(JSON.stringify((await client.rpc('echo', JSON.parse(input))).data)).toBe(input)
+  expect(ends).toEqual([])
+})
+
+test('a page that joins 500 channels of long names at once is not closed for it', async () => {
+  const client = sdk('ann')
+  const ends: unknown[] = []
+  client.on('disconnected', (context) => ends.push(context))
+  const allDone = signal()
+  let done = 0
+  for (let n = 0; n < 500; n += 1) {
+    const subscription = client.newSubscription(`room:${'x'.repeat(200)}${n}`)
+    const end = (): void => {
+      done += 1
+      if (done === 500) allDone.fire()
+    }
+    subscription.on('subscribed', end)
+    subscription.on('unsubscribed', end)
+    subscription.subscribe()
+  }
+  client.connect()
+  await allDone.promise
+  expect([client.state, ends]).toEqual(['connected', []])
+})
+
+test('a refresh with a token that has just expired makes the SDK ask for another one', async () => {
+  const tokens = [await token('ann', 2), await token('ann', -1), await token('ann', 600)]
+  const given: string[] = []
+  const client = new Centrifuge(world.url, {
+    websocket: WebSocket,
+    getToken: async () => {
+      const next = tokens[Math.min(given.length, 2)] ?? ''
+      given.push(next)
+      return next
+    },
+    minReconnectDelay: 1,
+    maxReconnectDelay: 5,
+  })
+  clients.push(client)
+  client.on('error', () => {})
+  const codes: number[] = []
+  client.on('connecting', ({ code }) => codes.push(code))
+  const ended: unknown[] = []
+  client.on('disconnected', (context) => ended.push(context))
+  const again = new Promise<void>((resolve) => {
+    client.on('connected', () => {
+      if (given.length === 3) resolve()
+    })
+  })
+  client.connect()
+  await again
+  expect(codes).toContain(3005)
+  expect(ended).toEqual([])
+  expect((await client.rpc('echo', 1)).data).toBe(1)
+})
+
+test('a token that is good in a while gets in then, with the SDK as it is', async () => {
+  const early = await new SignJWT({ sub: 'ann', nbf: Math.floor(Date.now() / 1_000) + 7 })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(secret))
+  const client = new Centrifuge(world.url, {
+    websocket: WebSocket,
+    token: early,
+    minReconnectDelay: 50,
+    maxReconnectDelay: 100,
+  })
+  clients.push(client)
+  const refusals: number[] = []
+  client.on('error', ({ error }) => refusals.push(error.code))
+  client.connect()
+  await client.ready()
+  expect(new Set(refusals)).toEqual(new Set([407]))
 })
 
 test.each([
@@ -250,7 +337,6 @@ test.each([
 
 test.each([
   ['another epoch', { offset: 2, epoch: 'e0' }],
-  ['no epoch', { offset: 2 }],
   ['a future offset', { offset: 99, epoch: 'e1' }],
   ['the largest offset', { offset: Number.MAX_SAFE_INTEGER, epoch: 'e1' }],
 ])('unrecoverable: %s', async (_name, position) => {

@@ -236,7 +236,7 @@ describe('who may listen', () => {
     ['a connection that broke', Object.assign(new Error('x'), { code: '57P01' }), 'LS_CONNECTION_LOST'],
     ['a full pool', new LockstepError('LS_POOL_EXHAUSTED'), 'LS_POOL_EXHAUSTED'],
   ])('is nobody when the check throws %s; the client may ask again', async (_name, thrown, code) => {
-    const broken = answering(() => Promise.reject(thrown as Error))
+    const broken = answering(() => Promise.reject(thrown))
     await expect(broken.authorize(user, 'room:1')).rejects.toMatchObject({ code, retryable: true })
   })
 

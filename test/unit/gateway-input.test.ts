@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { decodeCommand } from '../../src/gateway/commands.ts'
-import { MalformedMessage, parseJson } from '../../src/gateway/json.ts'
+import { boundedJson, MalformedMessage, parseJson } from '../../src/gateway/json.ts'
 import { Lane } from '../../src/gateway/lane.ts'
 
 test('whatever a line holds, it becomes a command or is malformed', () => {
@@ -26,8 +26,38 @@ test('whatever a line holds, it becomes a command or is malformed', () => {
 test('what is accepted is what JSON.parse reads', () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 5 }), (text) => {
-      fc.pre(!/__proto__|constructor|prototype/.test(text))
-      expect(parseJson(text)).toEqual(JSON.parse(text))
+      const value = boundedJson(parseJson(text))
+      expect(JSON.stringify(value)).toBe(JSON.stringify(JSON.parse(text)))
+    }),
+  )
+})
+
+function objectsIn(value: unknown): object[] {
+  if (typeof value !== 'object' || value === null) return []
+  const inner = Object.values(value).flatMap(objectsIn)
+  return Array.isArray(value) ? inner : [value, ...inner]
+}
+
+test('__proto__, constructor and prototype are keys that are carried as any other', () => {
+  const keys = fc.constantFrom('__proto__', 'constructor', 'prototype', 'a')
+  const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 4 },
+      fc.integer(),
+      fc.array(tie('tree'), { maxLength: 3 }),
+      fc.array(fc.tuple(keys, tie('tree')), { maxLength: 3 }).map((entries) => Object.fromEntries(entries)),
+    ),
+  }))
+  fc.assert(
+    fc.property(tree, (made) => {
+      const text = JSON.stringify(made)
+      const value = boundedJson(JSON.parse(text))
+      expect(JSON.stringify(value)).toBe(text)
+      for (const object of objectsIn(value)) {
+        const isPlain = Object.getPrototypeOf(object) === Object.prototype
+        // With a prototype, reading the key `__proto__` of a copy would reach that.
+        expect(isPlain).toBe(!Object.hasOwn(object, '__proto__'))
+      }
     }),
   )
 })
@@ -42,7 +72,7 @@ test.each([
   // The best of some rounds: what the machine takes for itself can be charged to this process.
   const rounds = Array.from({ length: 5 }, () => {
     const before = process.cpuUsage()
-    expect(outcomeOf(() => parseJson(text))).not.toMatch(/^threw/)
+    expect(outcomeOf(() => boundedJson(parseJson(text)))).not.toMatch(/^threw/)
     return process.cpuUsage(before).user
   })
   expect(Math.min(...rounds)).toBeLessThan(50_000)
