@@ -177,9 +177,12 @@ class LockstepInstance<Db> {
   /** The HTTP routes, for any server that speaks fetch: `GET /lockstep/health`. */
   readonly fetch = (request: Request): Promise<Response> => this.#node.gateway.fetch(request)
 
-  /** The same routes for a Node HTTP server; what is not under `/lockstep/` goes to `next`, or is answered with 404. */
-  nodeHandler(next?: NodeHandler): NodeHandler {
-    return toNodeHandler(this.#node.gateway, next)
+  /**
+   * The same routes for a Node HTTP server, and as middleware: `app.use(lockstep.nodeHandler())` in Express. What is not
+   * under `/lockstep/` goes to `otherwise`, else to the framework's `next`, else it is answered with 404.
+   */
+  nodeHandler(otherwise?: NodeHandler): NodeHandler {
+    return toNodeHandler(this.#node.gateway, otherwise)
   }
 
   /**

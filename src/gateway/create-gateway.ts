@@ -9,7 +9,6 @@ import { Connections } from './connections.ts'
 import { drain } from './drain.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
-import { ignoreUpgrade, wantsOtherProtocol } from './ignored-upgrade.ts'
 import { longestFrameBytes, resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
 import { isOriginAllowed } from './origin.ts'
 import { Flusher } from './outbound.ts'
@@ -18,6 +17,7 @@ import { Session } from './session.ts'
 import type { SessionContext } from './session-context.ts'
 import { bindSocket, GatewaySocket } from './socket.ts'
 import { SocketTap } from './socket-tap.ts'
+import { refuseUpgrade, routeUpgrades } from './upgrades.ts'
 
 export interface CloseOptions {
   /** Default 0. */
@@ -28,8 +28,10 @@ export interface CloseOptions {
 
 export interface Gateway extends FetchHandler {
   /**
-   * Answers WebSocket upgrades of this server on the gateway's path; other paths are left to other listeners. Without
-   * those, what offers another protocol is served in HTTP/1.1, as by a server without upgrades.
+   * Answers WebSocket upgrades of this server on the gateway's path. No other listener hears of those, in whatever order
+   * they were attached; all other paths are left to them. Without others, what offers another protocol is served in
+   * HTTP/1.1, as by a server without upgrades.
+   * @throws LS_CONFIG_INVALID when another gateway has that path of the server
    */
   attach(server: Server): void
   /** Answers the HTTP routes, such as `GET /lockstep/health`. */
@@ -115,15 +117,10 @@ class WebSocketGateway implements Gateway {
 
   attach(server: Server): void {
     if (this.#detach.has(server)) return
-    const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (request.url?.split('?', 1)[0] === this.#context.settings.path) this.#upgrade(request, socket, head)
-      else if (server.listenerCount('upgrade') > 1) return
-      // Nobody else can answer it then, and it would hang for ever.
-      else if (wantsOtherProtocol(request)) ignoreUpgrade(server, request, socket, head)
-      else refuse(socket, '404 Not Found')
-    }
-    server.on('upgrade', onUpgrade)
-    this.#detach.set(server, () => server.off('upgrade', onUpgrade))
+    const detach = routeUpgrades(server, this.#context.settings.path, (request, socket, head) =>
+      this.#upgrade(request, socket, head),
+    )
+    this.#detach.set(server, detach)
   }
 
   fetch(request: Request): Promise<Response> {
@@ -178,20 +175,23 @@ class WebSocketGateway implements Gateway {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { connections, settings } = this.#context
     if (!this.#isAccepting || connections.size >= settings.limits.maxConnections) {
-      return refuse(socket, '503 Service Unavailable')
+      return refuseUpgrade(socket, '503 Service Unavailable')
     }
     // Asking for the address makes the socket remember it, on every connection.
     const address = this.#addresses.matter ? addressOf(request, settings.proxyHops) : ''
     const refusal = this.#addresses.admit(address, settings.clock.monotonic())
     if (refusal !== undefined) {
-      return refuse(socket, refusal === 'address' ? '429 Too Many Requests' : '503 Service Unavailable')
+      return refuseUpgrade(
+        socket,
+        refusal === 'address' ? '429 Too Many Requests' : '503 Service Unavailable',
+      )
     }
     // A handshake that fails ends in a close, too.
     if (this.#addresses.countsOpen) socket.once('close', () => this.#addresses.release(address))
     try {
       this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, request))
     } catch (error) {
-      // A second listener took the same path. The socket is theirs as much as ours, so leave it alone.
+      // Something took the socket before the server emitted the upgrade, so it is left alone.
       this.#context.ports.logger.error({ error }, `upgrade failed: ${messageOf(error)}`)
     }
   }
@@ -244,11 +244,4 @@ function webSocketOptions(limits: GatewayLimits): ServerOptions<typeof GatewaySo
     handleProtocols: (offered) => (offered.has('centrifuge-json') ? 'centrifuge-json' : false),
   }
   return options
-}
-
-function refuse(socket: Duplex, status: string): void {
-  // The peer may be gone already, and nobody else listens on this socket any more.
-  socket.on('error', () => socket.destroy())
-  socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

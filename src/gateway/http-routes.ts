@@ -25,17 +25,43 @@ export function createRoutes(ports: GatewayPorts, isStopping: () => boolean): Fe
   return { fetch: async (request) => app.fetch(request) }
 }
 
-export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => void
+/** A request listener of `node:http`, and middleware of Express and Connect alike. */
+export type NodeHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  next?: (error?: unknown) => void,
+) => void
 
 /**
- * Mounts the routes on a Node HTTP server: `http.createServer(toNodeHandler(gateway, myOwnHandler))`. What is not
- * under `/lockstep/` goes to `next`, or is answered with 404.
+ * Mounts the routes on a Node HTTP server: `http.createServer(toNodeHandler(gateway, myOwnHandler))`, or in Express
+ * `app.use(toNodeHandler(gateway))`. What is not under `/lockstep/` goes to `otherwise`, else to the `next` of the
+ * framework, else it is answered with 404.
  */
-export function toNodeHandler(routes: FetchHandler, next?: NodeHandler): NodeHandler {
-  const listener = getRequestListener((request) => routes.fetch(request), { overrideGlobalObjects: false })
-  return (request, response) => {
-    if (next !== undefined && request.url?.startsWith('/lockstep/') !== true) next(request, response)
+export function toNodeHandler(routes: FetchHandler, otherwise?: NodeHandler): NodeHandler {
+  const listener = getRequestListener(
+    (request, { incoming }) => routes.fetch(asWritten(request, incoming as MountedRequest)),
+    { overrideGlobalObjects: false },
+  )
+  return (request: MountedRequest, response, next) => {
+    const isOurs = (request.originalUrl ?? request.url)?.startsWith(base) === true
     // It answers its own failures and rejects for nothing.
+    if (isOurs) void listener(request, response)
+    else if (otherwise !== undefined) otherwise(request, response, next)
+    else if (next !== undefined) next()
     else void listener(request, response)
   }
+}
+
+const base = '/lockstep/'
+
+/** Express and Connect cut what they mounted a handler at off `url`, and keep the whole. */
+interface MountedRequest extends IncomingMessage {
+  readonly originalUrl?: string
+}
+
+/** The request at the URL that the client wrote. All routes only read, so there is no body to carry over. */
+function asWritten(request: Request, { url, originalUrl }: MountedRequest): Request {
+  if (originalUrl === undefined || originalUrl === url) return request
+  const { method, headers } = request
+  return new Request(new URL(originalUrl, request.url), { method, headers })
 }
