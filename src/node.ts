@@ -255,7 +255,8 @@ export class LockstepNode<Db> {
         events: this.#hub,
         rpc: createRpc({
           callables,
-          outcomes: (user, data) => outcomes.answer(user, data, (id) => this.coordinator.userOfOpen(id)),
+          outcomes: (user, data) =>
+            outcomes.answer(user, data, (id) => this.coordinator.isOpen({ id, userId: user.id })),
           ready: () => this.start(),
         }),
         health: () => this.health.report(),

@@ -18,7 +18,7 @@ export interface EncodedParts {
 
 type EventTuple = readonly [string, number, string, string, number, string, string?, string?]
 type HeadTuple = readonly [string, number]
-type TransientTuple = readonly [string, string, string, number, string]
+type TransientTuple = readonly [string, string, string, number, string, string?]
 
 /** JSON text of one event, to be put together by `encodeMessage`. */
 export function encodeBusEvent(event: StoredEvent): string {
@@ -35,9 +35,9 @@ export function encodeBusHead({ channel, head }: ChannelHead): string {
 }
 
 /** JSON text of one event without an offset. */
-export function encodeBusTransient({ channel, type, operationId, at, data }: TransientEvent): string {
+export function encodeBusTransient({ channel, type, operationId, at, data, userId }: TransientEvent): string {
   const tuple: TransientTuple = [channel, type, operationId, at.getTime(), data]
-  return JSON.stringify(tuple)
+  return JSON.stringify(userId === undefined ? tuple : [...tuple, userId])
 }
 
 /** What every message of a sender begins with, and no other message of ours. */
@@ -79,12 +79,13 @@ export function decodeMessage(text: string): BusMessage | undefined {
       ...(template === undefined ? {} : { template }),
     })),
     heads: heads.map(([channel, head]) => ({ channel, head })),
-    transients: transients.map(([channel, type, operationId, at, data]) => ({
+    transients: transients.map(([channel, type, operationId, at, data, userId]) => ({
       channel,
       type,
       operationId,
       at: new Date(at),
       data,
+      ...(userId === undefined ? {} : { userId }),
     })),
   }
 }
@@ -112,8 +113,8 @@ function isEventTuple(value: unknown): value is EventTuple {
 
 function isTransientTuple(value: unknown): value is TransientTuple {
   if (!Array.isArray(value)) return false
-  const [channel, type, operationId, at, data] = value as readonly unknown[]
-  return [channel, type, operationId, data].every((text) => typeof text === 'string') && isTime(at)
+  const [channel, type, operationId, at, data, userId = ''] = value as readonly unknown[]
+  return [channel, type, operationId, data, userId].every((text) => typeof text === 'string') && isTime(at)
 }
 
 function isTime(value: unknown): boolean {

@@ -29,7 +29,7 @@ export const errorCatalogue = {
   ),
   LS_OPERATION_ID_REUSED: entry(
     false,
-    'This operation id was used before, by another user or with other input. Use a new id.',
+    'This operation id was used before, with other input. Use a new id.',
     replyCodes.operationIdReused,
   ),
   LS_OPERATION_EXPIRED: entry(

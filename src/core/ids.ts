@@ -28,6 +28,21 @@ export function assertOperationId(value: unknown): asserts value is string {
   if (!isOperationId(value)) throw new LockstepError('LS_OPERATION_ID_INVALID')
 }
 
+/** What names an operation. An id belongs to its user: the same one of another user names another operation. */
+export interface OperationRef {
+  readonly id: string
+  readonly userId: string
+}
+
+export function isSameOperation(one: OperationRef, other: OperationRef): boolean {
+  return one.id === other.id && one.userId === other.userId
+}
+
+/** One text for both, for maps. The id, which has one length, stands first, so that no two pairs make one text. */
+export function operationKey({ id, userId }: OperationRef): string {
+  return `${id} ${userId}`
+}
+
 export function isUserId(value: unknown): value is string {
   return (
     typeof value === 'string' &&

@@ -32,6 +32,8 @@ export interface EndReport {
 export interface LayerReport {
   readonly layer: Layer
   readonly operationId: string
+  /** Whose operation it is, where that is known. */
+  readonly userId?: string | undefined
   /** In monotonic milliseconds. */
   readonly at: number
   /** Milliseconds by which `at` may be wrong in either direction. Default 0. */

@@ -47,6 +47,8 @@ export interface TransientEvent {
   readonly channel: string
   readonly type: string
   readonly operationId: string
+  /** Whose operation it is, where that is known. Not shown to anyone. */
+  readonly userId?: string | undefined
   /** JSON text. */
   readonly data: string
   readonly at: Date
@@ -56,9 +58,9 @@ export interface TransientEvent {
 
 /** The push of an event without an offset. */
 export function encodeTransient(event: TransientEvent): TransientPush {
-  const { channel, type, operationId, stack } = event
+  const { channel, type, operationId, userId, stack } = event
   const push = `{"push":{"channel":${JSON.stringify(channel)},"pub":{"data":${envelopeOf(event)}}}}`
-  return { channel, type, operationId, push, ...(stack === undefined ? {} : { stack }) }
+  return { channel, type, operationId, userId, push, ...(stack === undefined ? {} : { stack }) }
 }
 
 function envelopeOf(event: Omit<TransientEvent, 'channel' | 'stack'>): string {

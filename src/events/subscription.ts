@@ -29,6 +29,7 @@ export interface TransientPush {
   readonly channel: string
   readonly type: string
   readonly operationId: string
+  readonly userId?: string | undefined
   /** JSON text of the whole frame. */
   readonly push: string
   readonly stack?: string

@@ -63,9 +63,16 @@ export class SocketTap {
     const [batches, transients] = [this.#batches, this.#transients]
     this.#batches = []
     this.#transients = []
-    for (const { operationId, channel, type, stack } of transients) {
+    for (const { operationId, userId, channel, type, stack } of transients) {
       const layer = layerOf(type)
-      this.#probe.reached({ layer, operationId, at, channel, ...(stack === undefined ? {} : { stack }) })
+      this.#probe.reached({
+        layer,
+        operationId,
+        userId,
+        at,
+        channel,
+        ...(stack === undefined ? {} : { stack }),
+      })
     }
     for (const events of batches) for (const event of events) this.#report(event, at)
     this.#tracedSince = undefined

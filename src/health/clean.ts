@@ -1,14 +1,24 @@
 import type { ViolationRow } from '../postgres/index.ts'
+import { limits } from '../protocol/index.ts'
 import type { Violation } from './kinds.ts'
 
-const longest = { id: 100, name: 200, detail: 500, stack: 4_000, layer: 40, layers: 16 }
+const longest = {
+  id: 100,
+  user: limits.maxUserIdBytes,
+  name: 200,
+  detail: 500,
+  stack: 4_000,
+  layer: 40,
+  layers: 16,
+}
 
 /** A violation whose texts are cut, and hold nothing that Postgres refuses; they come from anywhere. */
 export function cleaned(violation: Violation, nowMs: number): Violation {
-  const { kind, operationId, operation, layers, at, node, gapMs, detail, stack } = violation
+  const { kind, operationId, userId, operation, layers, at, node, gapMs, detail, stack } = violation
   return {
     kind,
     operationId: cut(operationId, longest.id),
+    ...(userId === undefined ? {} : { userId: cut(userId, longest.user) }),
     ...(operation === undefined ? {} : { operation: cut(operation, longest.name) }),
     layers: layers.slice(0, longest.layers).map((layer) => cut(layer, longest.layer)),
     at: isPlausible(at, nowMs) ? at : nowMs,
@@ -31,6 +41,7 @@ function isPlausible(at: number, nowMs: number): boolean {
 export function toViolationRow(violation: Violation): ViolationRow {
   return {
     operation_id: violation.operationId,
+    user_id: violation.userId ?? '',
     kind: violation.kind,
     node: violation.node,
     operation: violation.operation ?? null,
@@ -46,6 +57,7 @@ export function fromViolationRow(row: ViolationRow): Violation {
   return {
     kind: row.kind as Violation['kind'],
     operationId: row.operation_id,
+    ...(row.user_id === '' ? {} : { userId: row.user_id }),
     ...(row.operation === null ? {} : { operation: row.operation }),
     layers: row.layers,
     at: row.at_ms,

@@ -55,6 +55,8 @@ export type ViolationKind = (typeof violationKinds)[number]
 export interface Violation {
   readonly kind: ViolationKind
   readonly operationId: string
+  /** Whose operation it is. Absent where that is not known. */
+  readonly userId?: string
   /** Absent where the log does not know the operation. */
   readonly operation?: string
   readonly layers: readonly string[]

@@ -14,7 +14,7 @@ export async function auditLog(own: Queryable, schema: string, watcher: Watcher)
   const places = inquiries.map(({ question }) => {
     if (question === undefined) return -1
     // What came by the bus and then left the sockets is one event.
-    const key = `${question.operationId} ${question.offset} ${question.channel}`
+    const key = `${question.operationId} ${question.offset} ${question.channel} ${question.userId}`
     let place = placeOf.get(key)
     if (place === undefined) {
       placeOf.set(key, (place = asked.length))

@@ -1,4 +1,4 @@
-import type { Queryable } from '../core/index.ts'
+import { operationKey, type OperationRef, type Queryable } from '../core/index.ts'
 import { confirmUntold, findUntold, type SettledCursor, type UntoldRow } from '../postgres/index.ts'
 import type { Violation } from './kinds.ts'
 
@@ -68,11 +68,11 @@ export class NoticeSweep {
   ): Promise<{ readonly last: SettledCursor | undefined; readonly isFull: boolean }> {
     const { own, schema, graceMs = 2_000, onUntold } = this.#options
     const { rows } = await own.query<UntoldRow>(findUntold(schema, { after, graceMs, limit: page, depth }))
-    const suspects = new Map(rows.filter((row) => row.untold).map((row) => [row.id, row]))
+    const suspects = new Map(rows.filter((row) => row.untold).map((row) => [operationKey(row), row]))
     if (suspects.size > 0) {
-      const confirmed = await own.query<{ id: string }>(confirmUntold(schema, [...suspects.keys()]))
-      for (const { id } of confirmed.rows) {
-        const row = suspects.get(id)
+      const confirmed = await own.query<OperationRef>(confirmUntold(schema, [...suspects.values()]))
+      for (const operation of confirmed.rows) {
+        const row = suspects.get(operationKey(operation))
         if (row !== undefined) onUntold(toViolation(row))
       }
     }
@@ -86,6 +86,7 @@ function toViolation(row: UntoldRow): Omit<Violation, 'node'> {
   return {
     kind: 'missing_rollback_notification',
     operationId: row.id,
+    userId: row.userId,
     operation: row.name,
     layers: ['database', 'notice'],
     at: row.settled_us / 1000,

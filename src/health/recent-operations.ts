@@ -1,4 +1,4 @@
-import type { EndReport, LayerReport } from '../core/index.ts'
+import { operationKey, type EndReport, type LayerReport } from '../core/index.ts'
 import type { DashboardOperation } from './dashboard-data.ts'
 import { errorOf } from './judge.ts'
 
@@ -24,7 +24,7 @@ export class RecentOperations {
   add(report: EndReport): void {
     if (this.#thisTick >= mostPerTick) return
     this.#thisTick += 1
-    this.#kept.set(report.operationId, { report, layers: [], kept: true })
+    this.#kept.set(keyOf(report), { report, layers: [], kept: true })
     if (this.#kept.size <= mostKept) return
     for (const oldest of this.#kept.keys()) {
       this.#kept.delete(oldest)
@@ -32,8 +32,8 @@ export class RecentOperations {
     }
   }
 
-  addLayer(report: LayerReport, gapMs: number): void {
-    const found = this.#kept.get(report.operationId)
+  addLayer(ended: EndReport, report: LayerReport, gapMs: number): void {
+    const found = this.#kept.get(keyOf(ended))
     if (found === undefined || found.layers.length >= mostLayers) return
     const errorMs = errorOf(report)
     found.layers.push({
@@ -44,8 +44,8 @@ export class RecentOperations {
     })
   }
 
-  breach(operationId: string): void {
-    const found = this.#kept.get(operationId)
+  breach(operation: Pick<EndReport, 'operationId' | 'userId'>): void {
+    const found = this.#kept.get(keyOf(operation))
     if (found !== undefined) found.kept = false
   }
 
@@ -63,6 +63,10 @@ export class RecentOperations {
       kept,
     }))
   }
+}
+
+function keyOf({ operationId, userId }: Pick<EndReport, 'operationId' | 'userId'>): string {
+  return operationKey({ id: operationId, userId })
 }
 
 /** ISO 8601; the epoch for what is no time. */

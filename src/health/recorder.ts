@@ -7,7 +7,7 @@ import { RecentOperations } from './recent-operations.ts'
 import type { HealthSink } from './sink.ts'
 import { Tally } from './tally.ts'
 import { keyOf, type ViolationQueue } from './violation-queue.ts'
-import type { WatcherPort } from './watcher.ts'
+import type { FaultFacts, WatcherPort } from './watcher.ts'
 
 export interface RecorderOptions {
   readonly thresholds: Thresholds
@@ -65,19 +65,16 @@ export class Recorder implements WatcherPort {
       return
     }
     for (const sink of this.#options.sinks) sink.gap(kind, gapMs)
-    if (ended !== undefined) this.recent.addLayer(report, gapMs)
+    if (ended !== undefined) this.recent.addLayer(ended, report, gapMs)
     // Only what is surely late counts against the operation.
-    if (gapMs < 0 || gapMs - errorMs > thresholdMs) this.#breach(report.operationId)
+    if (gapMs < 0 || gapMs - errorMs > thresholdMs) this.#breach(report.operationId, ended?.userId)
   }
 
-  fault(
-    report: LayerReport,
-    fault: Fault,
-    facts: { readonly gapMs?: number | undefined; readonly operation?: string | undefined },
-  ): void {
+  fault(report: LayerReport, fault: Fault, facts: FaultFacts): void {
     this.violation({
       kind: fault.kind,
       operationId: report.operationId,
+      ...(facts.userId === undefined ? {} : { userId: facts.userId }),
       ...(facts.operation === undefined ? {} : { operation: facts.operation }),
       layers: ['database', report.layer],
       at: this.#options.databaseClock.toDatabaseMs(report.at),
@@ -99,8 +96,8 @@ export class Recorder implements WatcherPort {
 
   violation(found: Omit<Violation, 'node'>): void {
     const { violations, node, nowMs } = this.#options
-    this.#breach(found.operationId)
-    if (!this.#found.add(keyOf(found.kind, found.operationId.slice(0, 100)))) return
+    this.#breach(found.operationId, found.userId)
+    if (!this.#found.add(keyOf(found.kind, found.operationId.slice(0, 100), found.userId))) return
     // Asked first: a flood must not cost what it takes to clean its texts.
     if (!violations.isFull && violations.offer(cleaned({ ...found, node: node() }, nowMs()))) return
     this.#tally.notStored += 1
@@ -117,12 +114,11 @@ export class Recorder implements WatcherPort {
     this.#tally.unwatched += count
   }
 
-  #breach(operationId: string): void {
-    const id = cut(operationId, 100)
+  #breach(operationId: string, userId: string | undefined): void {
     if (!this.#options.isSampled(operationId)) return
-    if (!this.#unhealthy.add(id)) return
-    this.#tally.breach(id)
-    this.recent.breach(operationId)
+    if (userId !== undefined) this.recent.breach({ operationId, userId })
+    const id = cut(operationId, 100)
+    if (this.#unhealthy.add(id)) this.#tally.breach(id)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Queryable } from '../core/index.ts'
-import { insertViolations } from '../postgres/index.ts'
+import { insertViolations, type ViolationRow } from '../postgres/index.ts'
 import { toViolationRow } from './clean.ts'
 import type { Violation } from './kinds.ts'
 
@@ -43,17 +43,18 @@ export class ViolationQueue {
     const { own, schema, onStored, mostPerFlush = 250 } = this.#options
     const batch = this.#waiting.slice(0, mostPerFlush)
     if (batch.length === 0) return
-    const { rows } = await own.query<{ operation_id: string; kind: string }>(
+    const { rows } = await own.query<Pick<ViolationRow, 'operation_id' | 'user_id' | 'kind'>>(
       insertViolations(schema, batch.map(toViolationRow)),
     )
     this.#waiting = this.#waiting.slice(batch.length)
-    const stored = new Set(rows.map((row) => keyOf(row.kind, row.operation_id)))
+    const stored = new Set(rows.map((row) => keyOf(row.kind, row.operation_id, row.user_id)))
     for (const violation of batch) {
-      if (stored.delete(keyOf(violation.kind, violation.operationId))) onStored(violation)
+      if (stored.delete(keyOf(violation.kind, violation.operationId, violation.userId))) onStored(violation)
     }
   }
 }
 
-export function keyOf(kind: string, operationId: string): string {
-  return `${kind} ${operationId}`
+/** What makes two violations the same one. */
+export function keyOf(kind: string, operationId: string, userId = ''): string {
+  return JSON.stringify([kind, operationId, userId])
 }

@@ -6,18 +6,22 @@ import {
   type Mode,
 } from '../core/index.ts'
 import type { LogQuestion } from '../postgres/index.ts'
+import { RecentEnds, isOf } from './recent-ends.ts'
 import { localFault, localGap, loggedFault, remoteGap, type Fault, type LogAnswer } from './judge.ts'
+
+/** What is known of the operation that a fault is of. */
+export interface FaultFacts {
+  /** Absent where it cannot be known. */
+  readonly gapMs?: number | undefined
+  readonly operation?: string | undefined
+  readonly userId?: string | undefined
+}
 
 /** Hears what the watcher has judged. */
 export interface WatcherPort {
   /** `ended` is there for operations of this node. */
   gap(report: LayerReport, gapMs: number, ended: EndReport | undefined): void
-  /** `gapMs` is absent where it cannot be known. */
-  fault(
-    report: LayerReport,
-    fault: Fault,
-    facts: { readonly gapMs?: number | undefined; readonly operation?: string | undefined },
-  ): void
+  fault(report: LayerReport, fault: Fault, facts: FaultFacts): void
   /** Reports were let go of without a verdict. */
   unwatched(count: number): void
 }
@@ -64,11 +68,9 @@ const ticksUntilGivenUp = 240
  */
 export class Watcher {
   readonly #options: WatcherOptions
-  readonly #endedGeneration: number
   readonly #ticksToAsk: number
   readonly #mostWaiting: number
-  #young = new Map<string, EndReport>()
-  #old = new Map<string, EndReport>()
+  readonly #ended: RecentEnds
   /** Not asked for yet, oldest first. */
   #fresh = new Map<string, Waiting>()
   /** Asked for at least once. */
@@ -78,7 +80,7 @@ export class Watcher {
 
   constructor(options: WatcherOptions) {
     this.#options = options
-    this.#endedGeneration = options.endedGeneration ?? 16_384
+    this.#ended = new RecentEnds(options.endedGeneration ?? 16_384)
     this.#ticksToAsk = options.ticksToAsk ?? 4
     this.#mostWaiting = options.mostWaiting ?? 20_000
   }
@@ -90,14 +92,7 @@ export class Watcher {
 
   /** False when this end has been reported before. */
   ended(report: EndReport): boolean {
-    const id = report.operationId
-    if (this.#young.has(id) || this.#old.has(id)) return false
-    this.#young.set(id, report)
-    if (this.#young.size >= this.#endedGeneration) {
-      this.#old = this.#young
-      this.#young = new Map()
-    }
-    return true
+    return this.#ended.add(report)
   }
 
   /** Judges what came before the end; after `ended`, so that whoever counts has counted the operation first. */
@@ -106,11 +101,14 @@ export class Watcher {
     const waiting = this.#fresh.get(report.operationId) ?? this.#asked.get(report.operationId)
     if (waiting === undefined) return
     this.#forget(waiting)
-    for (const early of waiting.reports) this.#judge(report, early)
+    for (const early of waiting.reports) {
+      if (isOf(early, report)) this.#judge(report, early)
+      else this.#wait(early)
+    }
   }
 
   reached(report: LayerReport): void {
-    const ended = this.#young.get(report.operationId) ?? this.#old.get(report.operationId)
+    const ended = this.#ended.of(report)
     if (ended === undefined) this.#wait(report)
     else this.#judge(ended, report)
   }
@@ -211,7 +209,8 @@ export class Watcher {
     const gapMs = localGap(ended, report)
     this.#options.port.gap(report, gapMs, ended)
     const fault = localFault(ended, report, gapMs)
-    if (fault !== undefined) this.#options.port.fault(report, fault, { gapMs, operation: ended.operation })
+    const { operation, userId } = ended
+    if (fault !== undefined) this.#options.port.fault(report, fault, { gapMs, operation, userId })
   }
 
   #judgeLogged(report: LayerReport, answer: LogAnswer): void {
@@ -224,7 +223,7 @@ export class Watcher {
       settledMs === undefined ? undefined : remoteGap(atMs, settledMs, report, databaseClock.errorMs)
     if (gapMs !== undefined) port.gap(report, gapMs, undefined)
     const fault = loggedFault(answer, report, gapMs ?? 0, mode)
-    if (fault !== undefined) port.fault(report, fault, { gapMs, operation })
+    if (fault !== undefined) port.fault(report, fault, { gapMs, operation, userId })
   }
 }
 
@@ -234,13 +233,13 @@ function isTransientNotice(report: LayerReport): boolean {
 }
 
 function toInquiry(waiting: Waiting, report: LayerReport): Inquiry {
-  const { operationId, channel = null, offset = null } = report
+  const { operationId, userId = null, channel = null, offset = null } = report
   if (!isOperationId(operationId)) return { waiting, report, question: undefined }
   const isEvent = channel !== null && offset !== null
   // An offset or a name that Postgres could not even be asked for names no event.
   const isAskable = isEvent && Number.isSafeInteger(offset) && offset > 0 && !channel.includes('\0')
   const named = isAskable ? { channel, offset } : { channel: isEvent ? '' : null, offset: isEvent ? 0 : null }
-  return { waiting, report, question: { operationId, ...named } }
+  return { waiting, report, question: { operationId, userId, ...named } }
 }
 
 function first<Value>(map: ReadonlyMap<string, Value>): Value | undefined {

@@ -3,11 +3,13 @@ import { faultPoint } from '../core/fault-point.ts'
 import {
   isLockstepError,
   LockstepError,
+  operationKey,
   pause,
   waitAtMost,
   type Database,
   type ErrorCode,
   type Offsets,
+  type OperationRef,
 } from '../core/index.ts'
 import type { StoredEvent } from '../events/index.ts'
 import type { OperationKey, PendingEvent } from '../postgres/index.ts'
@@ -26,7 +28,7 @@ import {
 import { OpenOperation } from './open-operation.ts'
 import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
-import { assertSameOperation } from './stored-outcomes.ts'
+import { assertSameInput } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 
 /** One operation, ready to run: validated and authorized. */
@@ -67,7 +69,7 @@ interface Accepted<Db, Result> {
 /** Runs operations: one transaction, one outcome, and its user is told. */
 export class TransactionCoordinator<Db> {
   readonly #options: CoordinatorOptions<Db>
-  /** Until the outcome stands in the database. */
+  /** By `operationKey`, until the outcome stands in the database. */
   readonly #open = new Map<string, OpenOperation<Ended<unknown>>>()
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
@@ -92,9 +94,9 @@ export class TransactionCoordinator<Db> {
     return [...new Set([...this.#open.values()].map(({ key }) => key.node))]
   }
 
-  /** Whose operation it is, while this process works on it. */
-  userOfOpen(id: string): string | undefined {
-    return this.#open.get(id)?.key.userId
+  /** True while this process works on that operation of the user. */
+  isOpen(operation: OperationRef): boolean {
+    return this.#open.has(operationKey(operation))
   }
 
   /**
@@ -112,14 +114,15 @@ export class TransactionCoordinator<Db> {
       node: this.#options.lease.node,
       inputHash: request.inputHash,
     }
-    const twin = this.#open.get(key.id)
+    const place = operationKey(key)
+    const twin = this.#open.get(place)
     if (twin !== undefined) {
-      assertSameOperation(twin.key, key)
+      assertSameInput(twin.key, key)
       return (await twin.answered) as Ended<Result>
     }
     this.#assertAccepting()
     const operation = new OpenOperation<Ended<unknown>>(key, (self) => {
-      this.#open.set(key.id, self)
+      this.#open.set(place, self)
       return this.#runToItsEnd(request, self)
     })
     return (await operation.answered) as Ended<Result>
@@ -171,7 +174,7 @@ export class TransactionCoordinator<Db> {
       if (isLockstepError(error, 'LS_OPERATION_ID_REUSED')) operation.intent?.ended()
       throw error
     } finally {
-      this.#open.delete(request.id)
+      this.#open.delete(operationKey(operation.key))
       trace.ended()
     }
   }
@@ -258,7 +261,7 @@ export class TransactionCoordinator<Db> {
     if (mode === 'enforce') return undefined
     const { announceTransient, clock } = this.#options
     return (event) => {
-      const sent = { ...event, operationId: key.id, at: new Date(clock.now()) }
+      const sent = { ...event, operationId: key.id, userId: key.userId, at: new Date(clock.now()) }
       const stack = mode === 'observe' ? new Error('emitted before the commit').stack : undefined
       announceTransient(stack === undefined ? sent : { ...sent, stack })
     }

@@ -155,6 +155,7 @@ export class FailureSettlement {
         channel: userChannel(userId),
         type: coordinationEvents.transactionRolledBack,
         operationId: id,
+        userId,
         data: JSON.stringify(notice),
         at: new Date(clock.now()),
       })

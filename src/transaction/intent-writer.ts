@@ -1,5 +1,12 @@
 import { faultPoint } from '../core/fault-point.ts'
-import { messageOf, type Clock, type Logger, type Queryable } from '../core/index.ts'
+import {
+  isSameOperation,
+  messageOf,
+  type Clock,
+  type Logger,
+  type OperationRef,
+  type Queryable,
+} from '../core/index.ts'
 import { clearIntents, writeIntents, type OperationKey } from '../postgres/index.ts'
 import { IntentSlots, type Slot } from './intent-slots.ts'
 
@@ -97,11 +104,11 @@ export class IntentWriter {
       await faultPoint('transaction.before-batch')
       const place = { node, slot: slot.number, batch: ++this.#batches }
       const keys = entries.map(({ key }) => key)
-      const { rows } = await own.query<{ id: string }>(writeIntents(schema, place, keys))
+      const { rows } = await own.query<OperationRef>(writeIntents(schema, place, keys))
       await faultPoint('transaction.after-batch')
-      const known = new Set(rows.map((row) => row.id))
       for (const entry of entries) {
-        const isKnown = known.has(entry.key.id)
+        // Nearly always there are none.
+        const isKnown = rows.some((row) => isSameOperation(row, entry.key))
         // Somebody else gave it its outcome, and this node will not.
         if (isKnown) end(entry)
         entry.resolve(!isKnown)

@@ -96,7 +96,7 @@ export class Settler {
     await faultPoint('settlement.after-settle')
     const row = rows[0]
     if (row === undefined) throw new LockstepError('LS_CONNECTION_LOST')
-    if (row.user_id !== key.userId || (row.input_hash !== '' && row.input_hash !== key.inputHash)) {
+    if (row.input_hash !== '' && row.input_hash !== key.inputHash) {
       throw new LockstepError('LS_OPERATION_ID_REUSED')
     }
     if (row.settled) this.#announceNotice(key, notice, row)
@@ -161,7 +161,7 @@ export class Settler {
 
   async #isOwn(key: OperationKey): Promise<boolean> {
     const { own, schema } = this.#options
-    const { rows } = await own.query<{ node: string | null }>(readDecider(schema, key.id))
+    const { rows } = await own.query<{ node: string | null }>(readDecider(schema, key))
     return rows[0]?.node === key.node
   }
 

@@ -7,6 +7,7 @@ import {
   type Clock,
   type Offsets,
   type Queryable,
+  type Statement,
   type UserContext,
 } from '../core/index.ts'
 import {
@@ -14,7 +15,6 @@ import {
   readOpen,
   readOperations,
   toOperationRow,
-  type OpenRow,
   type OperationRow,
 } from '../postgres/index.ts'
 import { createNotice } from './notice.ts'
@@ -30,7 +30,7 @@ export interface StoredOutcomesOptions {
   readonly retentionMs: number
 }
 
-/** What tells a repeated operation from an id that is used again for something else. */
+/** What tells a repeated operation from an id that its user uses again for something else. */
 export interface Claim {
   readonly userId: string
   readonly inputHash: string
@@ -49,46 +49,37 @@ export class StoredOutcomes {
    * @throws LS_OPERATION_ID_REUSED, LS_OPERATION_FENCED when it is gone, LS_OUTCOME_PENDING when it cannot be read
    */
   async find(id: string, claim: Claim): Promise<Outcome> {
-    const [row] = await this.#read([id]).catch((error: unknown) => {
+    const [row] = await this.#read([id], claim.userId).catch((error: unknown) => {
       throw new LockstepError('LS_OUTCOME_PENDING', { cause: error })
     })
     if (row === undefined) throw new LockstepError('LS_OPERATION_FENCED')
-    assertSameOperation(row, claim)
+    assertSameInput(row, claim)
     return this.#outcomeOf(row)
   }
 
   /**
-   * Answers a client that lost the reply. An id that nobody has heard of is closed for good, so that a late copy
-   * of the call cannot commit any more.
-   * @param userOfOpen whose operation it is, if this process works on it, with or without a row to show for it
-   * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_FORBIDDEN for an operation of another user,
-   * LS_OPERATION_EXPIRED for one that may have been forgotten since
+   * Answers a client that lost the reply. An id that nobody has heard of is closed for its user, so that a late copy of
+   * the call cannot commit any more. What other users do with the same id makes no difference, and is not told.
+   * @param isOpenHere whether this process works on it, with or without a row to show for it
+   * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_OPERATION_EXPIRED for one that may have been forgotten since
    */
   async answer(
     user: UserContext,
     request: unknown,
-    userOfOpen: (id: string) => string | undefined,
+    isOpenHere: (id: string) => boolean,
   ): Promise<readonly OutcomeAnswer[]> {
     const ids = toIds(request)
-    const rows = new Map((await this.#read(ids)).map((row) => [row.id, row]))
-    // Before anything is written or answered: a question about somebody else's operation gets nothing at all.
-    assertAllOwn(rows.values(), user)
-    const here = new Map<string, OpenRow>()
-    for (const id of ids) {
-      const userId = rows.has(id) ? undefined : userOfOpen(id)
-      if (userId !== undefined) here.set(id, { id, userId })
-    }
-    assertAllOwn(here.values(), user)
-    const without = ids.filter((id) => !rows.has(id) && !here.has(id))
-    const open = await this.#readOpen(without)
-    assertAllOwn(open.values(), user)
+    // Before the table is read: an operation that ends in between has its row.
+    const openHere = new Set(ids.filter(isOpenHere))
+    const rows = new Map((await this.#read(ids, user.id)).map((row) => [row.id, row]))
+    const without = ids.filter((id) => !rows.has(id) && !openHere.has(id))
+    const open = await this.#readOpen(without, user.id)
     const unknown = without.filter((id) => !open.has(id))
     const { clock, retentionMs } = this.#options
     for (const id of unknown) assertNotExpired(id, retentionMs, clock.now())
-    const closed = await this.#close(unknown, user)
+    const closed = await this.#close(unknown, user.id)
     const raced = unknown.filter((id) => !closed.has(id))
-    for (const row of await this.#read(raced)) rows.set(row.id, row)
-    assertAllOwn(rows.values(), user)
+    for (const row of await this.#read(raced, user.id)) rows.set(row.id, row)
     return ids.map((id): OutcomeAnswer => {
       if (closed.has(id)) return { outcome: 'never_received', operationId: id }
       const row = rows.get(id)
@@ -131,44 +122,37 @@ export class StoredOutcomes {
     return this.toOutcome(row.id, settled, notice)
   }
 
-  async #read(ids: readonly string[]): Promise<readonly OperationRow[]> {
+  async #read(ids: readonly string[], userId: string): Promise<readonly OperationRow[]> {
     if (ids.length === 0) return []
-    const { rows } = await this.#options.own.query(readOperations(this.#options.schema, ids))
+    const { rows } = await this.#options.own.query(readOperations(this.#options.schema, userId, ids))
     return rows.map(toOperationRow)
   }
 
   /** Those that run on another node, or were left open by one that died. */
-  async #readOpen(ids: readonly string[]): Promise<ReadonlyMap<string, OpenRow>> {
-    if (ids.length === 0) return new Map()
-    const { rows } = await this.#options.own.query<OpenRow>(readOpen(this.#options.schema, ids))
-    return new Map(rows.map((row) => [row.id, row]))
+  #readOpen(ids: readonly string[], userId: string): Promise<ReadonlySet<string>> {
+    return this.#idsOf(ids, readOpen(this.#options.schema, userId, ids))
   }
 
-  async #close(ids: readonly string[], user: UserContext): Promise<ReadonlySet<string>> {
+  #close(ids: readonly string[], userId: string): Promise<ReadonlySet<string>> {
+    return this.#idsOf(ids, closeUnknownOperations(this.#options.schema, ids, userId))
+  }
+
+  async #idsOf(ids: readonly string[], statement: Statement): Promise<ReadonlySet<string>> {
     if (ids.length === 0) return new Set()
-    const statement = closeUnknownOperations(this.#options.schema, ids, user.id)
-    const { rows } = await this.#options.own.query<{ id: string }>(statement)
+    const { rows } = await this.#options.own.query<{ readonly id: string }>(statement)
     return new Set(rows.map((row) => row.id))
   }
 }
 
 /** @throws LS_OPERATION_ID_REUSED */
-export function assertSameOperation(known: Claim, claim: Claim): void {
-  const closedUnheard = known.inputHash === ''
-  if (known.userId === claim.userId && (closedUnheard || known.inputHash === claim.inputHash)) return
+export function assertSameInput(known: Claim, claim: Claim): void {
+  // An id that was closed before its call arrived has no digest.
+  if (known.inputHash === '' || known.inputHash === claim.inputHash) return
   throw new LockstepError('LS_OPERATION_ID_REUSED')
 }
 
 function isTombstone(row: OperationRow): boolean {
   return row.state === 'rolled_back' && row.inputHash === ''
-}
-
-function assertAllOwn(rows: Iterable<OpenRow>, user: UserContext): void {
-  for (const row of rows) {
-    if (row.userId !== user.id) {
-      throw new LockstepError('LS_FORBIDDEN', { details: { operationId: row.id, askedBy: user.id } })
-    }
-  }
 }
 
 function toIds(request: unknown): readonly string[] {

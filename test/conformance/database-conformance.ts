@@ -19,7 +19,6 @@ import {
   toOperationRow,
   writeIntents,
   type FlushRow,
-  type OpenRow,
   type OperationKey,
   type OrphanRow,
   type IntentSlot,
@@ -83,7 +82,8 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
     }
     const openOf = async (...operations: readonly OperationKey[]) => {
       const ids = operations.map(({ id }) => id)
-      const { rows } = await database.own.query<OpenRow>(readOpen(database.schema, ids))
+      const { userId = '' } = operations[0] ?? {}
+      const { rows } = await database.own.query<{ id: string }>(readOpen(database.schema, userId, ids))
       return rows.map((row) => row.id)
     }
     const flush = (operation: OperationKey, events: readonly PendingEvent[]) =>
@@ -96,8 +96,8 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
     }
     const eventsOf = async (channel: string) =>
       (await database.own.query(readEvents(database.schema, channel, 0, 1_000))).rows.map(toEventRow)
-    const stateOf = async (id: string) =>
-      (await database.own.query(readOperations(database.schema, [id]))).rows.map(toOperationRow)[0]
+    const stateOf = async (id: string, userId = 'ada') =>
+      (await database.own.query(readOperations(database.schema, userId, [id]))).rows.map(toOperationRow)[0]
     const hasThing = async (id: string) =>
       (await database.db.query('select 1 from things where id = $1', [id])).rows.length === 1
     const event = (channel: string, n: number): PendingEvent => ({
@@ -250,6 +250,27 @@ export function databaseConformance(name: string, open: () => Promise<DatabaseFi
       await transaction.commit(flush(kept, []))
       expect(await settle(kept)).toMatchObject({ settled: false, state: 'committed' })
       expect(await eventsOf('user:grace')).toHaveLength(1)
+    })
+
+    it('one id of two users is two operations: each has its intent, its outcome, its result and its notice', async () => {
+      const id = randomUUID()
+      const [hers, theirs] = [
+        { ...key(id), userId: 'heidi' },
+        { ...key(id), userId: 'mallory' },
+      ]
+      await start([hers, theirs])
+      expect(await settle(theirs)).toMatchObject({ settled: true, state: 'rolled_back', user_id: 'mallory' })
+      expect([await openOf(hers), await openOf(theirs)]).toEqual([[id], []])
+      const transaction = await database.begin({ operationId: id })
+      expect((await transaction.commit(flush(hers, []))).ending).toBe('committed')
+      expect(await settle(hers)).toMatchObject({ settled: false, state: 'committed', user_id: 'heidi' })
+      expect(await settle(theirs)).toMatchObject({ settled: false, state: 'rolled_back' })
+      expect(await stateOf(id, 'heidi')).toMatchObject({ userId: 'heidi', result: '{"ok":true}' })
+      expect(await stateOf(id, 'mallory')).toMatchObject({ userId: 'mallory', result: null })
+      expect([await eventsOf('user:heidi'), await eventsOf('user:mallory')]).toMatchObject([
+        [],
+        [{ operationId: id }],
+      ])
     })
 
     it('settles an operation that never landed, and fences its late copy', async () => {

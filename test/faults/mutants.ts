@@ -11,7 +11,7 @@ const nodeBus = 'src/bus/node-bus.ts'
 const attemptCall = 'const ending = await attempt(database, asked, logger)'
 const unknownEnding = `if (ending.ending === 'unknown') return unknown(ending.error)`
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
-      array[p_notice]) a;`
+      array[p_notice]) n;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
 const heardAgain = 'missed: () => void this.#compare(),'
 const knownIds = 'where o.id = any((select $4::uuid[])::uuid[])'
@@ -69,7 +69,7 @@ export const mutants = {
   'notice kept in memory': [
     {
       file: migrations,
-      find: `    select (a.positions ->> p_channel)::bigint, a.at into settle_operation."offset", settle_operation.at
+      find: `    select (n.positions ->> p_channel)::bigint, n.at into settle_operation."offset", settle_operation.at
     from {schema}.append_events${appendNotice}`,
       put: `    select c.head + 1, clock_timestamp() into settle_operation."offset", settle_operation.at
     from {schema}.channels c where c.channel = p_channel;`,
@@ -80,14 +80,14 @@ export const mutants = {
       file: migrations,
       find: appendNotice,
       put: `(p_id, array[p_channel], array[2], array[1, 1], array[1, 2], array[p_notice_type, p_notice_type],
-      array[p_notice, p_notice]) a;`,
+      array[p_notice, p_notice]) n;`,
     },
   ],
   'flush not fenced': notFenced,
   'unheard id not closed': [
     {
       file: 'src/transaction/stored-outcomes.ts',
-      find: 'const closed = await this.#close(unknown, user)',
+      find: 'const closed = await this.#close(unknown, user.id)',
       put: 'const closed = new Set(unknown)',
     },
   ],
@@ -230,7 +230,7 @@ export const mutants = {
   'outcome answered for another input': [
     {
       file: 'src/transaction/stored-outcomes.ts',
-      find: 'closedUnheard || known.inputHash === claim.inputHash',
+      find: `known.inputHash === '' || known.inputHash === claim.inputHash`,
       put: 'true',
     },
   ],
@@ -274,9 +274,9 @@ export const mutants = {
   ],
   'outcome told to whoever asks': [
     {
-      file: 'src/transaction/stored-outcomes.ts',
-      find: 'if (row.userId !== user.id) {',
-      put: 'if (false) {',
+      file: 'src/postgres/queries/operations.ts',
+      find: 'where o.id = any($1::uuid[]) and o.user_id = $2',
+      put: 'where o.id = any($1::uuid[]) and $2::text is not null',
     },
   ],
   'heads of channels not compared': [

@@ -40,12 +40,14 @@ export async function readOracle(url: string): Promise<Oracle> {
   try {
     await client.query('begin isolation level repeatable read read only')
     const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
-      `select id, user_id, state, input_hash from lockstep.operations
+      // Whoever asks for an id of somebody else has it closed for themselves: a row of the same id, which does not count.
+      `select distinct on (id) id, user_id, state, input_hash
+       from (select * from lockstep.operations order by id, input_hash = '') as o
        union all
        select distinct on (k.id) k.id, k.user_id, 'started', k.input_hash
        from lockstep.intents i cross join lateral unnest(i.ids, i.user_ids, i.input_hashes)
          as k (id, user_id, input_hash)
-       where not exists (select from lockstep.operations o where o.id = k.id)`,
+       where not exists (select from lockstep.operations o where o.id = k.id and o.user_id = k.user_id)`,
     )
     const events = await client.query<{
       channel: string

@@ -41,7 +41,7 @@ async function stillMissing({ direct, callers, subscribers }: RecoveryOptions): 
   try {
     const open = await direct.query<{ id: string }>(
       `select k.id from lockstep.intents i cross join lateral unnest(i.ids) as k (id)
-       where not exists (select from lockstep.operations o where o.id = k.id)`,
+       where not exists (select from lockstep.operations o where o.id = k.id and o.user_id = k.user_id)`,
     )
     if (open.rows.length > 0)
       missing.push(`${open.rows.length} operations are open, ${open.rows[0]?.id} for one`)

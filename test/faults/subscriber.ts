@@ -103,7 +103,7 @@ export class Subscriber {
       noteReply(this.#options.history, { id, client: this.name, copy: true }, answer)
   }
 
-  /** Asks for an operation of somebody else, which is to be refused. */
+  /** Asks for an operation of somebody else, of which nothing is to be told. */
   async pry(id: string): Promise<void> {
     await this.#client.rpc('lockstep.outcomes', { ids: [id] }).catch(() => undefined)
   }

@@ -63,15 +63,13 @@ describe('an operation that commits', () => {
     expect(await copy).toBe('first')
   })
 
-  it.each([
-    ['another user', { user: 'eve', input: { room: 'twice', id: 'n3', text: 'x' } }],
-    ['other input', { user: 'ada', input: { room: 'twice', id: 'n3', text: 'y' } }],
-  ])('refuses an id that is used again with %s', async (_, other) => {
+  it('refuses an id that its user uses again with other input', async () => {
     const id = newOperationId()
-    await world.addNote.call({ id, user: 'ada', input: { room: 'twice', id: `n-${id}`, text: 'x' } })
-    await expect(world.addNote.call({ id, ...other })).rejects.toMatchObject({
-      code: 'LS_OPERATION_ID_REUSED',
-    })
+    const input = { room: 'twice', id: `n-${id}`, text: 'x' }
+    await world.addNote.call({ id, user: 'ada', input })
+    await expect(
+      world.addNote.call({ id, user: 'ada', input: { ...input, text: 'y' } }),
+    ).rejects.toMatchObject({ code: 'LS_OPERATION_ID_REUSED' })
   })
 
   it('runs hooks after the end, and a hook that fails changes nothing', async () => {

@@ -65,28 +65,31 @@ describe('a question for outcomes', () => {
     expect(await world.rows(`select 1 from notes where id = 'late'`)).toEqual([])
   })
 
-  it("about another user's operation is refused as a whole, and leaves nothing behind", async () => {
-    const [theirs, unheard] = [newOperationId(), newOperationId()]
-    await world.addNote.call({ id: theirs, user: 'ada', input: { room: 'o', id: 'o3', text: 'private' } })
-    const refusal: unknown = await ask(eve, { ids: [unheard, theirs] }).catch((error: unknown) => error)
-    expect(refusal).toMatchObject({ code: 403, message: 'LS_FORBIDDEN: You may not do this.' })
-    expect(await stored(unheard)).toEqual([])
-    expect(await ask(ada, { ids: [theirs] })).toMatchObject({ outcomes: [{ outcome: 'committed' }] })
+  it("about another user's operation is answered as about an id that was never heard of, and changes nothing of it", async () => {
+    const id = newOperationId()
+    await world.addNote.call({ id, user: 'ada', input: { room: 'o', id: 'o3', text: 'private' } })
+    const unheard = { outcomes: [{ outcome: 'never_received', operationId: id }] }
+    expect(await ask(eve, { ids: [id] })).toEqual(unheard)
+    expect(await ask(ada, { ids: [id] })).toMatchObject({ outcomes: [{ outcome: 'committed' }] })
   })
 
-  it("about another user's operation that runs here is refused too, while nothing in the database names it", async () => {
-    const [theirs, unheard] = [newOperationId(), newOperationId()]
-    let release = (): void => {}
-    const gate = new Promise<void>((resolve) => (release = resolve))
-    const running = world.lockstep.transaction(
-      { name: 'open', user: 'ada', id: theirs, intent: false },
-      () => gate,
-    )
-    await expect(ask(eve, { ids: [unheard, theirs] })).rejects.toMatchObject({ code: 403 })
-    expect(await stored(unheard)).toEqual([])
-    release()
-    await running
-  })
+  it.each([true, false])(
+    "about another user's operation that runs tells nothing of it and closes nothing of it (with an intent: %s)",
+    async (intent) => {
+      const id = newOperationId()
+      let release = (): void => {}
+      const gate = new Promise<void>((resolve) => (release = resolve))
+      const running = world.lockstep.transaction({ name: 'open', user: 'ada', id, intent }, async () => {
+        await gate
+        return 'saved'
+      })
+      const unheard = { outcomes: [{ outcome: 'never_received', operationId: id }] }
+      expect(await ask(eve, { ids: [id] })).toEqual(unheard)
+      expect(await ask(ada, { ids: [id] })).toMatchObject({ outcomes: [{ outcome: 'pending' }] })
+      release()
+      expect(await running).toBe('saved')
+    },
+  )
 
   it.each([
     ['a malformed id', { ids: ['not-a-uuid'] }, 401, 'LS_OPERATION_ID_INVALID'],

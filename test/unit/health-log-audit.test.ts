@@ -49,6 +49,7 @@ test('what came by the bus and left the sockets is asked once, and each report h
   expect(asked.map(({ values }) => values)).toEqual([
     [
       [id(1), id(1), id(2), id(2)],
+      [null, null, null, null],
       ['room:1', 'room:1', 'room:2', 'room:2'],
       [7, 8, 7, 8],
     ],

@@ -1,6 +1,6 @@
 // The watcher's verdicts, from reports and answers of the log, without a database.
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { newOperationId, type EndReport, type LayerReport } from '../../src/core/index.ts'
 import type { LogAnswer } from '../../src/health/judge.ts'
 import { Watcher, type WatcherOptions } from '../../src/health/watcher.ts'
@@ -109,7 +109,51 @@ test.each<[string, Partial<EndReport>, Partial<LayerReport>, string | undefined]
   const operationId = newOperationId()
   judged.end({ operationId, endedAt: 100, offsets: new Map([['a', 5]]), ...end })
   judged.watcher.reached(layerReport({ operationId, at: 101, ...layer }))
+  // What is not the operation's own by its place may be of another user's with the same id: the log knows.
+  if (judged.watcher.waiting > 0) judged.ask(() => committed(100, false))
   expect(judged.faults.map((fault) => fault.kind)).toEqual(kind === undefined ? [] : [kind])
+})
+
+describe('of two users with one operation id', () => {
+  it('each one is counted, and each report is judged by the one that it belongs to', () => {
+    const { watcher, faults, gaps } = createWatcher()
+    const operationId = newOperationId()
+    const ada = endReport({ operationId, userId: 'ada', mode: 'observe', endedAt: 900 })
+    const eve = endReport({ operationId, userId: 'eve', endedAt: 100, offsets: new Map([['room:1', 7]]) })
+    expect([watcher.ended(eve), watcher.ended(ada), watcher.ended(eve), watcher.ended(ada)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ])
+    // After the commit of eve's, and long before that of ada's, whose event it is.
+    watcher.reached(layerReport({ operationId, userId: 'ada', at: 500, channel: 'room:1' }))
+    watcher.reached(layerReport({ operationId, at: 101, channel: 'room:1', offset: 7 }))
+    expect(faults).toEqual([{ id: operationId, kind: 'websocket_before_commit', gapMs: -400 }])
+    expect(gaps.map(({ gapMs }) => gapMs)).toEqual([-400, 1])
+  })
+
+  it('an event of the one that ran elsewhere is no false event of the one that ran here', () => {
+    const { watcher, faults, ask, end } = createWatcher()
+    const operationId = newOperationId()
+    const early = layerReport({ operationId, at: 101, channel: 'room:1', offset: 7 })
+    watcher.reached(early)
+    end({ operationId, userId: 'ada', outcome: 'rolled_back', endedAt: 100 })
+    watcher.reached(layerReport({ operationId, at: 102, channel: 'room:1', offset: 8 }))
+    ask(() => committed(90))
+    expect(faults).toEqual([])
+    expect(watcher.waiting).toBe(0)
+  })
+
+  it("a notice of the one is not the other one's", () => {
+    const { watcher, faults, end } = createWatcher()
+    const operationId = newOperationId()
+    end({ operationId, userId: 'eve', endedAt: 100 })
+    watcher.reached(layerReport({ layer: 'notice', operationId, at: 101, channel: 'user:ada', offset: 1 }))
+    end({ operationId, userId: 'ada', outcome: 'rolled_back', endedAt: 100 })
+    expect(faults).toEqual([])
+    expect(watcher.waiting).toBe(0)
+  })
 })
 
 test('1,000 of each kind, reported in any order among 10,000 that are well, are all found, and nothing else', () => {

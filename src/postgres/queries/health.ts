@@ -1,9 +1,11 @@
 import { coordinationEvents } from '../../protocol/index.ts'
-import type { Statement } from '../../core/index.ts'
+import type { OperationRef, Statement } from '../../core/index.ts'
 
 /** Asks what the log says of something that a layer has shown. */
 export interface LogQuestion {
   readonly operationId: string
+  /** Whose operation it is. Null: not known. */
+  readonly userId: string | null
   readonly channel: string | null
   readonly offset: number | null
 }
@@ -20,7 +22,11 @@ export interface LogAnswerRow {
   readonly has_event: boolean
 }
 
-/** One index lookup for each operation and each event that is named; what has no outcome is looked for in the intents. */
+/**
+ * One index lookup for each operation and each event that is named; what has no outcome is looked for in the intents. Of
+ * several users' operations with one id, where it is not known whose is meant, the answer is for the one that has the
+ * event, or else for the one that ended last: nobody hides what another user's does too early.
+ */
 export function askLog(schema: string, questions: readonly LogQuestion[]): Statement {
   return {
     text: `select q.place::int as place, coalesce(o.state, i.state) as state, coalesce(o.name, i.name) as name,
@@ -30,16 +36,21 @@ export function askLog(schema: string, questions: readonly LogQuestion[]): State
                select from ${schema}.events e
                where e.channel = q.channel and e."offset" = q."offset" and e.operation_id = q.id
              ) as has_event
-           from unnest($1::uuid[], $2::text[], $3::bigint[]) with ordinality
-             as q (id, channel, "offset", place)
-           left join ${schema}.operations o on o.id = q.id
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) with ordinality
+             as q (id, user_id, channel, "offset", place)
+           left join lateral (
+             select o.id, o.state, o.name, o.user_id, o.settled_at from ${schema}.operations o
+             where o.id = q.id and (q.user_id is null or o.user_id = q.user_id)
+             order by (o.positions ->> q.channel)::bigint >= q."offset" desc nulls last, o.settled_at desc limit 1
+           ) o on true
            left join lateral (
              select 'started' as state, k.name, k.user_id
              from ${schema}.intents i cross join lateral unnest(i.ids, i.names, i.user_ids) as k (id, name, user_id)
-             where o.id is null and k.id = q.id limit 1
+             where o.id is null and k.id = q.id and (q.user_id is null or k.user_id = q.user_id) limit 1
            ) i on true`,
     values: [
       questions.map((question) => question.operationId),
+      questions.map((question) => question.userId),
       questions.map((question) => question.channel),
       questions.map((question) => question.offset),
     ],
@@ -53,8 +64,7 @@ export interface SettledCursor {
   readonly id: string
 }
 
-export interface UntoldRow {
-  readonly id: string
+export interface UntoldRow extends OperationRef {
   readonly name: string
   readonly settled_us: number
   /** False in the last row alone, which is the last operation that was looked at. */
@@ -80,7 +90,7 @@ export function findUntold(
   const micros = '(extract(epoch from d.settled_at) * 1000000)::float8 as settled_us'
   return {
     text: `with due as materialized (
-             select o.id, o.name, 'user:' || o.user_id as channel, o.settled_at,
+             select o.id, o.name, o.user_id, 'user:' || o.user_id as channel, o.settled_at,
                o.name <> '' and o.notice is not null as must_be_told
              from ${schema}.operations o
              where o.state = 'rolled_back'
@@ -91,12 +101,12 @@ export function findUntold(
            ), told as materialized (
              ${noticesIn(schema, '(select distinct d.channel from due d where d.must_be_told)', '$5', '$6')}
            )
-           select d.id::text as id, d.name, ${micros}, true as untold, 0 as looked_at
+           select d.id::text as id, d.user_id as "userId", d.name, ${micros}, true as untold, 0 as looked_at
            from due d
-           where d.must_be_told and not exists (select from told t where t.operation_id = d.id)
+           where d.must_be_told and ${isUntold}
            union all
            select * from (
-             select d.id::text, d.name, ${micros}, false, (select count(*)::int from due)
+             select d.id::text, d.user_id, d.name, ${micros}, false, (select count(*)::int from due)
              from due d order by d.settled_at desc, d.id desc limit 1
            ) as last`,
     values: [after.settledUs, after.id, graceMs, limit, depth, coordinationEvents.transactionRolledBack],
@@ -104,22 +114,29 @@ export function findUntold(
 }
 
 /** Of these operations, those whose notice stands nowhere in their users' channels. */
-export function confirmUntold(schema: string, ids: readonly string[]): Statement {
+export function confirmUntold(schema: string, operations: readonly OperationRef[]): Statement {
   return {
     text: `with due as materialized (
-             select o.id, 'user:' || o.user_id as channel from ${schema}.operations o where o.id = any($1::uuid[])
+             select u.id, u.user_id, 'user:' || u.user_id as channel
+             from unnest($1::uuid[], $2::text[]) as u (id, user_id)
            ), told as materialized (
-             ${noticesIn(schema, '(select distinct d.channel from due d)', 'null', '$2')}
+             ${noticesIn(schema, '(select distinct d.channel from due d)', 'null', '$3')}
            )
-           select d.id::text as id from due d
-           where not exists (select from told t where t.operation_id = d.id)`,
-    values: [ids, coordinationEvents.transactionRolledBack],
+           select d.id::text as id, d.user_id as "userId" from due d where ${isUntold}`,
+    values: [
+      operations.map(({ id }) => id),
+      operations.map(({ userId }) => userId),
+      coordinationEvents.transactionRolledBack,
+    ],
   }
 }
 
+/** Of `due`, by `told`: the channel says whose operation a notice is of. */
+const isUntold = 'not exists (select from told t where t.operation_id = d.id and t.channel = d.channel)'
+
 // The limit keeps the planner from joining the whole of `events`: each channel is read by its index, newest first.
 function noticesIn(schema: string, channels: string, depth: string, type: string): string {
-  return `select e.operation_id from ${channels} u
+  return `select e.operation_id, u.channel from ${channels} u
              cross join lateral (
                select e.operation_id, e.type from ${schema}.events e
                where e.channel = u.channel order by e."offset" desc limit ${depth}::bigint
@@ -129,6 +146,8 @@ function noticesIn(schema: string, channels: string, depth: string, type: string
 
 export interface ViolationRow {
   readonly operation_id: string
+  /** Empty where that is not known. */
+  readonly user_id: string
   readonly kind: string
   readonly node: string
   readonly operation: string | null
@@ -146,18 +165,19 @@ export interface ViolationRow {
 export function insertViolations(schema: string, rows: readonly ViolationRow[]): Statement {
   return {
     text: `insert into ${schema}.health_violations as known
-             (operation_id, kind, node, operation, layers, at, gap_ms, detail, stack)
-           select distinct on (v.operation_id, v.kind) v.operation_id, v.kind, v.node, v.operation, v.layers,
-             to_timestamp(v.at_ms / 1000), v.gap_ms, v.detail, v.stack
-           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::json[], $6::float8[],
-             $7::float8[], $8::text[], $9::text[]) with ordinality
-             as v (operation_id, kind, node, operation, layers, at_ms, gap_ms, detail, stack, place)
-           order by v.operation_id, v.kind, v.place
-           on conflict (operation_id, kind) do update set node = excluded.node
+             (operation_id, user_id, kind, node, operation, layers, at, gap_ms, detail, stack)
+           select distinct on (v.operation_id, v.user_id, v.kind) v.operation_id, v.user_id, v.kind, v.node,
+             v.operation, v.layers, to_timestamp(v.at_ms / 1000), v.gap_ms, v.detail, v.stack
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]::json[], $7::float8[],
+             $8::float8[], $9::text[], $10::text[]) with ordinality
+             as v (operation_id, user_id, kind, node, operation, layers, at_ms, gap_ms, detail, stack, place)
+           order by v.operation_id, v.user_id, v.kind, v.place
+           on conflict (operation_id, user_id, kind) do update set node = excluded.node
              where known.node = excluded.node and known.at = excluded.at
-           returning operation_id, kind`,
+           returning operation_id, user_id, kind`,
     values: [
       rows.map((row) => row.operation_id),
+      rows.map((row) => row.user_id),
       rows.map((row) => row.kind),
       rows.map((row) => row.node),
       rows.map((row) => row.operation),
@@ -173,7 +193,7 @@ export function insertViolations(schema: string, rows: readonly ViolationRow[]):
 /** The newest first. */
 export function readViolations(schema: string, limit: number): Statement {
   return {
-    text: `select operation_id, kind, node, operation, layers,
+    text: `select operation_id, user_id, kind, node, operation, layers,
              (extract(epoch from at) * 1000)::float8 as at_ms, gap_ms, detail, stack
            from ${schema}.health_violations order by found_at desc limit $1`,
     values: [limit],

@@ -11,7 +11,8 @@ export interface IntentSlot {
 }
 
 /**
- * Writes the intents of a batch over those that were in the slot; answers the ids that have an outcome already.
+ * Writes the intents of a batch over those that were in the slot; answers the operations with one of the ids that have an
+ * outcome already, whoever's they are.
  * A surviving commit implies a surviving intent, because the intent's WAL precedes it, so the flush to disk need not be
  * waited for. The ids are hidden in a subquery: their number then makes no difference to the planner, which else plans
  * anew each time for a single one.
@@ -40,7 +41,8 @@ const writeBatch = prepared(
                  started_at = excluded.started_at
              where i.batch < excluded.batch
            )
-           select o.id from ${schema}.operations o where o.id = any((select $4::uuid[])::uuid[])`,
+           select o.id, o.user_id as "userId" from ${schema}.operations o
+           where o.id = any((select $4::uuid[])::uuid[])`,
 )
 
 /** Empties slots of a node whose operations have all ended, unless a later batch has come since. */
@@ -56,21 +58,19 @@ export function clearIntents(
   }
 }
 
-/** An operation that an intent names and that has no outcome. */
-export interface OpenRow {
-  readonly id: string
-  readonly userId: string
-}
-
-/** Those of the ids that have started somewhere and have not ended, as far as intents tell. */
-export function readOpen(schema: string, ids: readonly string[]): Statement {
+/** Ids of one user's operations that have started somewhere and have not ended, as far as intents tell. */
+export function readOpen(schema: string, userId: string, ids: readonly string[]): Statement {
   return {
-    text: `select k.id, k.user_id as "userId"
+    text: `select k.id
            from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id)
-           where k.id = any($1::uuid[]) and not exists (select from ${schema}.operations o where o.id = k.id)`,
-    values: [ids],
+           where k.id = any($1::uuid[]) and k.user_id = $2 and ${hasNoOutcome(schema, 'k')}`,
+    values: [ids, userId],
   }
 }
+
+const hasNoOutcome = (schema: string, operation: string): string => `not exists (
+             select from ${schema}.operations o
+             where o.id = ${operation}.id and o.user_id = ${operation}.user_id)`
 
 /** One operation that a dead node left open; or one slot of it, all of whose operations have ended. */
 export interface OrphanRow {
@@ -96,10 +96,10 @@ export function readOrphans(schema: string, limit: number, except: readonly stri
            left join lateral (
              select u.id, u.name, u.user_id, u.input_hash
              from unnest(i.ids, i.names, i.user_ids, i.input_hashes) as u (id, name, user_id, input_hash)
-             where not exists (select from ${schema}.operations o where o.id = u.id)
+             where ${hasNoOutcome(schema, 'u')}
            ) k on true
            where ${isDead(schema)} and i.node <> all($2::uuid[])
-           order by i.node, i.slot, k.id limit $1`,
+           order by i.node, i.slot, k.id, k.user_id limit $1`,
     values: [limit, except],
   }
 }
@@ -109,7 +109,6 @@ export function forgetOrphans(schema: string): Statement {
   return {
     text: `delete from ${schema}.intents i
            where ${isDead(schema)} and not exists (
-             select from unnest(i.ids) as u (id)
-             where not exists (select from ${schema}.operations o where o.id = u.id))`,
+             select from unnest(i.ids, i.user_ids) as u (id, user_id) where ${hasNoOutcome(schema, 'u')})`,
   }
 }

@@ -159,18 +159,21 @@ export function settleSilently(
   }
 }
 
-/** Outcomes that stand. */
-export function readOperations(schema: string, ids: readonly string[]): Statement {
+/** Outcomes of one user's operations that stand. */
+export function readOperations(schema: string, userId: string, ids: readonly string[]): Statement {
   return {
     text: `select o.id, o.name, o.user_id, o.input_hash, o.state, o.result::text as result, o.notice, o.positions
-           from ${schema}.operations o where o.id = any($1::uuid[])`,
-    values: [ids],
+           from ${schema}.operations o where o.id = any($1::uuid[]) and o.user_id = $2`,
+    values: [ids, userId],
   }
 }
 
 /** The lease under which an operation that has its outcome was run. */
-export function readDecider(schema: string, id: string): Statement {
-  return { text: `select o.node from ${schema}.operations o where o.id = $1`, values: [id] }
+export function readDecider(schema: string, { id, userId }: OperationKey): Statement {
+  return {
+    text: `select o.node from ${schema}.operations o where o.id = $1 and o.user_id = $2`,
+    values: [id, userId],
+  }
 }
 
 /** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice.
@@ -179,7 +182,7 @@ export function closeUnknownOperations(schema: string, ids: readonly string[], u
   return {
     text: `insert into ${schema}.operations (id, name, user_id, input_hash, state, settled_at)
            select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id order by id
-           on conflict (id) do nothing returning id`,
+           on conflict on constraint lockstep_one_outcome do nothing returning id`,
     values: [ids, userId],
   }
 }
@@ -221,7 +224,9 @@ export function trimOperations(
     text: `delete from ${schema}.operations
            where ctid >= format('(%s,0)', $1::bigint)::tid and ctid < format('(%s,0)', $2::bigint)::tid
              and settled_at < clock_timestamp() - make_interval(secs => $3::float8)
-             and id not in (select unnest(i.ids) from ${schema}.intents i)`,
+             and (id, user_id) not in (
+               select k.id, k.user_id
+               from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id))`,
     values: [firstPage, firstPage + pages, retentionMs / 1000],
   }
 }
