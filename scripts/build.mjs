@@ -3,10 +3,11 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { demoFolder, demoServer, libraryFolder } from './build-output.mjs'
 import { runNode, toolPath } from './run-tool.mjs'
-import { ensureDependencies, root } from './setup.mjs'
+import { buildChecksum, ensureDependencies, root, stampBuild } from './setup.mjs'
 import { stripFaultPoints } from './strip-fault-points.mjs'
 
 ensureDependencies()
+const checksum = buildChecksum()
 
 // Files of deleted sources must not live on in the package.
 for (const folder of [libraryFolder, demoFolder]) rmSync(join(root, folder), { recursive: true, force: true })
@@ -32,6 +33,7 @@ await step('demo page', [
   'warn',
 ])
 writeDemoEntry()
+stampBuild(checksum)
 
 // The demo's server uses tools/, so its compiled files mirror the whole repository; this gives them one short address.
 function writeDemoEntry() {

@@ -38,8 +38,7 @@ export function ensureDependencies() {
 
 /** Builds the library and the demo, unless they were built from just these sources. */
 export function ensureBuilt() {
-  const wanted = hash(inputFiles().flatMap((file) => [file, readFileSync(join(root, file))]))
-  if (missingOutputs().length === 0 && readStamp(buildStamp) === wanted) return
+  if (missingOutputs().length === 0 && readStamp(buildStamp) === buildChecksum()) return
   say('building (once after each change of the sources)')
   const build = spawnSync(process.execPath, [join(root, 'scripts', 'build.mjs')], {
     cwd: root,
@@ -48,8 +47,14 @@ export function ensureBuilt() {
   if (build.status !== 0) fail('the build failed; its messages stand above')
   const missing = missingOutputs()
   if (missing.length > 0) fail(`the build did not make ${missing.join(' and ')}`)
-  writeStamp(buildStamp, wanted)
 }
+
+/** Of all that a build is made of. To be taken before it begins: what changes meanwhile must be built again. */
+export const buildChecksum = () =>
+  hash(inputFiles().flatMap((file) => [file, readFileSync(join(root, file))]))
+
+/** For the build itself, once it is complete: whoever started it, the next `npm start` need not do it again. */
+export const stampBuild = (checksum) => writeStamp(buildStamp, checksum)
 
 const missingOutputs = () =>
   [libraryEntry, dashboardPage, demoServer].filter((file) => !existsSync(join(root, file)))
