@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { WebSocket } from 'ws'
 import { conversation, defineChat, inbox, type App } from '../../examples/chat/server/chat.ts'
+import { knownHosts, refuseSocketsOfUnknownHosts } from '../../examples/chat/server/hosts.ts'
 import { createHttpServer } from '../../examples/chat/server/http.ts'
 import { rolloutRoutes } from '../../examples/chat/server/rollout-routes.ts'
 import { createTables } from '../../examples/chat/server/schema.ts'
@@ -50,8 +51,10 @@ export async function startChatNode(databaseUrl: string, monitor: MonitorOptions
   defineChat(lockstep)
   await lockstep.start()
   await createTables(database.db)
-  const server = createHttpServer(lockstep, [rolloutRoutes(lockstep.rollout)])
+  const hosts = knownHosts('127.0.0.1', [])
+  const server = createHttpServer(lockstep, [rolloutRoutes(lockstep.rollout)], hosts)
   lockstep.attach(server)
+  refuseSocketsOfUnknownHosts(server, hosts)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const http = `http://127.0.0.1:${port}`

@@ -4,21 +4,23 @@ import {
   insertConversation,
   insertMessage,
   isMember,
-  newestMessages,
+  messagesBefore,
 } from './conversations.ts'
+import { EvidenceReader } from './evidence.ts'
 import {
   Conversation,
   CreateConversationInput,
+  EvidenceInput,
   ListConversationsInput,
   ListMessagesInput,
-  Message,
   SendMessageInput,
+  SentMessage,
 } from './shapes.ts'
 import { isEarly, tryToBreak } from './trials.ts'
 
 /** The messages of one conversation. */
 export const conversation = defineChannel('conversation:{id}', {
-  events: { 'message.created': Message },
+  events: { 'message.created': SentMessage },
   canSubscribe: ({ user, params, db }) => isMember(db, user.id, params.id),
 })
 
@@ -33,7 +35,7 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
   const sendMessage = lockstep.operation('send_message', {
     input: SendMessageInput,
     authorize: ({ user, input, db }) => isMember(db, user.id, input.conversationId),
-    rollback: { userMessage: 'Your message was not saved. Nobody else saw it.', recoveryActions: ['retry'] },
+    rollback: { userMessage: 'Your message was not saved.', recoveryActions: ['retry'] },
     async run({ input, user, tx, signal }) {
       const { conversationId, body } = input
       const message = await insertMessage(tx.db, {
@@ -43,9 +45,15 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
         body,
       })
       const channel = conversation({ id: conversationId })
-      if (tx.mode === 'enforce' || isEarly(body)) tx.emit(channel, 'message.created', message)
-      // As most applications without Lockstep do it: sent after the commit, and lost if the process dies just then.
-      else tx.afterCommit(() => lockstep.sendNow(tx.operationId, channel, 'message.created', message))
+      const { mode } = tx
+      if (mode === 'enforce') tx.emit(channel, 'message.created', message)
+      else {
+        const early = isEarly(body)
+        const sent = { ...message, uncoordinated: { mode, early } }
+        if (early) tx.emit(channel, 'message.created', sent)
+        // As most applications without Lockstep do it: sent after the commit, and lost if the process dies just then.
+        else tx.afterCommit(() => lockstep.sendNow(tx.operationId, channel, 'message.created', sent))
+      }
       await tryToBreak(body, signal)
       return message
     },
@@ -70,8 +78,8 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
     input: ListMessagesInput,
     authorize: ({ user, input, db }) => isMember(db, user.id, input.conversationId),
     async run({ input, db, position }) {
-      const messages = await newestMessages(db, input.conversationId)
-      return { messages, ...(await position(conversation({ id: input.conversationId }))) }
+      const page = await messagesBefore(db, input.conversationId, input.before)
+      return { ...page, ...(await position(conversation({ id: input.conversationId }))) }
     },
   })
 
@@ -82,7 +90,13 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
     },
   })
 
-  return { sendMessage, createConversation, listMessages, listConversations }
+  const evidence = new EvidenceReader(lockstep.health)
+  const messageEvidence = lockstep.query('message_evidence', {
+    input: EvidenceInput,
+    run: async ({ user, input }) => ({ evidence: evidence.of(input.operationId, user.id) }),
+  })
+
+  return { sendMessage, createConversation, listMessages, listConversations, messageEvidence }
 }
 
 type Chat = ReturnType<typeof defineChat>

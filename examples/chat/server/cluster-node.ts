@@ -45,7 +45,7 @@ export class ClusterNode {
     if (this.#port === undefined) return 0
     try {
       const signal = AbortSignal.timeout(healthWithinMs)
-      const response = await fetch(`http://127.0.0.1:${this.#port}/lockstep/health`, { signal })
+      const response = await fetch(`http://127.0.0.1:${this.#port}/demo/health`, { signal })
       const { connections } = (await response.json()) as { readonly connections?: number }
       return connections ?? 0
     } catch {

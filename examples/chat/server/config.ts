@@ -7,6 +7,8 @@ import { parseArgs } from 'node:util'
 export interface Config {
   readonly host: string
   readonly port: number
+  /** Names by which it is reached, besides those that it knows by itself. */
+  readonly allowedHosts: readonly string[]
   readonly dataDirectory: string
   /** A Postgres that exists already. */
   readonly databaseUrl: string | undefined
@@ -28,6 +30,7 @@ export function readConfig(argv: readonly string[], env: NodeJS.ProcessEnv): Con
   return {
     host: env['HOST'] || '127.0.0.1',
     port: readPort(env['PORT']),
+    allowedHosts: (env['ALLOWED_HOSTS'] ?? '').split(',').filter((name) => name !== ''),
     dataDirectory,
     databaseUrl: env['DATABASE_URL'] || undefined,
     pglite,

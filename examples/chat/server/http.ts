@@ -2,13 +2,16 @@ import { createServer, type Server } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
+import { onlyKnownHosts } from './hosts.ts'
 
 /** One HTTP server for everything: Lockstep's routes, the login and the pages. */
 export function createHttpServer(
   lockstep: { fetch(request: Request): Response | Promise<Response> },
   routes: readonly Hono[],
+  hosts: ReadonlySet<string>,
 ): Server {
   const app = new Hono()
+  app.use(onlyKnownHosts(hosts))
   app.use(
     secureHeaders({
       contentSecurityPolicy: {

@@ -6,6 +6,8 @@ import { conversation, defineChat, inbox } from './chat.ts'
 import { joinCluster } from './cluster-member.ts'
 import { ConfigError, readConfig, shortestSecret } from './config.ts'
 import { openDatabase } from './database.ts'
+import { healthRoutes } from './health-routes.ts'
+import { knownHosts, refuseSocketsOfUnknownHosts } from './hosts.ts'
 import { createHttpServer } from './http.ts'
 import { loginRoutes } from './login.ts'
 import { rolloutRoutes } from './rollout-routes.ts'
@@ -50,9 +52,17 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
   await createTables(opened.database.db)
 
   const sign = (user: string): Promise<string> => signToken(config.secret, user, tokenLifetimeSeconds)
-  const routes = [loginRoutes(sign), rolloutRoutes(lockstep.rollout), cluster.routes, staticFiles(webRoot)]
-  const server = createHttpServer(lockstep, routes)
+  const routes = [
+    loginRoutes(sign),
+    rolloutRoutes(lockstep.rollout),
+    healthRoutes(lockstep.health),
+    cluster.routes,
+    staticFiles(webRoot),
+  ]
+  const hosts = knownHosts(cluster.host ?? config.host, config.allowedHosts)
+  const server = createHttpServer(lockstep, routes, hosts)
   lockstep.attach(server)
+  refuseSocketsOfUnknownHosts(server, hosts)
   await listen(server, config.host, config.port)
   log(`data: ${opened.description}`)
   const { port } = server.address() as AddressInfo
@@ -80,7 +90,7 @@ function explain(error: unknown): string {
   const { code, port } = Object(error) as { code?: unknown; port?: unknown }
   if (code === 'EADDRINUSE') return `port ${String(port)} is taken by another program; set PORT to a free one`
   if (isLockstepError(error, 'LS_DATABASE_UNREACHABLE')) {
-    return `${error.code}: ${error.message}; start that database or mend DATABASE_URL (without it the demo brings its own)`
+    return `${error.code}: ${error.message}; start that database or correct DATABASE_URL (without it the demo brings its own)`
   }
   if (isLockstepError(error)) return `${error.code}: ${error.message}`
   return error instanceof Error ? error.message : String(error)

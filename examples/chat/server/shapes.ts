@@ -19,11 +19,21 @@ export const Message = z.object({
   createdAt: z.string(),
 })
 
+/** Of a message that was not sent by its commit, as an application without Lockstep sends: how, and when. */
+export const Uncoordinated = z.object({
+  mode: z.enum(['off', 'observe']),
+  /** Before its commit. */
+  early: z.boolean(),
+})
+
+export const SentMessage = Message.extend({ uncoordinated: Uncoordinated.optional() })
+
 export const Conversation = z.object({
   id: conversationId,
   title: z.string(),
   /** Empty for the lobby, which belongs to everybody. */
   members: z.array(userName),
+  /** The beginning of its text. */
   lastMessage: Message.nullable(),
 })
 
@@ -32,7 +42,13 @@ export const SendMessageInput = z.object({
   body: z.string().trim().min(1).max(maxBodyLength),
 })
 
-export const ListMessagesInput = z.object({ conversationId })
+export const ListMessagesInput = z.object({
+  conversationId,
+  /** Only what is older than this message. */
+  before: z.object({ id: z.uuid(), createdAt: z.iso.datetime({ precision: 6 }) }).optional(),
+})
+
+export const EvidenceInput = z.object({ operationId: z.uuid() })
 
 export const CreateConversationInput = z.object({
   title: z.string().trim().min(1).max(60),
@@ -43,4 +59,12 @@ export const CreateConversationInput = z.object({
 export const ListConversationsInput = z.object({})
 
 export type Message = z.infer<typeof Message>
+export type SentMessage = z.infer<typeof SentMessage>
+export type Uncoordinated = z.infer<typeof Uncoordinated>
 export type Conversation = z.infer<typeof Conversation>
+
+/** When the first screen got an operation's event, seen from the end of its transaction: below 0 when before. */
+export interface Evidence {
+  readonly outcome: 'committed' | 'rolled_back'
+  readonly shownAfterMs: number
+}

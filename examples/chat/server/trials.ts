@@ -4,15 +4,16 @@ const longestHoldMs = 60_000
 
 const earlyMs = 500
 
-/** Its event is emitted long before the commit: what that means depends on the rollout mode. */
+/** Its event is emitted long before the end of its transaction: what that means depends on the rollout mode. */
 export function isEarly(body: string): boolean {
-  return /^\/early\b/.test(body)
+  return /^\/(?:early|ghost)\b/.test(body)
 }
 
 /** Bodies that make trouble on purpose, so that a person can watch what happens then. */
 export async function tryToBreak(body: string, signal: AbortSignal): Promise<void> {
   if (/^\/fail\b/.test(body)) throw new Error('this message asked to fail after its insert')
-  if (isEarly(body)) return delay(earlyMs, undefined, { signal })
+  if (isEarly(body)) await delay(earlyMs, undefined, { signal })
+  if (/^\/ghost\b/.test(body)) throw new Error('this message asked to fail after its event was emitted')
   const hold = /^\/hold\s+(\d{1,9})\b/.exec(body)
   if (hold === null) return
   await delay(Math.min(Number(hold[1]), longestHoldMs), undefined, { signal })

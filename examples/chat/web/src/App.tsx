@@ -39,7 +39,7 @@ export function App({ initial, fixed }: AppProps) {
 }
 
 export function openSession(user: string): ChatSession {
-  const session = new ChatSession(user, connectBackend(user), localStorage)
+  const session = new ChatSession(user, connectBackend(user), localStorage, sessionStorage)
   session.start()
   return session
 }

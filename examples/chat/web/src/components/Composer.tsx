@@ -5,13 +5,17 @@ import { SendIcon } from './icons.tsx'
 interface ComposerProps {
   readonly title: string
   readonly value: string
+  /** The message whose words these are. */
+  readonly editing: string | undefined
   readonly onChange: (value: string) => void
+  /** Empties the field, or fills it with what was there before. */
   readonly onSend: (body: string) => void
+  readonly onCancel: () => void
 }
 
 const maxLength = 4000
 
-export function Composer({ title, value, onChange, onSend }: ComposerProps) {
+export function Composer({ title, value, editing, onChange, onSend, onCancel }: ComposerProps) {
   const input = useRef<HTMLTextAreaElement>(null)
   const touch = useMedia('(pointer: coarse)')
   const empty = value.trim() === ''
@@ -21,11 +25,14 @@ export function Composer({ title, value, onChange, onSend }: ComposerProps) {
     if (!touch) input.current?.focus()
   }, [touch])
 
+  useEffect(() => {
+    if (editing !== undefined) input.current?.focus()
+  }, [editing])
+
   function send(event?: FormEvent): void {
     event?.preventDefault()
     if (empty) return
     onSend(value.trim())
-    onChange('')
     input.current?.focus()
   }
 
@@ -38,6 +45,14 @@ export function Composer({ title, value, onChange, onSend }: ComposerProps) {
   return (
     <div className="composer-frame">
       <form className="composer" onSubmit={send}>
+        {editing !== undefined && (
+          <p className="composer-editing">
+            <span>Editing a message that was not saved</span>
+            <button type="button" className="button button-small" onClick={onCancel}>
+              Cancel
+            </button>
+          </p>
+        )}
         <div className="composer-field">
           {/* The wrapper repeats the text, unseen, so that it makes the field as high as the text. */}
           <div className="composer-text" data-value={value}>

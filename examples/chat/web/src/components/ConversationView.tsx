@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'react'
+import { emptyDraft, type Draft } from '../state/drafts.ts'
 import { emptyThread, threadItems } from '../state/thread.ts'
-import type { Conversation } from '../state/types.ts'
+import type { Conversation, OutboxEntry } from '../state/types.ts'
 import { useChat, useSession } from '../state/use-session.ts'
 import { Composer } from './Composer.tsx'
 import { ConnectionBadge, ConnectionBanner } from './Connection.tsx'
@@ -27,7 +28,7 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
       ),
     [thread, outbox, id],
   )
-  const [draft, setDraft] = useState('')
+  const [draft, showDraft] = useState(() => session.drafts.load(id))
 
   const newest = thread.messages.at(-1)?.createdAt
 
@@ -35,6 +36,28 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
   useEffect(() => {
     if (newest !== undefined) session.conversations.markRead(id, newest)
   }, [session, id, newest])
+
+  function setDraft(next: Draft): void {
+    session.drafts.put(id, next)
+    showDraft(next)
+  }
+
+  /** The message stays where it is, and what was being written comes back afterwards. */
+  function edit(entry: OutboxEntry): void {
+    const { text, editing } = draft
+    if (editing !== undefined) session.sending.amend(editing.id, text)
+    setDraft({ text: entry.body, editing: { id: entry.id, kept: editing?.kept ?? text } })
+  }
+
+  function send(body: string): void {
+    session.sending.send(id, body)
+    if (draft.editing !== undefined) session.sending.discard(draft.editing.id)
+    endEditing()
+  }
+
+  function endEditing(): void {
+    setDraft(draft.editing === undefined ? emptyDraft : { text: draft.editing.kept })
+  }
 
   const title = conversation?.title ?? (id === 'lobby' ? 'Lobby' : 'Conversation')
   return (
@@ -69,17 +92,18 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
         status={thread.status}
         items={items}
         user={session.user}
+        hasEarlier={thread.hasEarlier}
+        onEarlier={() => session.conversations.loadEarlier(id)}
         onReload={() => session.conversations.rejoin(id)}
-        onEdit={(entry) => {
-          setDraft(entry.body)
-          session.sending.discard(entry.id)
-        }}
+        onEdit={edit}
       />
       <Composer
         title={title}
-        value={draft}
-        onChange={setDraft}
-        onSend={(body) => session.sending.send(id, body)}
+        value={draft.text}
+        editing={draft.editing?.id}
+        onChange={(text) => setDraft({ ...draft, text })}
+        onSend={send}
+        onCancel={endEditing}
       />
     </main>
   )

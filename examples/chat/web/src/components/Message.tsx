@@ -1,10 +1,10 @@
 import { memo, useEffect, useState, type ReactNode } from 'react'
 import { verdictOf } from '../state/sending.ts'
 import type { ThreadItem } from '../state/thread.ts'
-import type { OutboxEntry } from '../state/types.ts'
+import type { OutboxEntry, ShownMessage } from '../state/types.ts'
 import { useChat, useSession } from '../state/use-session.ts'
 import { Avatar } from './Avatar.tsx'
-import { AlertIcon, RetryIcon, TickIcon } from './icons.tsx'
+import { AlertIcon, EarlyIcon, RetryIcon, TickIcon } from './icons.tsx'
 
 interface MessageRowProps {
   readonly item: ThreadItem
@@ -23,12 +23,13 @@ export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: Me
       </Frame>
     )
   }
-  const { author, body, createdAt, offset } = item.message
+  const { author, body, createdAt } = item.message
   const own = author === user
   const time = <time dateTime={createdAt}>{clock(Date.parse(createdAt))}</time>
   return (
     <Frame author={author} own={own} grouped={grouped} state="committed" body={body}>
-      {own ? <CommittedMark time={time} {...(offset === undefined ? {} : { offset })} /> : time}
+      {time}
+      {own && <OwnMark message={item.message} />}
     </Frame>
   )
 })
@@ -37,12 +38,12 @@ export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: Me
 function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit: (entry: OutboxEntry) => void }) {
   const { sending } = useSession()
   const { state } = entry
-  if (state.kind === 'sending') return <SendingMark since={entry.sentAt} />
+  if (state.kind === 'sending') return <SendingMark since={entry.sentAt} isShown={entry.isShown === true} />
   return (
     <div className="verdict">
       <p className="verdict-text">
         <AlertIcon />
-        <span>{verdictOf(state)}</span>
+        <span>{verdictOf(entry)}</span>
       </p>
       <div className="verdict-actions">
         <button className="button button-small button-primary" onClick={() => sending.retry(entry.id)}>
@@ -86,7 +87,7 @@ function Frame({ author, own, grouped, state, body, children }: FrameProps) {
   )
 }
 
-function SendingMark({ since }: { since: number }) {
+function SendingMark({ since, isShown }: { since: number; isShown: boolean }) {
   const seconds = useSecondsSince(since)
   const connected = useChat((state) => state.connection === 'connected')
   return (
@@ -94,28 +95,39 @@ function SendingMark({ since }: { since: number }) {
       <span className="sending-ring" />
       {!connected
         ? 'Waiting for the connection'
-        : seconds < 1
-          ? 'Sending'
-          : `Not committed yet · ${seconds} s`}
+        : isShown
+          ? 'On every screen, not committed yet'
+          : seconds < 1
+            ? 'Sending'
+            : `Not committed yet · ${seconds} s`}
     </span>
   )
 }
 
-/** A tick that tells its offset on hover, focus and tap. */
-function CommittedMark({ time, offset }: { time: ReactNode; offset?: number }) {
+/** A sign that says on hover, focus and tap what is known of one's own message. */
+function OwnMark({ message }: { message: ShownMessage }) {
   const [told, setTold] = useState(false)
-  const text = offset === undefined ? 'Committed' : `Committed at offset ${offset}`
+  const { text, tone } = markOf(message)
   return (
-    <>
-      {time}
-      <button className="tick" data-told={told || undefined} aria-label={text} onClick={() => setTold(!told)}>
-        <TickIcon />
-        <span className="tick-text" aria-hidden="true">
-          {text}
-        </span>
-      </button>
-    </>
+    <button
+      className="tick"
+      data-tone={tone}
+      data-told={told || undefined}
+      aria-label={text}
+      onClick={() => setTold(!told)}
+    >
+      {tone === 'early' ? <EarlyIcon /> : <TickIcon />}
+      <span className="tick-text" aria-hidden="true">
+        {text}
+      </span>
+    </button>
   )
+}
+
+function markOf({ isCommitted, offset, uncoordinated }: ShownMessage) {
+  if (!isCommitted) return { tone: 'unknown', text: 'Sent. Nothing says that it is committed' } as const
+  if (uncoordinated?.early === true) return { tone: 'early', text: 'Shown before its commit' } as const
+  return { tone: 'good', text: offset === undefined ? 'Committed' : `Committed at offset ${offset}` } as const
 }
 
 function useSecondsSince(since: number): number {

@@ -9,6 +9,8 @@ interface MessageListProps {
   readonly status: Thread['status']
   readonly items: readonly ThreadItem[]
   readonly user: string
+  readonly hasEarlier: boolean
+  readonly onEarlier: () => Promise<void>
   readonly onReload: () => void
   readonly onEdit: (entry: OutboxEntry) => void
 }
@@ -17,7 +19,8 @@ interface MessageListProps {
 const nearEndPx = 80
 const groupWithinMs = 5 * 60_000
 
-export function MessageList({ title, status, items, user, onReload, onEdit }: MessageListProps) {
+export function MessageList(props: MessageListProps) {
+  const { title, status, items, user, hasEarlier, onEarlier, onReload, onEdit } = props
   const scroller = useRef<HTMLDivElement>(null)
   const [atEnd, setAtEnd] = useState(true)
   const following = useRef(true)
@@ -65,6 +68,7 @@ export function MessageList({ title, status, items, user, onReload, onEdit }: Me
           {status === 'loading' && items.length === 0 && <ThreadSkeleton />}
           {status === 'failed' && <LoadFailed onReload={onReload} />}
           {status === 'ready' && items.length === 0 && <EmptyThread />}
+          {hasEarlier && <Earlier onEarlier={onEarlier} />}
           <ol>
             {items.map((item, index) => (
               <Fragment key={item.key}>
@@ -81,6 +85,27 @@ export function MessageList({ title, status, items, user, onReload, onEdit }: Me
         </button>
       )}
     </div>
+  )
+}
+
+function Earlier({ onEarlier }: { onEarlier: () => Promise<void> }) {
+  const [state, setState] = useState<'idle' | 'loading' | 'failed'>('idle')
+  async function load(): Promise<void> {
+    setState('loading')
+    const failed = await onEarlier().then(
+      () => false,
+      () => true,
+    )
+    setState(failed ? 'failed' : 'idle')
+  }
+  return (
+    <button
+      className="button button-small earlier"
+      disabled={state === 'loading'}
+      onClick={() => void load()}
+    >
+      {state === 'failed' ? 'They could not be read. Try again' : 'Earlier messages'}
+    </button>
   )
 }
 

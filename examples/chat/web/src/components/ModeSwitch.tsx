@@ -1,13 +1,21 @@
 import { useCallback, useEffect, useState } from 'react'
 
 const modes = [
-  { mode: 'enforce', title: 'Enforce', hint: 'Events leave after the commit, and a rollback is told.' },
+  {
+    mode: 'enforce',
+    title: 'Enforce',
+    hint: 'Events leave after the commit. Whoever sent what rolled back is told.',
+  },
   {
     mode: 'observe',
     title: 'Observe',
-    hint: 'As an application without Lockstep sends; every violation is counted.',
+    hint: 'As an application without Lockstep sends. Every violation is counted.',
   },
-  { mode: 'off', title: 'Off', hint: 'As an application without Lockstep sends; nobody counts.' },
+  {
+    mode: 'off',
+    title: 'Off',
+    hint: 'As an application without Lockstep sends: what is on the screen counts as saved. Nothing is measured.',
+  },
 ] as const
 
 type Mode = (typeof modes)[number]['mode']
@@ -113,7 +121,7 @@ function useHealth(): Health | undefined {
   useEffect(() => {
     const abort = new AbortController()
     const ask = (): void => {
-      fetch('/lockstep/health', { signal: abort.signal })
+      fetch('/demo/health', { signal: abort.signal })
         .then((response) => response.json() as Promise<Health>)
         .then(setHealth)
         .catch(() => {})

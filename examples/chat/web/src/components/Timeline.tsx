@@ -1,4 +1,4 @@
-import type { TimelineEntry, TimelineOperation } from '../state/types.ts'
+import type { Evidence, TimelineEntry, TimelineOperation } from '../state/types.ts'
 import { useChat } from '../state/use-session.ts'
 
 /** What this page did and heard, newest first, in the words and times it measured itself. */
@@ -32,16 +32,17 @@ function Entry({ entry }: { entry: TimelineEntry }) {
     )
   }
   return (
-    <li className="event" data-tone={toneOf(entry.state)}>
+    <li className="event" data-tone={toneOf(entry)}>
       <p className="event-line">
         <span className="event-name">{entry.summary}</span>
         <Clock at={entry.at} />
       </p>
       <p className="event-verdict">{verdictOf(entry)}</p>
-      {entry.seenMs !== undefined && (
-        <p className="event-more">its event was on this page after {ms(entry.seenMs)}</p>
-      )}
-      {entry.state === 'rolled_back' && <p className="event-more">{entry.text}</p>}
+      {detailsOf(entry).map((detail) => (
+        <p key={detail} className="event-more">
+          {detail}
+        </p>
+      ))}
       <p className="event-more">
         {entry.name} <code>…{entry.id.slice(-8)}</code>
       </p>
@@ -49,17 +50,49 @@ function Entry({ entry }: { entry: TimelineEntry }) {
   )
 }
 
+/** All times are from the call, by the clock of this page. An event with an offset is news of the commit, as the reply is. */
 function verdictOf({ state, offset, settledMs, seenMs, text }: TimelineOperation): string {
   if (state === 'open')
-    return seenMs === undefined ? 'called, waiting for its outcome' : 'its event is here, reply on its way'
+    return seenMs === undefined
+      ? 'called, waiting for its outcome'
+      : 'on every screen, its outcome not known yet'
   if (state === 'never_received') return 'never received; its id is closed'
   const after = settledMs === undefined ? '' : ` after ${ms(settledMs)}`
-  if (state === 'rolled_back') return `rolled back${after}`
   if (state === 'refused') return `refused${after}: ${text ?? ''}`
-  return `committed${offset === undefined ? '' : ` at offset ${offset}`}${after}`
+  if (state === 'rolled_back') return `${seenMs === undefined ? '' : 'shown, and '}rolled back${after}`
+  if (offset === undefined) return `committed${after}`
+  return `committed at offset ${offset}, known here after ${ms(Math.min(seenMs ?? Infinity, settledMs ?? Infinity))}`
 }
 
-function toneOf(state: TimelineOperation['state']): string {
+function detailsOf(entry: TimelineOperation): readonly string[] {
+  const { state, offset, settledMs, seenMs, text, uncoordinated, evidence } = entry
+  const details: string[] = []
+  if (state === 'rolled_back' && text !== undefined) details.push(text)
+  if (seenMs !== undefined && offset !== undefined && settledMs !== undefined) {
+    const isFirst = seenMs <= settledMs
+    const [first, second] = isFirst ? ['event', 'reply'] : ['reply', 'event']
+    details.push(`by its ${first}; its ${second} came after ${ms(Math.max(seenMs, settledMs))}`)
+  }
+  if (seenMs !== undefined && offset === undefined) details.push(`on every screen after ${ms(seenMs)}`)
+  if (evidence !== undefined) details.push(`the server showed it ${gapOf(evidence)}`)
+  if (state === 'rolled_back' && seenMs !== undefined) {
+    details.push(
+      uncoordinated?.mode === 'off'
+        ? 'Everybody saw what was never saved, and nobody is told.'
+        : 'Others saw what was never saved, and are not told.',
+    )
+  }
+  return details
+}
+
+function gapOf({ outcome, shownAfterMs }: Evidence): string {
+  const end = outcome === 'committed' ? 'its commit' : 'it rolled back'
+  const distance = Math.abs(shownAfterMs).toLocaleString('en', { maximumSignificantDigits: 3 })
+  return `${distance} ms ${shownAfterMs < 0 ? 'before' : 'after'} ${end}`
+}
+
+function toneOf({ state, uncoordinated, evidence }: TimelineOperation): string {
+  if (uncoordinated?.early === true || (evidence !== undefined && evidence.shownAfterMs < 0)) return 'bad'
   if (state === 'open') return 'open'
   return state === 'committed' ? 'good' : 'bad'
 }

@@ -1,6 +1,6 @@
 import { useEffect, useState, type ComponentType } from 'react'
 import type { ChatSession } from '../state/chat-session.ts'
-import { AlertIcon, EarlyIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
+import { AlertIcon, EarlyIcon, GhostIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
 
 /** One button of the panel. */
 export interface Experiment {
@@ -33,6 +33,13 @@ const always: readonly Experiment[] = [
     hint: 'Emits, then works for 500 ms, then commits. It shows up early only where Lockstep does not enforce.',
     Icon: EarlyIcon,
     run: (session, conversationId) => session.sending.send(conversationId, '/early This one is in a hurry'),
+  },
+  {
+    id: 'ghost',
+    title: 'Send before the commit, then fail',
+    hint: 'Enforce: nobody sees it. Observe and Off: everybody sees a message that was never saved. Reload, and it is gone.',
+    Icon: GhostIcon,
+    run: (session, conversationId) => session.sending.send(conversationId, '/ghost This one was never saved'),
   },
   {
     id: 'drop',

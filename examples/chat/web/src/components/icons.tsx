@@ -58,6 +58,12 @@ export const HoldIcon = icon(
   </>,
 )
 export const EarlyIcon = icon(<path d="M11 3.5 5.5 11H10l-1 5.5L14.5 9H10z" />)
+export const GhostIcon = icon(
+  <>
+    <path d="M5 16.5V9a5 5 0 0 1 10 0v7.5l-1.7-1.4-1.6 1.4-1.7-1.4-1.7 1.4-1.6-1.4z" />
+    <path d="M8.2 9v.01M11.8 9v.01" />
+  </>,
+)
 export const PlugIcon = icon(
   <path d="M7.5 3.5v3.2M12.5 3.5v3.2M5.2 6.7h9.6v2.6a4.8 4.8 0 0 1-9.6 0zM10 14.1v2.4" />,
 )

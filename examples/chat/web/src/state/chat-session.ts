@@ -1,5 +1,6 @@
 import type { Backend } from './backend.ts'
 import { Conversations, readMarks } from './conversations.ts'
+import { createDraftStorage, type DraftStorage } from './drafts.ts'
 import { createOutboxStorage } from './outbox.ts'
 import { Sending } from './sending.ts'
 import { createStore, type Store } from './store.ts'
@@ -17,12 +18,14 @@ export class ChatSession {
   readonly store: Store<ChatState>
   readonly conversations: Conversations
   readonly sending: Sending
+  readonly drafts: DraftStorage
   readonly #backend: Backend
   readonly #stops: (() => void)[] = []
 
-  constructor(user: string, backend: Backend, storage: Storage) {
+  constructor(user: string, backend: Backend, storage: Storage, tabStorage: Storage) {
     this.user = user
     this.#backend = backend
+    this.drafts = createDraftStorage(tabStorage, storage, user)
     const outbox = createOutboxStorage(storage, user)
     this.store = createStore<ChatState>({
       connection: 'connecting',
@@ -40,6 +43,7 @@ export class ChatSession {
       backend,
       outbox,
       onCommitted: (message) => this.conversations.show(message),
+      onRolledBack: ({ conversationId, id }) => this.conversations.hide(conversationId, id),
     })
     this.conversations = new Conversations({
       user,

@@ -2,7 +2,7 @@ import type { Backend } from './backend.ts'
 import type { Store } from './store.ts'
 import { emptyThread, mergeMessages } from './thread.ts'
 import { addEntry, remark } from './timeline.ts'
-import type { ChatState, CommittedMessage, Conversation, Message, Thread } from './types.ts'
+import type { ChatState, Conversation, Message, ShownMessage, Thread } from './types.ts'
 
 // A connection may hold 128 subscriptions; the rest of a longer list is joined when it is opened.
 const joinedAtMost = 60
@@ -12,7 +12,7 @@ interface ConversationsParts {
   readonly store: Store<ChatState>
   readonly backend: Backend
   readonly storage: Storage
-  readonly onEvent: (message: CommittedMessage) => void
+  readonly onEvent: (message: ShownMessage) => void
 }
 
 /** Joins the user's conversations, keeps their messages, and remembers what has been read. */
@@ -62,7 +62,14 @@ export class Conversations {
     let missed: number | undefined
     channel.on('message.created', (message, { operationId, offset }) => {
       if (missed !== undefined) missed++
-      this.#arrived({ ...message, operationId, ...(offset === undefined ? {} : { offset }) })
+      const { uncoordinated, ...sent } = message
+      this.#arrived({
+        ...sent,
+        operationId,
+        isCommitted: offset !== undefined,
+        ...(offset === undefined ? {} : { offset }),
+        ...(uncoordinated === undefined ? {} : { uncoordinated }),
+      })
     })
     channel.onChange((state) => {
       // Refused for good: not a member, or no such conversation.
@@ -96,13 +103,38 @@ export class Conversations {
     return settled.result.id
   }
 
-  /** A message that is known to be committed, by whichever way the news came. */
-  show(message: CommittedMessage): void {
+  /** By whichever way the news came. */
+  show(message: ShownMessage): void {
     this.#thread(message.conversationId, (thread) => mergeMessages(thread, [message]))
     this.#parts.store.update((state) => ({
       ...state,
       conversations: { ...state.conversations, list: withLast(state.conversations.list, message) },
     }))
+  }
+
+  /** What was shown early, and is known now not to have been saved. */
+  hide(conversationId: string, id: string): void {
+    this.#thread(conversationId, (thread) => ({
+      ...thread,
+      messages: thread.messages.filter((message) => message.id !== id),
+    }))
+    this.#parts.store.update((state) => {
+      const lastMessage = state.threads[conversationId]?.messages.at(-1) ?? null
+      const list = state.conversations.list.map((conversation) =>
+        conversation.lastMessage?.id === id ? { ...conversation, lastMessage } : conversation,
+      )
+      return { ...state, conversations: { ...state.conversations, list } }
+    })
+  }
+
+  /** Reads the page before the oldest message here. @throws what the server answers */
+  async loadEarlier(conversationId: string): Promise<void> {
+    const { backend, store } = this.#parts
+    const oldest = store.get().threads[conversationId]?.messages.find(({ isCommitted }) => isCommitted)
+    if (oldest === undefined) return
+    const before = { id: oldest.id, createdAt: oldest.createdAt }
+    const { messages, hasEarlier } = await backend.query('list_messages', { conversationId, before })
+    this.#thread(conversationId, (thread) => ({ ...mergeMessages(thread, messages.map(saved)), hasEarlier }))
   }
 
   /** @param newest `createdAt` of the newest message on the screen */
@@ -119,10 +151,14 @@ export class Conversations {
 
   async #read(id: string): Promise<{ offset: number; epoch: string }> {
     try {
-      const { messages, offset, epoch } = await this.#parts.backend.query('list_messages', {
+      const { messages, hasEarlier, offset, epoch } = await this.#parts.backend.query('list_messages', {
         conversationId: id,
       })
-      this.#thread(id, (thread) => mergeMessages(thread, messages))
+      this.#thread(id, (thread) => {
+        const merged = mergeMessages(thread, messages.map(saved))
+        // What was read again knows nothing of the pages before those that are here already.
+        return thread.status === 'ready' ? merged : { ...merged, hasEarlier }
+      })
       return { offset, epoch }
     } catch (error) {
       this.#failed(id)
@@ -134,7 +170,7 @@ export class Conversations {
     this.#thread(id, (thread) => (thread.status === 'ready' ? thread : { ...thread, status: 'failed' }))
   }
 
-  #arrived(message: CommittedMessage): void {
+  #arrived(message: ShownMessage): void {
     const { store, user, onEvent } = this.#parts
     this.show(message)
     if (message.author !== user) {
@@ -190,6 +226,8 @@ export function readMarks(storage: Storage, user: string): Readonly<Record<strin
 function readKey(user: string): string {
   return `lockstep-chat:read:${user}`
 }
+
+const saved = (message: Message): ShownMessage => ({ ...message, isCommitted: true })
 
 function withLast(list: readonly Conversation[], message: Message): readonly Conversation[] {
   return list.map((conversation) =>

@@ -6,9 +6,13 @@ import type { OutboxEntry } from './types.ts'
  */
 export interface OutboxStorage {
   load(): readonly OutboxEntry[]
+  /** Also what another page of the same user has put there. */
+  find(id: string): OutboxEntry | undefined
   put(entry: OutboxEntry): void
   remove(id: string): void
 }
+
+const believedForMs = 24 * 3_600_000
 
 export function createOutboxStorage(storage: Storage, user: string): OutboxStorage {
   const prefix = `lockstep-chat:outbox:${user}:`
@@ -21,8 +25,13 @@ export function createOutboxStorage(storage: Storage, user: string): OutboxStora
         const entry = parse(storage.getItem(key))
         if (entry !== undefined) entries.push(entry)
       }
+      // No news of what is believed comes so late.
+      const isOld = ({ state, sentAt }: OutboxEntry): boolean =>
+        state.kind === 'believed' && sentAt < Date.now() - believedForMs
+      for (const { id } of entries.filter(isOld)) storage.removeItem(prefix + id)
       return entries.toSorted((a, b) => a.sentAt - b.sentAt)
     },
+    find: (id) => parse(storage.getItem(prefix + id)),
     put(entry) {
       // Storage may be full or forbidden; the message then lives as long as the page.
       try {

@@ -7,10 +7,10 @@ import { emptyThread, sortAtEnd } from './thread.ts'
 import { addEntry, changeOperation } from './timeline.ts'
 import type {
   ChatState,
-  CommittedMessage,
   Message,
   OutboxEntry,
   OutboxState,
+  ShownMessage,
   TimelineOperation,
 } from './types.ts'
 
@@ -19,11 +19,15 @@ interface SendingParts {
   readonly backend: Backend
   readonly outbox: OutboxStorage
   /** A commit that was heard as a reply; its event may come before or after. */
-  readonly onCommitted: (message: CommittedMessage) => void
+  readonly onCommitted: (message: ShownMessage) => void
+  /** Of a message that may have been shown early. */
+  readonly onRolledBack: (entry: OutboxEntry) => void
 }
 
 // A reply that an earlier page heard may be missing here; this is how long the client gets to find it out first.
 const askAgainAfterMs = 4000
+// When the server is asked for what it measured: it may take a moment to have put it together.
+const evidenceAfterMs = [400, 800, 1600]
 
 /** Sends messages and follows each one to its outcome: on the screen, in storage and in the timeline. */
 export class Sending {
@@ -36,7 +40,7 @@ export class Sending {
   }
 
   start(): () => void {
-    const { backend, store } = this.#parts
+    const { backend, store, outbox } = this.#parts
     for (const entry of store.get().outbox) if (entry.state.kind === 'sending') this.#note(entry)
     const stops = [
       // Also the outcomes of what an earlier page has sent arrive here, each once.
@@ -46,7 +50,8 @@ export class Sending {
       backend.notices.on(({ transactionId, userMessage, errorMessage, failedOperation }) => {
         if (this.#entry(transactionId) !== undefined)
           this.#rolledBack(transactionId, userMessage, errorMessage)
-        else if (failedOperation === 'send_message') this.#toast(transactionId, userMessage)
+        else if (failedOperation === 'send_message' && outbox.find(transactionId)?.state.kind !== 'believed')
+          this.#toast(transactionId, userMessage)
       }),
       this.#askForForgotten(),
     ]
@@ -83,8 +88,14 @@ export class Sending {
   retry(id: string): void {
     const entry = this.#entry(id)
     if (entry === undefined) return
-    this.discard(id)
     this.send(entry.conversationId, entry.body)
+    this.discard(id)
+  }
+
+  /** Other words for a message that is not saved, and is not sent for now. */
+  amend(id: string, body: string): void {
+    const entry = this.#entry(id)
+    if (entry !== undefined && body.trim() !== '') this.#put({ ...entry, body })
   }
 
   discard(id: string): void {
@@ -95,17 +106,25 @@ export class Sending {
     }))
   }
 
-  /** The event of one's own message is as good as its reply, and often faster. */
-  settleByEvent({ operationId, offset }: CommittedMessage): void {
+  /**
+   * An event with an offset is as good as the reply, and often faster. One without says nothing of a commit: in the mode
+   * `off` the page takes it for one, as a page without Lockstep does; in `observe` it waits for the reply.
+   */
+  settleByEvent({ operationId, offset, uncoordinated }: ShownMessage): void {
     if (operationId === undefined) return
     this.#parts.store.update((state) => ({
       ...state,
       timeline: changeOperation(state.timeline, operationId, ({ at }) => ({
         seenMs: Date.now() - at,
-        ...(offset === undefined ? {} : { offset }),
+        ...(offset === undefined ? {} : { offset, state: 'committed' }),
+        ...(uncoordinated === undefined ? {} : { uncoordinated }),
       })),
     }))
-    if (this.#entry(operationId) !== undefined) this.discard(operationId)
+    const entry = this.#entry(operationId)
+    if (entry?.state.kind !== 'sending') return
+    if (offset !== undefined) return this.discard(operationId)
+    if (uncoordinated?.mode !== 'off') return this.#put({ ...entry, isShown: true })
+    this.#put({ ...entry, state: { kind: 'believed' } })
   }
 
   /**
@@ -155,8 +174,10 @@ export class Sending {
       const offset = Object.values(settled.positions)[0]?.offset
       const position = offset === undefined ? {} : { offset }
       this.#timeline(id, { state: 'committed', ...position })
-      this.#parts.onCommitted({ ...(settled.result as Message), operationId: id, ...position })
+      const message = settled.result as Message
+      this.#parts.onCommitted({ ...message, operationId: id, isCommitted: true, ...position })
       this.discard(id)
+      this.#askForEvidence(id)
       return
     }
     if (settled.outcome === 'rolled_back') {
@@ -169,7 +190,29 @@ export class Sending {
 
   #rolledBack(id: string, text: string, detail: string): void {
     this.#timeline(id, { state: 'rolled_back', text: detail })
+    this.#askForEvidence(id)
+    const entry = this.#entry(id)
+    // What is believed stays believed until the page is loaded again, and is not there then.
+    if (entry === undefined || entry.state.kind === 'believed') return
     this.#change(id, { kind: 'rolled_back', text, detail })
+    this.#parts.onRolledBack(entry)
+  }
+
+  /** What the server has measured; in the mode `off` nothing, and elsewhere not everything. */
+  #askForEvidence(id: string): void {
+    const ask = async ([afterMs, ...later]: readonly number[]): Promise<void> => {
+      if (afterMs === undefined) return
+      await new Promise((resolve) => setTimeout(resolve, afterMs))
+      const { backend, store } = this.#parts
+      const { evidence } = await backend.query('message_evidence', { operationId: id })
+      if (evidence === null) return ask(later)
+      store.update((state) => ({
+        ...state,
+        timeline: changeOperation(state.timeline, id, () => ({ evidence })),
+      }))
+    }
+    // The page does well without.
+    ask(evidenceAfterMs).catch(() => {})
   }
 
   /** The server answered that it will not run this: nothing was saved, and there is no notice. */
@@ -200,11 +243,15 @@ export class Sending {
     const entry = this.#entry(id)
     if (entry === undefined || entry.state.kind !== 'sending') return
     const changed = { ...entry, state }
-    this.#parts.outbox.put(changed)
-    this.#parts.store.update((current) => ({
-      ...current,
-      outbox: current.outbox.map((other) => (other.id === id ? changed : other)),
-      announcement: verdictOf(state),
+    this.#put(changed)
+    this.#parts.store.update((current) => ({ ...current, announcement: verdictOf(changed) }))
+  }
+
+  #put(entry: OutboxEntry): void {
+    this.#parts.outbox.put(entry)
+    this.#parts.store.update((state) => ({
+      ...state,
+      outbox: state.outbox.map((other) => (other.id === entry.id ? entry : other)),
     }))
   }
 
@@ -218,8 +265,11 @@ export class Sending {
 }
 
 /** What became of a message, in words for its author. */
-export function verdictOf(state: OutboxState): string {
+export function verdictOf({ state, isShown }: OutboxEntry): string {
   if (state.kind === 'sending') return 'Sending.'
+  if (state.kind === 'believed') return 'Sent.'
   if (state.kind === 'never_received') return 'Never received. The server never got this message.'
-  return `${state.kind === 'rolled_back' ? 'Rolled back.' : 'Not accepted.'} ${state.text}`
+  if (state.kind === 'refused') return `Not accepted. ${state.text}`
+  const others = isShown ? 'Others saw it, and nobody tells them.' : 'Nobody else saw it.'
+  return `Rolled back. ${state.text} ${others}`
 }

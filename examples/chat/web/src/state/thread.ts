@@ -1,37 +1,46 @@
-import type { CommittedMessage, OutboxEntry, Thread } from './types.ts'
+import type { OutboxEntry, ShownMessage, Thread } from './types.ts'
 
-/** What the message list shows: committed messages and one's own unsettled ones, in one order. */
+/** What the message list shows: messages that arrived and one's own unsettled ones, in one order. */
 export type ThreadItem =
-  | { readonly kind: 'committed'; readonly key: string; readonly message: CommittedMessage }
+  | { readonly kind: 'shown'; readonly key: string; readonly message: ShownMessage }
   | { readonly kind: 'own'; readonly key: string; readonly entry: OutboxEntry }
 
-export const emptyThread: Thread = { status: 'loading', messages: [] }
+export const emptyThread: Thread = { status: 'loading', messages: [], hasEarlier: false }
 
 /** Adds messages, by id: a snapshot may overlap with events, and recovered events with both. */
-export function mergeMessages(thread: Thread, added: readonly CommittedMessage[]): Thread {
+export function mergeMessages(thread: Thread, added: readonly ShownMessage[]): Thread {
   const byId = new Map(thread.messages.map((message) => [message.id, message]))
-  for (const message of added) byId.set(message.id, { ...byId.get(message.id), ...message })
-  return { status: 'ready', messages: [...byId.values()].toSorted(byTime) }
+  for (const message of added) {
+    const before = byId.get(message.id)
+    const isCommitted = message.isCommitted || before?.isCommitted === true
+    byId.set(message.id, { ...before, ...message, isCommitted })
+  }
+  return { ...thread, status: 'ready', messages: [...byId.values()].toSorted(byTime) }
 }
 
-/** The list for one conversation. An outbox entry whose commit has been seen is no longer shown twice. */
+/**
+ * The list for one conversation. An outbox entry whose commit has been seen is no longer shown twice; until then it stands
+ * for a message that was shown early, since it says what has become of it.
+ */
 export function threadItems(thread: Thread, outbox: readonly OutboxEntry[]): readonly ThreadItem[] {
-  const committed = thread.messages.map((message): ThreadItem & { sortAt: string } => ({
-    kind: 'committed',
-    key: message.operationId ?? message.id,
-    message,
-    sortAt: message.createdAt,
+  const settled = new Set(thread.messages.filter(({ isCommitted }) => isCommitted).map(keyOf))
+  const unsettled = outbox.filter(({ id, state }) => state.kind !== 'believed' && !settled.has(id))
+  const own = unsettled.map((entry): ThreadItem & { sortAt: string } => ({
+    kind: 'own',
+    key: entry.id,
+    entry,
+    sortAt: entry.sortAt,
   }))
-  const seen = new Set(committed.map((item) => item.key))
-  const own = outbox
-    .filter((entry) => !seen.has(entry.id))
-    .map((entry): ThreadItem & { sortAt: string } => ({
-      kind: 'own',
-      key: entry.id,
-      entry,
-      sortAt: entry.sortAt,
+  const ids = new Set(unsettled.map((entry) => entry.id))
+  const shown = thread.messages
+    .filter((message) => !ids.has(keyOf(message)))
+    .map((message): ThreadItem & { sortAt: string } => ({
+      kind: 'shown',
+      key: keyOf(message),
+      message,
+      sortAt: message.createdAt,
     }))
-  return [...committed, ...own].toSorted((a, b) => compare(a.sortAt, b.sortAt))
+  return [...shown, ...own].toSorted((a, b) => compare(a.sortAt, b.sortAt))
 }
 
 /** A place after everything that is on the screen now, so that a message does not jump when it commits. */
@@ -41,7 +50,9 @@ export function sortAtEnd(thread: Thread, nowMs: number): string {
   return last >= now ? `${last}~` : now
 }
 
-function byTime(a: CommittedMessage, b: CommittedMessage): number {
+const keyOf = (message: ShownMessage): string => message.operationId ?? message.id
+
+function byTime(a: ShownMessage, b: ShownMessage): number {
   return compare(a.createdAt, b.createdAt) || compare(a.id, b.id)
 }
 

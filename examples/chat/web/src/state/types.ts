@@ -1,16 +1,23 @@
-import type { Conversation, Message } from '../../../server/shapes.ts'
+import type { Conversation, Evidence, Message, Uncoordinated } from '../../../server/shapes.ts'
 
-export type { Conversation, Message }
+export type { Conversation, Evidence, Message }
 
-/** A message the database has committed. `operationId` and `offset` are known when it arrived as an event. */
-export interface CommittedMessage extends Message {
+/** A message as this page knows it. `operationId` is known when it arrived as an event. */
+export interface ShownMessage extends Message {
   readonly operationId?: string
+  /** Its place in the log of its channel. */
   readonly offset?: number
+  /** It came by an offset, in what was read from the database, or by the reply to its commit. */
+  readonly isCommitted: boolean
+  /** How it was sent where it did not come by its commit. */
+  readonly uncoordinated?: Uncoordinated
 }
 
 /** What became of one's own message that is not (yet) committed. */
 export type OutboxState =
   | { readonly kind: 'sending' }
+  /** It is on the screen, and so counts as sent, as in a page without Lockstep: nobody asks what became of it. */
+  | { readonly kind: 'believed' }
   | { readonly kind: 'rolled_back'; readonly text: string; readonly detail?: string }
   /** The server would not run it; there was nothing to roll back. */
   | { readonly kind: 'refused'; readonly text: string }
@@ -27,12 +34,16 @@ export interface OutboxEntry {
   /** Where it stands between the committed messages, in the form of their `createdAt`. */
   readonly sortAt: string
   readonly state: OutboxState
+  /** It is on everybody's screen, although nothing says that it is committed. */
+  readonly isShown?: true
 }
 
 export interface Thread {
   readonly status: 'loading' | 'ready' | 'failed'
   /** Sorted by `createdAt`, then `id`. */
-  readonly messages: readonly CommittedMessage[]
+  readonly messages: readonly ShownMessage[]
+  /** The database has older ones. */
+  readonly hasEarlier: boolean
 }
 
 export type ConnectionState = 'connecting' | 'connected' | 'disconnected'
@@ -53,6 +64,9 @@ export interface TimelineOperation {
   /** From the call to the arrival of its event on this page. */
   readonly seenMs?: number
   readonly text?: string
+  readonly uncoordinated?: Uncoordinated
+  /** What the server has measured of it. */
+  readonly evidence?: Evidence
 }
 
 export interface TimelineRemark {
