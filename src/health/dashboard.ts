@@ -121,7 +121,7 @@ async function readRecentRollbacks(
       user: row.user_id,
       at: isoOf(row.settled_ms),
       told: row.told,
-      userMessage: row.user_message,
+      userMessage: row.notice.userMessage ?? null,
     })),
   }
 }

@@ -15,18 +15,27 @@ import {
 } from '../core/index.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
+import { localSettings } from './own-connection.ts'
+import { ownParsers } from './own-types.ts'
 import { isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 import { toStatementError } from './statement-error.ts'
 import { readUserStatement } from './user-statement.ts'
+
+/** PGlite sends the BEGIN, without a word on how. */
+const readCommitted = 'set transaction isolation level read committed'
 
 interface PgliteResults {
   readonly rows: readonly unknown[]
   readonly affectedRows?: number
 }
 
+interface PgliteQueryOptions {
+  readonly parsers?: Readonly<Record<number, (value: string) => unknown>>
+}
+
 interface PgliteQueryable {
-  query(text: string, values?: unknown[]): Promise<PgliteResults>
+  query(text: string, values?: unknown[], options?: PgliteQueryOptions): Promise<PgliteResults>
   exec(text: string): Promise<unknown>
 }
 
@@ -48,7 +57,14 @@ export interface FromPgliteOptions {
 export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}): Database<SqlClient> {
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
-  const own = toQueryable(pglite)
+  const own: Queryable = {
+    // Under settings of its own, whatever the one session has.
+    query: <Row>(statement: Statement) =>
+      pglite.transaction(async (transaction) => {
+        await transaction.exec([readCommitted, ...localSettings].join('; '))
+        return toQueryable(transaction).query<Row>(statement)
+      }),
+  }
   return {
     kind: 'pglite',
     singleSession: true,
@@ -92,12 +108,16 @@ function toQueryable(target: PgliteQueryable): Queryable {
   return {
     async query<Row>(statement: Statement): Promise<Rows<Row>> {
       try {
-        return toRows<Row>(await target.query(statement.text, [...(statement.values ?? [])]))
+        return toRows<Row>(await sendOwn(target, statement))
       } catch (error) {
         throw toLockstepError(error, 'LS_CONNECTION_LOST')
       }
     },
   }
+}
+
+function sendOwn(target: PgliteQueryable, { text, values = [] }: Statement): Promise<PgliteResults> {
+  return target.query(text, [...values], { parsers: ownParsers })
 }
 
 function toRows<Row>(results: PgliteResults): Rows<Row> {
@@ -173,7 +193,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
       let end: (flush: Statement | undefined) => void = () => {}
       const ended = new Promise<Statement | undefined>((resolveEnd) => (end = resolveEnd))
       const finished = pglite.transaction(async (transaction) => {
-        await transaction.exec(`set local lockstep.operation = '${operationId}'`)
+        await transaction.exec(`${readCommitted}; set local lockstep.operation = '${operationId}'`)
         const finish = (flush: Statement | undefined): Promise<PgliteResults> => {
           end(flush)
           return finished
@@ -181,7 +201,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
         resolve(new PgliteTransaction(transaction, finish))
         const flush = await ended
         if (flush === undefined) throw rollBackRequest
-        return transaction.query(flush.text, [...(flush.values ?? [])])
+        return sendOwn(transaction, flush)
       })
       // Rejects `begin` when BEGIN itself failed; later failures are answered where the end is awaited.
       finished.catch((error: unknown) => reject(toLockstepError(error, 'LS_CONNECTION_LOST')))

@@ -1,5 +1,4 @@
-import pg from 'pg'
-import type { Pool, PoolClient, PoolConfig } from 'pg'
+import type { Pool, PoolClient } from 'pg'
 import {
   assertWholeNumbers,
   LockstepError,
@@ -9,6 +8,8 @@ import {
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { beginOwn } from './own-connection.ts'
+import { OwnPool } from './own-pool.ts'
 import { openPgSession } from './pg-session.ts'
 import { send, sendScript, timed, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransaction } from './pg-transaction.ts'
@@ -55,27 +56,19 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
   assertWholeNumbers({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
   const onError = options.onConnectionError ?? (() => {})
-  const ownPool = createOwnPool(pool, { max: ownConnections, connectionTimeoutMillis: acquireTimeoutMs })
-  const leasePool = createLeasePool(pool, acquireTimeoutMs)
-  for (const each of [pool, ownPool, leasePool]) {
+  const names = new StatementNames(options.preparedStatements ?? true)
+  const state = new DatabaseState()
+  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state }
+  const own = new OwnPool(pool, {
+    ...sending,
+    config: { max: ownConnections, connectionTimeoutMillis: acquireTimeoutMs },
+  })
+  const lease = createLeasePool(pool, { ...sending, acquireTimeoutMs })
+  for (const each of [pool, own.connections, lease.connections]) {
     // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
     each.on('error', onError)
     // A connection may break in the very packet that made it ready, before whoever waited for it has run.
     each.on('connect', (client: PoolClient) => listenForErrors(client, onError))
-  }
-
-  const names = new StatementNames(options.preparedStatements ?? true)
-  const state = new DatabaseState()
-  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state }
-  const own: Queryable = {
-    query: <Row>(statement: Statement) => send<Row>(ownPool, statement, sending),
-  }
-  const leaseSending: SendOptions = {
-    ...sending,
-    limit: new TimeLimit(Math.min(statementTimeoutMs, longestLeaseStatementMs)),
-  }
-  const lease: Queryable = {
-    query: <Row>(statement: Statement) => send<Row>(leasePool, statement, leaseSending),
   }
 
   const acquire = (): Promise<PoolClient> =>
@@ -90,7 +83,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     db: new PgTransactionClient(poolTarget(pool, state), new TransactionGuard()),
 
     async migrate() {
-      await inTransaction(ownPool, { ...sending, begin: 'begin', onError }, async (client) => {
+      await inTransaction(own.connections, { ...sending, begin: beginOwn, onError }, async (client) => {
         await migrateSchema(
           {
             query: <Row>(statement: Statement) => send<Row>(client, statement, sending),
@@ -130,22 +123,9 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
 
     async close() {
       // The listener on the caller's pool stays: a connection can still break while that pool is ended.
-      await Promise.all([ownPool.end(), leasePool.end()])
+      await Promise.all([own.close(), lease.close()])
     },
   }
-}
-
-/** Own connections to the same database: they write intents and notices while the user's pool is exhausted. */
-function createOwnPool(pool: Pool, options: PoolConfig): Pool {
-  return new pg.Pool({
-    ...pool.options,
-    // pg makes the password non-enumerable, so the spread leaves it behind.
-    password: pool.options.password,
-    min: 0,
-    pipeline: true,
-    application_name: 'lockstep',
-    ...options,
-  })
 }
 
 /** A lease lives for 3 s by default: a connection that has broken in silence is given up within that time. */
@@ -155,12 +135,19 @@ const longestLeaseStatementMs = 3_000
  * One connection for the lease. A second one is opened while the first does not answer, as one that has broken in
  * silence, and is closed again once nobody needs it.
  */
-function createLeasePool(pool: Pool, acquireTimeoutMs: number): Pool {
-  return createOwnPool(pool, {
-    max: 2,
-    connectionTimeoutMillis: Math.min(acquireTimeoutMs, longestLeaseStatementMs),
-    idleTimeoutMillis: 10_000,
-    application_name: 'lockstep lease',
+function createLeasePool(
+  pool: Pool,
+  { acquireTimeoutMs, limit, ...sending }: SendOptions & { readonly acquireTimeoutMs: number },
+): OwnPool {
+  return new OwnPool(pool, {
+    ...sending,
+    limit: new TimeLimit(Math.min(limit.ms, longestLeaseStatementMs)),
+    config: {
+      max: 2,
+      connectionTimeoutMillis: Math.min(acquireTimeoutMs, longestLeaseStatementMs),
+      idleTimeoutMillis: 10_000,
+      application_name: 'lockstep lease',
+    },
   })
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { LockstepError, type Queryable } from '../core/index.ts'
 import { quoteSchema } from './identifier.ts'
+import { localSettings } from './own-connection.ts'
 import { migrations } from './migrations.generated.ts'
 
 /** Runs statements inside one transaction on one connection. */
@@ -16,6 +17,8 @@ export interface MigrationRunner extends Queryable {
  */
 export async function migrateSchema(runner: MigrationRunner, schemaName: string): Promise<void> {
   const schema = quoteSchema(schemaName)
+  // Names in the migrations mean those of Postgres, and nobody's limit is meant for them.
+  await runner.script(localSettings.join('; '))
   // As a script, since whoever comes second waits for as long as the first one's scripts take.
   await runner.script(`select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.${schemaName}', 0))`)
   // Asked first: `create schema if not exists` wants the right to create one even when it is there.

@@ -8,12 +8,20 @@ export class PgBackend {
   readonly #startedAt: string
   /** False behind a pooler, which gives each transaction another backend, and tells the client none of them. */
   readonly #isTheClients: boolean
+  readonly #hasUtf8: boolean
+  #clientEncoding = 'UTF8'
   #heardAt = performance.now()
 
-  private constructor(client: PoolClient, { pid, started_at }: BackendRow) {
-    this.#pid = pid
+  private constructor(client: PoolClient, { pid, started_at, encoding }: BackendRow) {
+    const { processID, connection } = client as unknown as WatchedClient
+    this.#pid = Number(pid)
     this.#startedAt = started_at
-    this.#isTheClients = (client as unknown as { processID?: number }).processID === pid
+    this.#hasUtf8 = encoding === 'UTF8'
+    this.#isTheClients = processID === this.#pid
+    // Postgres tells of each change of this setting, whoever made it.
+    connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+      if (parameterName === 'client_encoding') this.#clientEncoding = parameterValue
+    })
   }
 
   /** Undefined before the first use of a connection. */
@@ -24,7 +32,7 @@ export class PgBackend {
   /** Asks the server, at the first use of a connection. @throws the driver's own errors */
   static async ask(client: PoolClient, options: SendOptions): Promise<PgBackend> {
     const answer: QueryResult<BackendRow> = await client.query(timed({ text: identify }, options))
-    const backend = new PgBackend(client, answer.rows[0] ?? { pid: 0, started_at: '' })
+    const backend = new PgBackend(client, answer.rows[0] ?? { pid: '0', started_at: '', encoding: 'UTF8' })
     backends.set(client, backend)
     return backend
   }
@@ -32,6 +40,11 @@ export class PgBackend {
   /** Whether the connection was idle for so long that it may have broken in silence, as behind a firewall. */
   get hasRested(): boolean {
     return performance.now() - this.#heardAt > restMs
+  }
+
+  /** What is sent in UTF-8, as `pg` does, is understood and kept: else only ASCII is. */
+  get isUtf8(): boolean {
+    return this.#hasUtf8 && this.#clientEncoding === 'UTF8'
   }
 
   heard(): void {
@@ -65,13 +78,26 @@ const backends = new WeakMap<PoolClient, PgBackend>()
 const restMs = 1_000
 
 interface BackendRow {
-  readonly pid: number
+  readonly pid: string
   /** In seconds. With the process id it names a backend for good, although process ids come again. */
   readonly started_at: string
+  readonly encoding: string
 }
 
-const identify = `select pid, extract(epoch from backend_start)::text as started_at
-  from pg_stat_get_activity(pg_backend_pid())`
+/** What is used of a client here, of which its types know nothing. */
+interface WatchedClient {
+  readonly processID?: number
+  readonly connection: {
+    on(
+      event: 'parameterStatus',
+      hear: (status: { readonly parameterName: string; readonly parameterValue: string }) => void,
+    ): unknown
+  }
+}
+
+const identify = `select pid::pg_catalog.text as pid, extract(epoch from backend_start)::pg_catalog.text as started_at,
+    pg_catalog.current_setting('server_encoding') as encoding
+  from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`
 
 function applicationName(operationId: string): string {
   return `lockstep ${operationId}`

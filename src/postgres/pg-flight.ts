@@ -140,6 +140,7 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
       if (isPlain) {
         this.values = statement.values
         this.name = statement.name
+        if (statement.types !== undefined) setTypes(this, statement.types)
       }
       this.#flight = flight
       this.#unanswered = flight.before.length
@@ -175,7 +176,12 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
   }
 }
 
-const usual = new Set(['text', 'values', 'name', 'query_timeout'])
+/** As the constructor of a query does with the `types` of its config. */
+function setTypes(query: BaseQuery, types: unknown): void {
+  Reflect.set(Reflect.get(query, '_result') as object, '_types', types)
+}
+
+const usual = new Set(['text', 'values', 'name', 'query_timeout', 'types'])
 
 function hasOnlyTheUsual(statement: QueryConfig): boolean {
   for (const key in statement) if (!usual.has(key)) return false

@@ -1,6 +1,8 @@
 import pg from 'pg'
 import type { Pool } from 'pg'
 import type { DatabaseSession, Statement } from '../core/index.ts'
+import { toAsciiValues } from './ascii.ts'
+import { ownConfig, setUp, type ConnectionFacts } from './own-connection.ts'
 import { toRows } from './pg-statements.ts'
 import { toLockstepError } from './sqlstate.ts'
 
@@ -10,9 +12,7 @@ import { toLockstepError } from './sqlstate.ts'
  */
 export async function openPgSession(pool: Pool, connectionTimeoutMillis: number): Promise<DatabaseSession> {
   const client = new pg.Client({
-    ...pool.options,
-    // pg makes the password non-enumerable, so the spread leaves it behind.
-    password: pool.options.password,
+    ...ownConfig(pool),
     // Statements are sent as they come, without waiting for each other's answers.
     pipeline: true,
     connectionTimeoutMillis,
@@ -23,8 +23,10 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
   const ended = new Promise<string>((resolve) => (end = resolve))
   client.on('error', (error) => end(error.message))
   client.on('end', () => end('the connection was closed'))
+  let facts: ConnectionFacts
   try {
     await client.connect()
+    facts = await setUp(client, connectionTimeoutMillis)
   } catch (error) {
     destroy(client)
     throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
@@ -35,7 +37,13 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
       // A session of its own is a backend of its own, so what it has prepared is there.
       const prepared = name === undefined ? {} : { name }
       try {
-        return toRows<Row>(await client.query({ ...prepared, text, values: [...values] }))
+        return toRows<Row>(
+          await client.query({
+            ...prepared,
+            text,
+            values: facts.isUtf8 ? [...values] : toAsciiValues(values),
+          }),
+        )
       } catch (error) {
         throw toLockstepError(error, 'LS_CONNECTION_LOST')
       }

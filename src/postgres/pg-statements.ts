@@ -1,6 +1,8 @@
 import type { Pool, PoolClient, QueryConfig, QueryResult } from 'pg'
 import type { Rows, Statement } from '../core/index.ts'
+import { toAsciiValues } from './ascii.ts'
 import type { DatabaseState } from './database-state.ts'
+import { ownTypes } from './own-types.ts'
 import { sqlState, toLockstepError } from './sqlstate.ts'
 import type { StatementNames } from './statement-names.ts'
 import type { TimeLimit } from './time-limit.ts'
@@ -17,10 +19,13 @@ export function timed(statement: Statement, options: SendOptions): QueryConfig {
 }
 
 /** For a flight, which has a time limit of its own. */
-export function toConfig({ text, values = [], name }: Statement, { names }: SendOptions): QueryConfig {
-  const config: QueryConfig = { text }
+export function toConfig(
+  { text, values = [], name }: Statement,
+  { names, isAscii }: SendOptions,
+): QueryConfig {
+  const config: QueryConfig = { text, types: ownTypes }
   if (values.length === 0) return config
-  config.values = values as unknown[]
+  config.values = isAscii === true ? toAsciiValues(values) : (values as unknown[])
   const prepared = names.of(name)
   if (prepared !== undefined) config.name = prepared
   return config
@@ -31,6 +36,8 @@ export interface SendOptions {
   readonly names: StatementNames
   /** Hears of every error. */
   readonly state: DatabaseState
+  /** The connection does not carry every character, so values are sent in ASCII (`toAscii`). */
+  readonly isAscii?: boolean
 }
 
 /** A pool may hold so many connections to a server that has become read-only. */

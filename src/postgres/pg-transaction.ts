@@ -10,6 +10,7 @@ import {
   type Statement,
 } from '../core/index.ts'
 import { PgBackend } from './pg-backend.ts'
+import { beginOwn } from './own-connection.ts'
 import { assertFlights, sendAlone, sendFlight, type FlightResults } from './pg-flight.ts'
 import { timed, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
@@ -142,11 +143,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
    */
   get #begin(): readonly string[] {
     const { operationId } = this.#options
-    return [
-      'begin isolation level read committed',
-      `set local lockstep.operation = '${operationId}'`,
-      ...this.#backend.marks(operationId),
-    ]
+    return [beginOwn, `set local lockstep.operation = '${operationId}'`, ...this.#backend.marks(operationId)]
   }
 
   /** In one round trip, and without a query, so that the user's code may still set the isolation level. */
@@ -248,7 +245,8 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       return { ending: 'rolled_back', error }
     }
     try {
-      const statement = toConfig(flush, this.#options)
+      const { isUtf8 } = this.#backend
+      const statement = toConfig(flush, isUtf8 ? this.#options : { ...this.#options, isAscii: true })
       return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], limit }))
     } catch (error) {
       if (this.#options.state.note(error)) this.#discard = true

@@ -201,15 +201,15 @@ export class Settler {
   }
 
   #announceNotice(key: OperationKey, notice: Notice, row: SettleRow): void {
-    if (row.offset === null || row.at === null) return
+    if (row.offset === null || row.at_ms === null) return
     this.#options.announce([
       {
         channel: userChannel(key.userId),
-        offset: Number(row.offset),
+        offset: row.offset,
         operationId: key.id,
         type: coordinationEvents.transactionRolledBack,
         data: JSON.stringify(notice),
-        at: row.at,
+        at: new Date(row.at_ms),
       },
     ])
   }

@@ -18,14 +18,10 @@ const knownIds = 'where o.id = any((select $4::uuid[])::uuid[])'
 /** Both flushes end with it: that of any number of events, and that of one. */
 const insertOutcome = `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
   values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result, v_positions, v_at);`
-const flushes = [
-  `    ) a;
-  end if;
-  ${insertOutcome}`,
-  `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
+const flushEventOutcome = `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
   values (p_id, p_name, p_user, p_node, p_input_hash, 'committed', p_result,
-    jsonb_build_object(p_channel, v_offset), v_at);`,
-]
+    pg_catalog.jsonb_build_object(p_channel, v_offset), v_at);`
+const flushes = [`${insertOutcome}\n  return pg_catalog.jsonb_build_object(`, flushEventOutcome]
 const inFlushes = (from: string, to: string): readonly Replacement[] =>
   flushes.map((find) => ({ file: migrations, find, put: find.replace(from, to) }))
 const notFenced = inFlushes('v_at);', 'v_at) on conflict (id) do nothing;')
@@ -134,18 +130,18 @@ export const mutants = {
     },
     {
       file: migrations,
-      find: 'select p.channel, p.head - p.added + e.rank,',
+      find: 'select p.channel, p.head operator(pg_catalog.-) p.added operator(pg_catalog.+) e.rank,',
       put: `select p.channel, nextval('{schema}.numbers'),`,
     },
     {
       file: migrations,
-      find: 'select p_channels[1], v_head - p_counts[1] + u.rank,',
+      find: 'select p_channels[1], v_head operator(pg_catalog.-) p_counts[1] operator(pg_catalog.+) u.rank,',
       put: `select p_channels[1], nextval('{schema}.numbers'),`,
     },
     {
       file: migrations,
-      find: 'values (p_channel, v_offset, p_id,',
-      put: `values (p_channel, nextval('{schema}.numbers'), p_id,`,
+      find: `values (p_channel, v_offset, p_id, p_type, p_data, v_at);\n  ${flushEventOutcome}`,
+      put: `values (p_channel, nextval('{schema}.numbers'), p_id, p_type, p_data, v_at);\n  ${flushEventOutcome}`,
     },
   ],
   'gap skipped': [

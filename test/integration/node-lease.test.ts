@@ -142,7 +142,7 @@ it('a node keeps its lease while all of its own connections are busy, and the po
   await direct.query('create table hold ()')
   await direct.query('begin')
   await direct.query('lock table hold')
-  const statement = { text: 'select from hold' }
+  const statement = { text: 'select from public.hold' }
   const held = Array.from({ length: 3 * ownConnections }, () => database.own.query(statement))
   const inPool = pool.query(statement.text)
   const leaseUntil = async (): Promise<number> => {

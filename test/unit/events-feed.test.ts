@@ -21,7 +21,7 @@ const eventOf = (offset: number, data = '{}'): StoredEvent => ({
   at: new Date(0),
 })
 const rowsOf = (offsets: readonly number[], data = '{}'): object[] =>
-  offsets.map((offset) => ({ offset, operation_id: operationId, type: 'counted', data, at: new Date(0) }))
+  offsets.map((offset) => ({ offset, operation_id: operationId, type: 'counted', data, at_ms: 0 }))
 const headOf = (head: number, epoch: string): object[] => [{ epoch, channel, head: String(head) }]
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

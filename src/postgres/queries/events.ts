@@ -1,4 +1,5 @@
 import type { Statement } from '../../core/index.ts'
+import { msOf } from './milliseconds.ts'
 
 export interface EventRow {
   readonly offset: number
@@ -10,17 +11,17 @@ export interface EventRow {
 }
 
 interface RawEventRow {
-  readonly offset: string | number
+  readonly offset: number
   readonly operation_id: string
   readonly type: string
   readonly data: string
-  readonly at: Date
+  readonly at_ms: number
 }
 
 /** Events of one channel after an offset, oldest first. */
 export function readEvents(schema: string, channel: string, after: number, limit: number): Statement {
   return {
-    text: `select "offset", operation_id, type, data::text as data, at from ${schema}.events
+    text: `select "offset", operation_id, type, data::text as data, ${msOf('at')} as at_ms from ${schema}.events
            where channel = $1 and "offset" > $2 order by "offset" limit $3`,
     values: [channel, after, limit],
   }
@@ -29,11 +30,11 @@ export function readEvents(schema: string, channel: string, after: number, limit
 export function toEventRow(row: unknown): EventRow {
   const raw = row as RawEventRow
   return {
-    offset: Number(raw.offset),
+    offset: raw.offset,
     operationId: raw.operation_id,
     type: raw.type,
     data: raw.data,
-    at: raw.at,
+    at: new Date(raw.at_ms),
   }
 }
 

@@ -1,5 +1,6 @@
 import { coordinationEvents } from '../../protocol/index.ts'
 import type { OperationRef, Statement } from '../../core/index.ts'
+import { msOf } from './milliseconds.ts'
 
 /** Asks what the log says of something that a layer has shown. */
 export interface LogQuestion {
@@ -31,7 +32,7 @@ export function askLog(schema: string, questions: readonly LogQuestion[]): State
   return {
     text: `select q.place::int as place, coalesce(o.state, i.state) as state, coalesce(o.name, i.name) as name,
              coalesce(o.user_id, i.user_id) as user_id,
-             (extract(epoch from o.settled_at) * 1000)::float8 as settled_ms,
+             ${msOf('o.settled_at')} as settled_ms,
              q.channel is null or exists (
                select from ${schema}.events e
                where e.channel = q.channel and e."offset" = q."offset" and e.operation_id = q.id
@@ -87,7 +88,7 @@ export function findUntold(
   },
 ): Statement {
   const { after, graceMs, limit, depth } = options
-  const micros = '(extract(epoch from d.settled_at) * 1000000)::float8 as settled_us'
+  const micros = '(extract(epoch from d.settled_at) * 1000000)::bigint as settled_us'
   return {
     text: `with due as materialized (
              select o.id, o.name, o.user_id, 'user:' || o.user_id as channel, o.settled_at,
@@ -194,7 +195,7 @@ export function insertViolations(schema: string, rows: readonly ViolationRow[]):
 export function readViolations(schema: string, limit: number): Statement {
   return {
     text: `select operation_id, user_id, kind, node, operation, layers,
-             (extract(epoch from at) * 1000)::float8 as at_ms, gap_ms, detail, stack
+             ${msOf('at')} as at_ms, gap_ms::numeric as gap_ms, detail, stack
            from ${schema}.health_violations order by found_at desc limit $1`,
     values: [limit],
   }
@@ -245,9 +246,9 @@ export interface ReadRollUpRow extends RollUpRow {
 /** Those written after a moment, by the database's clock, in the order they were written. */
 export function readRollUps(schema: string, writtenAfterMs: number, limit: number): Statement {
   return {
-    text: `select id::text as id, node, (extract(epoch from at) * 1000)::float8 as at_ms,
-             (extract(epoch from written_at) * 1000)::float8 as written_ms, operations, breaches,
-             breaches_beyond, unwatched, not_stored, gaps, violations, gauges
+    text: `select id::text as id, node, ${msOf('at')} as at_ms,
+             ${msOf('written_at')} as written_ms, operations,
+             to_json(breaches) as breaches, breaches_beyond, unwatched, not_stored, gaps, violations, gauges
            from ${schema}.health_rollups where written_at > to_timestamp($1::float8 / 1000)
            order by written_at limit $2`,
     values: [writtenAfterMs, limit],
@@ -273,7 +274,7 @@ export interface AlertRow {
 
 export function readAlert(schema: string, name: string): Statement {
   return {
-    text: `select state, (extract(epoch from since) * 1000)::float8 as since_ms, node
+    text: `select state, ${msOf('since')} as since_ms, node
            from ${schema}.health_alerts where name = $1`,
     values: [name],
   }
@@ -296,7 +297,7 @@ export function moveAlert(
            on conflict (name) do update
              set state = excluded.state, since = excluded.since, score = excluded.score, node = excluded.node
              where a.state <> excluded.state
-           returning state, (extract(epoch from since) * 1000)::float8 as since_ms, node`,
+           returning state, ${msOf('since')} as since_ms, node`,
     values: [move.name, move.state, move.score, move.node],
   }
 }
@@ -311,9 +312,9 @@ export interface NodeRow {
 /** The newest first. */
 export function readNodes(schema: string, limit: number): Statement {
   return {
-    text: `select node::text as node, (extract(epoch from started_at) * 1000)::float8 as started_ms,
+    text: `select node::text as node, ${msOf('started_at')} as started_ms,
              case when isfinite(lease_until)
-               then (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 end as lease_ms
+               then ${msOf('lease_until - clock_timestamp()')} end as lease_ms
            from ${schema}.nodes order by started_at desc limit $1`,
     values: [limit],
   }
@@ -325,14 +326,14 @@ export interface RollbackRow {
   readonly user_id: string
   readonly settled_ms: number
   readonly told: boolean
-  readonly user_message: string | null
+  readonly notice: { readonly userMessage?: string }
 }
 
 /** Rolled-back operations whose user is to be told, the newest first; `told`: the notice is in the log. */
 export function readRollbacks(schema: string, sinceMs: number, limit: number): Statement {
   return {
-    text: `select o.id::text as id, o.name, o.user_id, o.notice ->> 'userMessage' as user_message,
-             (extract(epoch from o.settled_at) * 1000)::float8 as settled_ms,
+    text: `select o.id::text as id, o.name, o.user_id, o.notice,
+             ${msOf('o.settled_at')} as settled_ms,
              coalesce((
                select true from ${schema}.events e where e.channel = 'user:' || o.user_id
                  and e.operation_id = o.id and e.type = $3

@@ -1,4 +1,5 @@
 import type { Statement } from '../../core/index.ts'
+import { msOf } from './milliseconds.ts'
 
 export interface LeaseRow {
   readonly epoch: string
@@ -6,7 +7,7 @@ export interface LeaseRow {
   readonly now_ms: number
 }
 
-const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms'
+const nowMs = `${msOf('clock_timestamp()')} as now_ms`
 
 /** Renews a node's lease, by the database's clock; no row back means that it had run out. */
 export function renewLease(schema: string, node: string, leaseMs: number): Statement {

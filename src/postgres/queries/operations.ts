@@ -1,6 +1,7 @@
 import type { Notice } from '../../protocol/index.ts'
 import { coordinationEvents } from '../../protocol/index.ts'
 import { toOffsets, userChannel, type Offsets, type Statement } from '../../core/index.ts'
+import { msOf } from './milliseconds.ts'
 import { prepared } from './prepared.ts'
 
 export type OperationState = 'committed' | 'rolled_back'
@@ -52,8 +53,9 @@ export interface SettleRow {
   readonly notice: Notice | null
   readonly positions: Readonly<Record<string, number>> | null
   /** Of the notice in the user's channel, when this call decided. */
-  readonly offset: string | number | null
-  readonly at: Date | null
+  readonly offset: number | null
+  /** By the database's clock, in milliseconds since the epoch, when this call decided. */
+  readonly at_ms: number | null
   readonly user_id: string
   readonly input_hash: string
 }
@@ -89,20 +91,23 @@ export function flushOperation(
 const flushEvent = prepared(
   'flush_event',
   (schema) =>
-    `select ${schema}.flush_event($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9::text::json) as flushed`,
+    `select ${schema}.flush_event($1, $2, $3, $4, $5, $6::pg_catalog.text::pg_catalog.json, $7, $8,
+      $9::pg_catalog.text::pg_catalog.json) as flushed`,
 )
 
 const flushEvents = prepared(
   'flush',
-  (schema) => `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::text::json,
-    $7::text[], $8::int[], $9::int[], $10::int[], $11::text[], $12::text[]::json[]) as flushed`,
+  (schema) => `select ${schema}.flush_operation($1, $2, $3, $4, $5, $6::pg_catalog.text::pg_catalog.json,
+    $7::pg_catalog.text[], $8::int[], $9::int[], $10::int[], $11::pg_catalog.text[],
+    $12::pg_catalog.text[]::pg_catalog.json[])::pg_catalog.text as flushed`,
 )
 
 /** @param events those that were flushed */
 export function toFlushRow(row: unknown, events: readonly PendingEvent[]): FlushRow {
-  const { flushed } = row as { readonly flushed: string | FlushedJson }
-  if (typeof flushed !== 'string') {
-    return { offsets: toOffsets(flushed.positions), at: new Date(flushed.at) }
+  const { flushed } = row as { readonly flushed: string }
+  if (flushed.startsWith('{')) {
+    const { positions, at } = JSON.parse(flushed) as FlushedJson
+    return { offsets: toOffsets(positions), at: new Date(at) }
   }
   const [offset, at] = flushed.split(' ')
   return { offsets: new Map([[events[0]?.channel ?? '', Number(offset)]]), at: new Date(Number(at)) }
@@ -110,7 +115,8 @@ export function toFlushRow(row: unknown, events: readonly PendingEvent[]): Flush
 
 interface FlushedJson {
   readonly positions: Readonly<Record<string, number>>
-  readonly at: string
+  /** In milliseconds since the epoch. */
+  readonly at: number
 }
 
 /** Rolls it back and appends the notice, if the operation has no outcome, heard of or not. */
@@ -121,7 +127,8 @@ export function settleOperation(
   lockTimeoutMs: number,
 ): Statement {
   return {
-    text: `select settled, state, result::text as result, notice, positions, "offset", at, user_id, input_hash
+    text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
+             user_id, input_hash
            from ${schema}.settle_operation($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)`,
     values: [
       key.id,
@@ -145,7 +152,8 @@ export function settleSilently(
   lockTimeoutMs: number,
 ): Statement {
   return {
-    text: `select settled, state, result::text as result, notice, positions, "offset", at, user_id, input_hash
+    text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
+             user_id, input_hash
            from ${schema}.settle_silently($1, $2, $3, $4, $5, $6::text::json, $7)`,
     values: [
       key.id,
