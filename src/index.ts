@@ -32,6 +32,7 @@ export {
   jsonLogger,
   LockstepError,
   newOperationId,
+  serverUser,
   silentLogger,
   type Channel,
   type ChannelDefinition,

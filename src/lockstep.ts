@@ -1,9 +1,11 @@
 import type { Server } from 'node:http'
 import {
   assertOperationId,
+  assertOperationName,
   assertUserId,
   LockstepError,
   newOperationId,
+  serverUser,
   validateEvent,
   type Channel,
   type Database,
@@ -103,12 +105,19 @@ class LockstepInstance<Db> {
     options: TransactionOptions,
     work: (tx: Transaction<Db>) => Promise<Result>,
   ): Promise<Result> {
+    // Intents travel together, so a name that Postgres refuses would take along those of others.
+    assertOperationName(options.name)
+    return this.#run(options, work)
+  }
+
+  async #run<Result>(
+    options: TransactionOptions,
+    work: (tx: Transaction<Db>) => Promise<Result>,
+  ): Promise<Result> {
     const { name } = options
     const id = options.id ?? newOperationId()
-    // The id becomes part of a statement's text; and intents travel together, so what Postgres refuses would take
-    // along those of others.
+    // The id becomes part of a statement's text.
     assertOperationId(id)
-    assertStorable(name)
     await this.start()
     const { outcome, error } = await this.#node.coordinator.run({
       id,
@@ -133,7 +142,7 @@ class LockstepInstance<Db> {
   executeCoordinatedOperation<Result>(operation: CoordinatedOperation<Db, Result>): Promise<Result> {
     const options: TransactionOptions = {
       name: operation.operationName,
-      user: operation.user ?? 'system',
+      user: operation.user ?? serverUser,
       ...(operation.operationId === undefined ? {} : { id: operation.operationId }),
       ...(operation.rollback === undefined ? {} : { rollback: operation.rollback }),
     }
@@ -194,7 +203,7 @@ class LockstepInstance<Db> {
   async revoke(revocation: Revocation): Promise<void> {
     assertUserId(revocation.user)
     this.#node.gateway.revoke(revocation)
-    await this.transaction({ name: 'lockstep.revoke', user: 'system' }, async (tx) => {
+    await this.#run({ name: 'lockstep.revoke', user: serverUser }, async (tx) => {
       tx.emit(revocations({}), 'revoked', this.#node.revocations.announcementOf(revocation))
     })
   }
@@ -206,11 +215,4 @@ class LockstepInstance<Db> {
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
     return this.#node.close(options.drainMs ?? 5_000)
   }
-}
-
-function assertStorable(name: string): void {
-  if (typeof name === 'string' && !name.includes('\0')) return
-  throw new LockstepError('LS_CONFIG_INVALID', {
-    message: 'The name of an operation is a text without the character U+0000, which Postgres cannot store.',
-  })
 }

@@ -236,7 +236,7 @@ export class LockstepNode<Db> {
     outcomes: StoredOutcomes,
   ): Gateway {
     const { database, metrics } = options
-    const authenticate = toAuthenticator(options.auth)
+    const authenticate = toAuthenticator(options.auth, logger)
     const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], {
       db: database.db,
       logger,
@@ -356,9 +356,12 @@ function createRetention({ own, schema, clock, logger }: Base, options: Duration
   })
 }
 
-function toAuthenticator(auth: LockstepOptions<never>['auth']): (token: string) => Promise<Identity> {
+function toAuthenticator(
+  auth: LockstepOptions<never>['auth'],
+  logger: Logger,
+): (token: string) => Promise<Identity> {
   if (typeof auth === 'function') return auth
-  if (auth !== undefined) return createTokenAuthenticator(auth)
+  if (auth !== undefined) return createTokenAuthenticator({ logger, ...auth })
   return () =>
     Promise.reject(
       new LockstepError('LS_UNAUTHENTICATED', {

@@ -82,7 +82,9 @@ export interface MonitorOptions {
 
 /** What `lockstep.transaction` takes. */
 export interface TransactionOptions {
+  /** 1 to 200 characters. Names that begin with `lockstep.` are Lockstep's own. */
   readonly name: string
+  /** Whose operation it is, and who is told of a rollback; `serverUser` for what no person asked for. */
   readonly user: UserContext | string
   /** UUID; the idempotency key. A new one when absent. */
   readonly id?: string
@@ -104,7 +106,7 @@ export interface CoordinatedEvent {
 /** What `executeCoordinatedOperation` takes. */
 export interface CoordinatedOperation<Db, Result> {
   readonly operationName: string
-  /** Who is told of a rollback. Default `system`. */
+  /** Who is told of a rollback. Default `serverUser`, whose notices only the log shows. */
   readonly user?: UserContext | string
   readonly operationId?: string
   readonly rollback?: RollbackOptions

@@ -14,6 +14,20 @@ const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}
 // ASCII only, so that no two ids can be folded into one by case rules of Unicode or by normalisation.
 const userIdPattern = /^[A-Za-z0-9._~@|=+-]+$/
 
+/**
+ * The user of what no person asked for: jobs, and Lockstep's own operations. Only code on the server can name it, with
+ * this very object: no token and no `auth` can speak for an id that begins with `lockstep:`.
+ */
+export const serverUser: UserContext = Object.freeze({ id: 'lockstep:server' })
+
+const ownUsers = 'lockstep:'
+const ownOperations = 'lockstep.'
+
+/** Whether an operation is one of Lockstep's own, such as `lockstep.revoke`. */
+export function isOwnOperation(name: string): boolean {
+  return name.startsWith(ownOperations)
+}
+
 /** A new operation id: UUID version 7 (RFC 9562), so that ids made later sort later. */
 export function newOperationId(): string {
   return v7()
@@ -48,7 +62,8 @@ export function isUserId(value: unknown): value is string {
     typeof value === 'string' &&
     value.length <= limits.maxUserIdBytes &&
     userIdPattern.test(value) &&
-    !value.includes('..')
+    !value.includes('..') &&
+    !value.startsWith(ownUsers)
   )
 }
 
@@ -61,6 +76,27 @@ export function assertNotExpired(id: string, retentionMs: number, nowMs: number)
   if (id[14] !== '7') return
   const madeAt = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
   if (nowMs - madeAt > retentionMs) throw new LockstepError('LS_OPERATION_EXPIRED')
+}
+
+const longestName = 200
+
+/**
+ * The name of an operation that an application runs.
+ * @throws LS_CONFIG_INVALID
+ */
+export function assertOperationName(name: unknown): asserts name is string {
+  if (typeof name !== 'string' || name === '' || name.length > longestName || name.includes('\0')) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message:
+        `The name of an operation is a text of 1 to ${longestName} characters without U+0000, which Postgres cannot ` +
+        `store. Given: ${typeof name === 'string' ? JSON.stringify(name.slice(0, longestName)) : typeof name}.`,
+    })
+  }
+  if (isOwnOperation(name)) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `"${name}": names that begin with "${ownOperations}" are Lockstep's own. Choose another.`,
+    })
+  }
 }
 
 /** @throws LS_USER_ID_INVALID */

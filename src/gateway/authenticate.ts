@@ -14,8 +14,10 @@ import {
   isUserId,
   LockstepError,
   messageOf,
+  silentLogger,
   systemClock,
   type Clock,
+  type Logger,
   type UserContext,
 } from '../core/index.ts'
 import type { Identity } from './ports.ts'
@@ -38,9 +40,15 @@ export interface TokenAuthenticatorOptions {
    * a `sub` is one user, whatever the tenant.
    */
   readonly idsPerTenant?: boolean
+  /**
+   * Refuses tokens without `exp`. By default they are accepted, and the log says so once: nothing but `revoke` ends a
+   * connection that such a token has opened.
+   */
+  readonly requireExpiry?: boolean
   /** Algorithms to accept. By default HS256 with a secret, and RS256, PS256, ES256 and EdDSA with other keys. */
   readonly algorithms?: readonly string[]
   readonly clock?: Clock
+  readonly logger?: Logger
 }
 
 const minSecretBytes = 32
@@ -68,22 +76,37 @@ export function createTokenAuthenticator(
   options: TokenAuthenticatorOptions,
 ): (token: string) => Promise<Identity> {
   const key = keySource(options)
-  const clock = options.clock ?? systemClock
+  const { clock = systemClock, requireExpiry = false, idsPerTenant = false } = options
+  const noteEndless = onceNoted(options.logger)
   const fixed: JWTVerifyOptions = {
     algorithms: algorithmsOf(options),
     clockTolerance: clockToleranceSeconds,
     ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
     ...(options.audience === undefined ? {} : { audience: options.audience }),
+    ...(requireExpiry ? { requiredClaims: ['exp'] } : {}),
   }
   return async (token) => {
     if (token.length === 0 || token.length > maxTokenLength) throw new LockstepError('LS_UNAUTHENTICATED')
     try {
       const { payload } = await jwtVerify(token, key, { ...fixed, currentDate: new Date(clock.now()) })
       assertNotExpired(payload, clock)
-      return identityOf(payload, options.idsPerTenant ?? false)
+      if (payload.exp === undefined) noteEndless()
+      return identityOf(payload, idsPerTenant)
     } catch (error) {
       throw refusalOf(error)
     }
+  }
+}
+
+function onceNoted(logger: Logger = silentLogger): () => void {
+  let isNoted = false
+  return () => {
+    if (isNoted) return
+    isNoted = true
+    logger.warn(
+      { claim: 'exp' },
+      'a token without exp was accepted: its connection has no end but revoke; auth.requireExpiry refuses such tokens',
+    )
   }
 }
 

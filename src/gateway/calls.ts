@@ -88,5 +88,7 @@ export class Calls {
     if (!isLockstepError(error)) logger.error(fields, `rpc failed: ${messageOf(error)}`)
     else if (errorCatalogue[error.code].reply === replyCodes.internal)
       logger.warn(fields, `rpc: ${error.code}`)
+    // A check that answers neither yes nor no is a mistake of the application, and its caller is not told.
+    else if ('answered' in error.details) logger.warn(fields, `rpc: ${error.message}`)
   }
 }

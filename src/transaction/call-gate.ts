@@ -10,7 +10,7 @@ export interface AuthorizeQuestion<Db, Input> {
 /** What an operation and a query ask of a call before they run. */
 export interface CallGateOptions<Db, InputSchema extends Schema> {
   readonly input: InputSchema
-  /** Asked before anything else is done. */
+  /** Asked before anything else is done. Only `true` lets the call through. */
   readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<InputSchema>>) => boolean | Promise<boolean>
 }
 
@@ -34,7 +34,17 @@ export class CallGate<Db, InputSchema extends Schema> {
 
   /** @throws LS_FORBIDDEN, and what the check itself throws */
   async authorize(input: OutputOf<InputSchema>, user: UserContext, db: Db = this.#db): Promise<void> {
-    const allowed = (await this.#options.authorize?.({ input, user, db })) ?? true
-    if (!allowed) throw new LockstepError('LS_FORBIDDEN', { details: { call: this.#name, user: user.id } })
+    const { authorize } = this.#options
+    if (authorize === undefined) return
+    // Code without types may answer anything: a row that was found, or a promise within an object.
+    const answer: unknown = await authorize({ input, user, db })
+    if (answer === true) return
+    const facts = { call: this.#name, user: user.id }
+    if (answer === false) throw new LockstepError('LS_FORBIDDEN', { details: facts })
+    const answered = answer === null ? 'null' : typeof answer
+    throw new LockstepError('LS_FORBIDDEN', {
+      message: `authorize of "${this.#name}" answered ${answered}, and only true lets a call through.`,
+      details: { ...facts, answered },
+    })
   }
 }

@@ -4,6 +4,7 @@ import {
   assertUserId,
   isLockstepError,
   newOperationId,
+  serverUser,
   type InputOf,
   type OutputOf,
   type Schema,
@@ -131,6 +132,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
 /** A user as given by the caller, checked and frozen. @throws LS_USER_ID_INVALID */
 export function toUser(user: UserContext | string): UserContext {
   const context = typeof user === 'string' ? { id: user } : user
+  if (context === serverUser) return serverUser
   assertUserId(context.id)
   return Object.isFrozen(context) ? context : Object.freeze({ ...context })
 }

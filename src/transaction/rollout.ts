@@ -1,6 +1,7 @@
 import {
   enforced,
   isMode,
+  isOwnOperation,
   LockstepError,
   messageOf,
   modeOfUser,
@@ -63,7 +64,11 @@ const pollMs = 2_000
 const longestName = 200
 const longestAnswerMs = 1_000
 
-/** Knows in which mode an operation runs. What is changed on one node is seen by the others within some seconds. */
+/**
+ * Knows in which mode an operation runs. Lockstep's own operations always run in `enforce`: other nodes hear of a
+ * revocation through the log, which the other modes do not write. What is changed on one node is seen by the others
+ * within some seconds.
+ */
 export class Rollout {
   readonly #host: RolloutHost
   readonly #provider: RolloutProvider | undefined
@@ -84,6 +89,7 @@ export class Rollout {
     this.#provider = options.provider
     this.#default = toRolloutSetting(options.default ?? enforced)
     for (const [name, setting] of Object.entries(options.operations ?? {})) {
+      assertSettable(name)
       this.#configured.set(name, toRolloutSetting(setting))
     }
     const { logger } = host
@@ -113,13 +119,14 @@ export class Rollout {
 
   /** A promise only where a provider has to be asked. */
   modeOf(operation: string, user: UserContext): Mode | Promise<Mode> {
+    if (isOwnOperation(operation)) return 'enforce'
     const mode = modeOfUser(this.#settingOf(operation), operation, user.id)
     return this.#provider === undefined ? mode : this.#ask(this.#provider, operation, user, mode)
   }
 
   /** What the settings alone say, for who asks after the fact. */
   settledModeOf(operation: string, userId: string): Mode {
-    return modeOfUser(this.#settingOf(operation), operation, userId)
+    return isOwnOperation(operation) ? 'enforce' : modeOfUser(this.#settingOf(operation), operation, userId)
   }
 
   /** Operations whose setting is not the default, and the default as `*`. */
@@ -137,11 +144,7 @@ export class Rollout {
    * @throws LS_CONFIG_INVALID for what is no setting; database errors, and then nothing has changed
    */
   async set(operation: string, value: Mode | RolloutSetting | undefined): Promise<void> {
-    if (typeof operation !== 'string' || operation === '' || operation.length > longestName) {
-      throw new LockstepError('LS_CONFIG_INVALID', {
-        message: `Name an operation, or "*" for all; at most ${longestName} characters.`,
-      })
-    }
+    assertSettable(operation)
     const { own, schema } = this.#host
     const setting = value === undefined ? undefined : toRolloutSetting(value)
     await own.query(
@@ -217,5 +220,19 @@ export class Rollout {
     const { rows } = await own.query<RolloutRow>(readRollouts(schema))
     if (changes !== this.#changes) return
     this.#stored = new Map(rows.map(({ operation, ...setting }) => [operation, setting]))
+  }
+}
+
+/** @throws LS_CONFIG_INVALID */
+function assertSettable(operation: unknown): void {
+  if (typeof operation !== 'string' || operation === '' || operation.length > longestName) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `Name an operation, or "*" for all; at most ${longestName} characters.`,
+    })
+  }
+  if (isOwnOperation(operation)) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `"${operation}" is one of Lockstep's own operations, which always run in the mode "enforce".`,
+    })
   }
 }

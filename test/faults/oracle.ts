@@ -41,8 +41,8 @@ export async function readOracle(url: string): Promise<Oracle> {
     await client.query('begin isolation level repeatable read read only')
     const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
       // Whoever asks for an id of somebody else has it closed for themselves: a row of the same id, which does not count.
-      `select distinct on (id) id, user_id, state, input_hash
-       from (select * from lockstep.operations order by id, input_hash = '') as o
+      `(select distinct on (id) id, user_id, state, input_hash
+        from lockstep.operations order by id, input_hash = '')
        union all
        select distinct on (k.id) k.id, k.user_id, 'started', k.input_hash
        from lockstep.intents i cross join lateral unnest(i.ids, i.user_ids, i.input_hashes)

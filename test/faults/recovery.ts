@@ -40,7 +40,7 @@ async function stillMissing({ direct, callers, subscribers }: RecoveryOptions): 
   }
   try {
     const open = await direct.query<{ id: string }>(
-      `select k.id from lockstep.intents i cross join lateral unnest(i.ids) as k (id)
+      `select k.id from lockstep.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id)
        where not exists (select from lockstep.operations o where o.id = k.id and o.user_id = k.user_id)`,
     )
     if (open.rows.length > 0)

@@ -363,7 +363,7 @@ describe('executeCoordinatedOperation', () => {
     ).rejects.toThrow('agent')
     expect(await noted('undone')).toEqual([])
     expect(await world.eventsOf('room:coordinated')).toHaveLength(1)
-    expect(await noticesOf('system')).toHaveLength(1)
+    expect(await noticesOf('lockstep:server')).toHaveLength(1)
   })
 })
 

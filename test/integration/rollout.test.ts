@@ -2,7 +2,7 @@
 import { InMemoryProvider } from '@openfeature/server-sdk'
 import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { newOperationId, type RolloutOptions } from '../../src/index.ts'
+import { newOperationId, serverUser, type RolloutOptions } from '../../src/index.ts'
 import { centrifuge, connected, listen, serve, type Served } from '../support/sockets.ts'
 import { createWorld, room, type World } from '../support/world.ts'
 
@@ -189,6 +189,49 @@ describe('a change at run time', () => {
     await rollout.set(`'; drop table lockstep.rollouts; --`, 'off')
     expect(rollout.modeOf('post', { id: 'ann' })).toBe('enforce')
     expect(rollout.list()).toHaveLength(2)
+  })
+})
+
+describe('operations of Lockstep itself', () => {
+  it.each([
+    ['off by default', { default: 'off' }],
+    ['observed by default', { default: 'observe' }],
+    ['off by a provider', { provider: { resolveStringEvaluation: async () => ({ value: 'off' }) } }],
+  ] as const)(
+    'are enforced where others are %s: a revocation reaches the other nodes',
+    async (_, rollout) => {
+      const first = await start(rollout)
+      const second = await start(rollout, undefined, first.world.url)
+      const client = await connected(centrifuge(second.served.url, 'eve'))
+      opened.push(async () => client.disconnect())
+      const ended = new Promise((resolve) => client.on('disconnected', resolve))
+      await first.world.lockstep.revoke({ user: 'eve' })
+      expect(await ended).toMatchObject({ code: 3507, reason: 'revoked' })
+    },
+  )
+
+  it('cannot be set, and the setting of all others is not theirs', async () => {
+    await expect(start({ operations: { 'lockstep.revoke': 'off' } })).rejects.toMatchObject({
+      code: 'LS_CONFIG_INVALID',
+    })
+    const { world } = await start({})
+    const { rollout } = world.lockstep
+    await expect(rollout.set('lockstep.revoke', 'observe')).rejects.toMatchObject({
+      code: 'LS_CONFIG_INVALID',
+      message: expect.stringContaining('always run in the mode "enforce"'),
+    })
+    await rollout.set('*', 'off')
+    expect(rollout.modeOf('lockstep.revoke', serverUser)).toBe('enforce')
+    expect(rollout.settledModeOf('lockstep.revoke', serverUser.id)).toBe('enforce')
+  })
+
+  it('have names that an application cannot give to its own', async () => {
+    const { world } = await start({})
+    const run = (name: string) => world.lockstep.transaction({ name, user: 'ada' }, async () => {})
+    await expect(run('lockstep.revoke')).rejects.toMatchObject({
+      code: 'LS_CONFIG_INVALID',
+      message: expect.stringContaining("Lockstep's own"),
+    })
   })
 })
 

@@ -1,0 +1,135 @@
+// Who a call is for, and who may make it: users that no token can name, checks that answer anything but true, names that
+// would be taken for something else.
+import { SignJWT } from 'jose'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { newOperationId, serverUser, signToken } from '../../src/index.ts'
+import { createTokenAuthenticator } from '../../src/gateway/index.ts'
+import { centrifuge, connected, serve, type Served } from '../support/sockets.ts'
+import { createWorld, secret, type World } from '../support/world.ts'
+import { RawClient } from './gateway-harness.ts'
+
+let world: World
+let served: Served
+
+beforeAll(async () => {
+  world = await createWorld()
+  served = await serve(world)
+})
+afterAll(async () => {
+  await world.close()
+  await served.close()
+})
+
+/** The `subs` of the reply to connect, or the code it was closed with. */
+async function connect(subject: string, token?: string): Promise<unknown> {
+  const client = await RawClient.open(served.url)
+  const answered = client.ask({ id: 1, connect: { token: token ?? (await signToken(secret, subject, 60)) } })
+  const reply = answered.then((answer) => (answer as { connect: { subs: unknown } }).connect.subs)
+  return Promise.race([client.closed.then(({ code }) => code), reply])
+}
+
+describe('the user of what no person asked for', () => {
+  it.each(['lockstep:server', 'lockstep:', 'lockstep:anything'])(
+    'cannot be named by a token for %s',
+    async (subject) => {
+      expect(await connect(subject)).toBe(3500)
+    },
+  )
+
+  it.each(['lockstep:server', 'lockstep:'])('cannot be named by a text on the server: %s', async (user) => {
+    const run = world.lockstep.transaction({ name: 'nightly', user }, async () => {})
+    await expect(run).rejects.toMatchObject({ code: 'LS_USER_ID_INVALID' })
+  })
+
+  it('owns the notices and outcomes of such operations, and a person called system does not', async () => {
+    const system = await connected(centrifuge(served.url, 'system'))
+    const heard: unknown[] = []
+    system.on('publication', (publication) => heard.push(publication))
+    const fails = { operationName: 'nightly', databaseOperation: () => Promise.reject(new Error('x')) }
+    await expect(world.lockstep.executeCoordinatedOperation(fails)).rejects.toThrow('x')
+    const id = newOperationId()
+    await world.lockstep.transaction({ name: 'nightly', user: serverUser, id }, async () => 'secret')
+    expect(await world.eventsOf('user:lockstep:server')).toHaveLength(1)
+    expect((await system.rpc('lockstep.outcomes', { ids: [id] })).data).toEqual({
+      outcomes: [{ outcome: 'never_received', operationId: id }],
+    })
+    expect(heard).toEqual([])
+    system.disconnect()
+  })
+})
+
+describe('authorize', () => {
+  it.each<[string, unknown, string]>([
+    ['a text', 'false', 'string'],
+    ['a number', 1, 'number'],
+    ['a row', { id: 1 }, 'object'],
+    ['an empty list', [], 'object'],
+    ['null', null, 'null'],
+    ['nothing', undefined, 'undefined'],
+  ])('that answers %s lets nobody through, and the log says why', async (what, answer, named) => {
+    const name = `guarded_${what.replaceAll(' ', '_')}`
+    const gate = { input: z.unknown(), authorize: () => answer as boolean }
+    const operation = world.lockstep.operation(name, { ...gate, run: async () => 'ran' })
+    world.lockstep.query(`${name}_query`, { ...gate, run: async () => 'ran' })
+    const message = expect.stringContaining(`answered ${named}, and only true lets a call through`)
+    await expect(operation.call({ input: 1, user: 'ada' })).rejects.toMatchObject({
+      code: 'LS_FORBIDDEN',
+      message,
+    })
+    const ada = await connected(centrifuge(served.url, 'ada'))
+    const id = newOperationId()
+    await expect(ada.rpc(name, { id, input: 1 })).rejects.toMatchObject({ code: 403 })
+    await expect(ada.rpc(`${name}_query`, 1)).rejects.toMatchObject({
+      code: 403,
+      message: 'LS_FORBIDDEN: You may not do this.',
+    })
+    expect(world.logger.lines).toContainEqual(
+      expect.objectContaining({ level: 'warn', fields: expect.objectContaining({ method: name }), message }),
+    )
+    ada.disconnect()
+  })
+
+  it('that answers no is an answer, and nothing to log', async () => {
+    const refuses = { input: z.unknown(), authorize: () => false, run: async () => 'ran' }
+    world.lockstep.operation('refused', refuses)
+    const ada = await connected(centrifuge(served.url, 'ada'))
+    await expect(ada.rpc('refused', { id: newOperationId(), input: 1 })).rejects.toMatchObject({ code: 403 })
+    expect(world.logger.lines.filter(({ fields }) => fields['method'] === 'refused')).toEqual([])
+    ada.disconnect()
+  })
+})
+
+it.each([
+  ['an empty text', '', '1 to 200 characters'],
+  ['a text of 201 characters', 'x'.repeat(201), '1 to 200 characters'],
+  ['a number', 7 as unknown as string, 'Given: number'],
+  ['nothing', undefined as unknown as string, 'Given: undefined'],
+])(
+  '%s is no name of a transaction: its rollback would look like that of an id that was never heard of',
+  async (_, name, text) => {
+    const id = newOperationId()
+    const run = world.lockstep.transaction({ name, user: 'ada', id }, () =>
+      Promise.reject(new Error('cannot')),
+    )
+    await expect(run).rejects.toMatchObject({
+      code: 'LS_CONFIG_INVALID',
+      message: expect.stringContaining(text),
+    })
+    expect(await world.rows('select 1 from lockstep.operations where id = $1', [id])).toEqual([])
+  },
+)
+
+it('a token without exp is let in, and the log says so once; requireExpiry refuses it', async () => {
+  const sign = (subject: string): Promise<string> =>
+    new SignJWT({ sub: subject }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(secret))
+  expect(await connect('', await sign('ada'))).toHaveProperty('user:ada')
+  expect(await connect('', await sign('eve'))).toHaveProperty('user:eve')
+  const said = world.logger.lines.filter(({ message }) =>
+    message.includes('a token without exp was accepted'),
+  )
+  expect(said).toHaveLength(1)
+  const strict = createTokenAuthenticator({ secret, requireExpiry: true })
+  await expect(strict(await sign('ada'))).rejects.toMatchObject({ code: 'LS_UNAUTHENTICATED' })
+  expect(await strict(await signToken(secret, 'ada', 60))).toMatchObject({ user: { id: 'ada' } })
+})
