@@ -33,6 +33,7 @@ export interface MonitoringParts {
   readonly openOperations: () => number
   readonly connections: () => number
   readonly outboundBytes: () => number
+  readonly refusals: () => Readonly<Record<string, number>>
   readonly leaseState: () => LeaseState
   /** How long events are kept. */
   readonly eventRetentionMs: number
@@ -113,13 +114,14 @@ export class Health {
   }
 
   #gauges(): NodeGauges {
-    const { connections, openOperations, outboundBytes, hub, bus, leaseState } = this.#parts
+    const { connections, openOperations, outboundBytes, refusals, hub, bus, leaseState } = this.#parts
     return {
       score: () => this.monitor.lastScore.overall,
       scoreKinds: () => this.monitor.lastScore.kinds,
       connections,
       openOperations,
       outboundBytes,
+      refusals,
       channels: () => hub().channelCount,
       isLeaseHeld: () => leaseState() === 'held',
       isBusUp: () => bus().health.state === 'up',

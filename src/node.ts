@@ -211,6 +211,7 @@ export class LockstepNode<Db> {
         openOperations: () => this.coordinator.openCount,
         connections: () => this.gateway.connections(),
         outboundBytes: () => this.gateway.outboundBytes(),
+        refusals: () => this.gateway.refusals,
         leaseState: () => this.#lease.state,
         nodeHealth: () => this.#nodeHealth(),
         eventRetentionMs: eventRetentionMs(options),

@@ -21,11 +21,13 @@ interface LockManager {
 }
 
 interface BrowserGlobals {
-  readonly location?: { readonly href: string }
+  readonly location?: { readonly href: string; readonly origin?: string }
+  readonly AbortSignal?: { timeout(delayMs: number): unknown }
   readonly localStorage?: OperationStorage
   readonly navigator?: { readonly locks?: LockManager }
   addEventListener?(type: string, listener: PageListener): void
   removeEventListener?(type: string, listener: PageListener): void
+  fetch?(url: string, options: object): Promise<{ readonly status: number }>
 }
 
 const globals = globalThis as unknown as BrowserGlobals
@@ -46,6 +48,20 @@ export function lockManager(): LockManager | undefined {
 
 export function pageUrl(): string | undefined {
   return globals.location?.href
+}
+
+export function pageOrigin(): string {
+  return globals.location?.origin ?? ''
+}
+
+/** The status that an address answers with; 0 where another origin's is not shown, undefined without an answer. */
+export async function httpStatus(url: string): Promise<number | undefined> {
+  try {
+    const signal = globals.AbortSignal?.timeout(5_000)
+    return (await globals.fetch?.(url, { mode: 'no-cors', credentials: 'omit', signal }))?.status
+  } catch {
+    return undefined
+  }
 }
 
 export function onPageEvent(type: string, listener: PageListener): () => void {

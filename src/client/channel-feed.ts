@@ -1,10 +1,11 @@
 import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } from 'centrifuge'
-import { replyCodes, type StreamPosition } from '../protocol/index.ts'
+import { replyCodes, unsubscribeCodes, type StreamPosition } from '../protocol/index.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
-import { clientError, fromWireError, isRefusal, type LockstepClientError } from './errors.ts'
+import { clientError, fromWireError, isRefusal, LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
+import type { Patience } from './patience.ts'
 
 /** `errorCodes.subscriptionGetState` of the package. */
 const getStateFailed = 13
@@ -15,8 +16,14 @@ interface FeedOptions extends ChannelOptions {
   readonly acknowledgements: Acknowledgements
   readonly delays: Delays
   readonly onError: ErrorListener
+  readonly patience: Patience
   /** The last handle was closed. */
   onEmpty(): void
+}
+
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: LockstepClientError) => void
 }
 
 /**
@@ -42,7 +49,7 @@ export class ChannelFeed {
   #holeAfter: number | undefined
   #restarts = 0
   #cancelRestart: (() => void) | undefined
-  #waiters: { readonly resolve: () => void; readonly reject: (error: LockstepClientError) => void }[] = []
+  #waiters: Waiter[] = []
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -84,7 +91,19 @@ export class ChannelFeed {
     if (this.#state === 'unsubscribed') return Promise.reject(this.#error ?? clientError('LS_CLIENT_CLOSED'))
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject })
+      this.awaitConnection()
     })
+  }
+
+  /** There is no connection, or may be none: who waits for the channel does not wait for ever. */
+  awaitConnection(): void {
+    const waiting = [...this.#waiters]
+    if (waiting.length > 0) this.#options.patience.wait((error) => this.#giveUp(waiting, error))
+  }
+
+  /** The connection ended for good. Should it be made again after all, the subscription goes on. */
+  ended(error: LockstepClientError): void {
+    this.#giveUp(this.#waiters, error)
   }
 
   close(): void {
@@ -162,7 +181,12 @@ export class ChannelFeed {
       this.#restartLater()
       return
     }
-    this.#move('unsubscribed', fromWireError({ code, message: reason }))
+    const error = fromWireError({ code, message: reason })
+    // A push of the server takes a right away; an error reply refuses what was asked for.
+    if (isRefusal(error) && code < unsubscribeCodes.server && this.#waiters.length === 0) {
+      this.reportError(refusedChannel(this.name, error))
+    }
+    this.#move('unsubscribed', error)
   }
 
   #received(publication: PublicationContext): void {
@@ -227,6 +251,13 @@ export class ChannelFeed {
     this.#subscribe()
   }
 
+  /** Those that have settled meanwhile are left alone. */
+  #giveUp(waiters: readonly Waiter[], error: LockstepClientError): void {
+    const left = this.#waiters.filter((waiter) => !waiters.includes(waiter))
+    for (const waiter of this.#waiters) if (waiters.includes(waiter)) waiter.reject(error)
+    this.#waiters = left
+  }
+
   #drop(): void {
     const subscription = this.#subscription
     this.#subscription = undefined
@@ -245,6 +276,12 @@ export class ChannelFeed {
     this.#state = state
     this.onChange.emit(state)
   }
+}
+
+function refusedChannel(name: string, { code, reason, message }: LockstepClientError): LockstepClientError {
+  const check = code === replyCodes.unknownChannel ? ' Is it declared on the server, and spelled so?' : ''
+  const text = `channel "${name}" was refused: ${message}${check}`
+  return new LockstepClientError({ code, reason, retryable: false, message: text })
 }
 
 function toEvent(channel: string, data: unknown, offset: number | undefined): ChannelEvent | undefined {

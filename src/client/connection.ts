@@ -3,7 +3,8 @@ import { replyCodes } from '../protocol/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { Delays } from './backoff.ts'
 import { pageUrl } from './browser.ts'
-import { clientError, fromWireError } from './errors.ts'
+import { ConnectionProblems } from './connection-problem.ts'
+import { clientError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 
 export type ConnectionState = 'connecting' | 'connected' | 'disconnected'
@@ -19,7 +20,11 @@ export interface Connection {
   readonly state: ConnectionState
   /** Why the last connection ended; undefined while connected. Final once `state` is `disconnected`. */
   readonly disconnectReason: DisconnectReason | undefined
+  /** Why there is no connection, in words that say what to check; undefined while there is one. */
+  readonly error: LockstepClientError | undefined
   on(event: 'change', listener: (state: ConnectionState) => void): Off
+  /** Once for each problem, not for each attempt: LS_CLIENT_UNREACHABLE, or LS_CLIENT_REFUSED when none follows. */
+  on(event: 'error', listener: (error: LockstepClientError) => void): Off
   /** Connects, also after the server refused for good. Does nothing while connected, and once the client is closed. */
   connect(): void
   /** Ends the connection until `connect` is called. Calls made meanwhile are queued. */
@@ -36,6 +41,8 @@ export interface ConnectionOptions {
   /** The connection stands, and what was recovered on the user's channel has been delivered. */
   readonly onOnline: () => void
   readonly onOffline: () => void
+  /** The connection ended for good: what waits for it waits in vain. */
+  readonly onEnded: (error: LockstepClientError) => void
   /** The id of the signed-in user, from the token before connecting and from the server after it. */
   readonly onUser: (userId: string) => void
   /** Something on the user's own channel. */
@@ -51,16 +58,26 @@ export class ClientConnection implements Connection {
   readonly acknowledgements: Acknowledgements
   readonly #options: ConnectionOptions
   readonly #onChange: Listeners<[ConnectionState]>
+  readonly #onProblem: Listeners<[LockstepClientError]>
+  readonly #problems: ConnectionProblems
   /** What each source said of the user, so that a change is seen: the token, the server's channel. */
   readonly #users = new Map<'token' | 'server', string>()
   #state: ConnectionState = 'disconnected'
   #closed = false
   #disconnectReason: DisconnectReason | undefined
+  #error: LockstepClientError | undefined
+  #wasConnected = false
+  #isAskingWhy = false
+  #token = ''
+  #refusedToken: string | undefined
 
   constructor(options: ConnectionOptions) {
     this.#options = options
     this.#onChange = new Listeners(options.onError)
-    this.centrifuge = new Centrifuge(resolveUrl(options.url), {
+    this.#onProblem = new Listeners(options.onError)
+    const url = resolveUrl(options.url)
+    this.#problems = new ConnectionProblems(url)
+    this.centrifuge = new Centrifuge(url, {
       getToken: () => this.#getToken(),
       minReconnectDelay: options.delays.minMs,
       maxReconnectDelay: options.delays.maxMs,
@@ -80,12 +97,20 @@ export class ClientConnection implements Connection {
     return this.#disconnectReason
   }
 
-  on(_event: 'change', listener: (state: ConnectionState) => void): Off {
-    return this.#onChange.add(listener)
+  get error(): LockstepClientError | undefined {
+    return this.#state === 'connected' ? undefined : this.#error
+  }
+
+  on(event: 'change' | 'error', listener: (news: never) => void): Off {
+    return event === 'error'
+      ? this.#onProblem.add(listener as (error: LockstepClientError) => void)
+      : this.#onChange.add(listener as (state: ConnectionState) => void)
   }
 
   connect(): void {
-    if (!this.#closed) this.centrifuge.connect()
+    if (this.#closed) return
+    if (this.#state === 'disconnected') this.#error = undefined
+    this.centrifuge.connect()
   }
 
   disconnect(): void {
@@ -104,12 +129,15 @@ export class ClientConnection implements Connection {
 
   // Whatever a listener of the package throws stops its client for good, hence none of these may throw.
   #listen(): void {
-    const { onError, onOnline, onOffline, onUserEvent, onUserReset } = this.#options
+    const { onOnline, onOffline, onEnded, onUserEvent, onUserReset } = this.#options
     this.centrifuge.on('connecting', ({ code, reason }) => {
       this.#move('connecting', code === 0 ? undefined : { code, reason })
       onOffline()
     })
     this.centrifuge.on('connected', () => {
+      this.#error = undefined
+      this.#refusedToken = undefined
+      this.#wasConnected = true
       this.#move('connected', undefined)
       // After the recovered publications of the user's channel, which follow in the same turn: a notice that is
       // already here need not be asked for.
@@ -118,8 +146,14 @@ export class ClientConnection implements Connection {
       })
     })
     this.centrifuge.on('disconnected', ({ code, reason }) => {
+      // Below 100 the package ended it: 0 because it was asked to, 1 for want of a token for this user.
+      if (code > 1) this.#report(this.#problems.final(code, reason, this.#token))
+      else if (code === 1 && this.#error?.retryable !== false) {
+        this.#report(this.#problems.final(code, 'getToken gave no token', this.#token))
+      }
       this.#move('disconnected', { code, reason })
       onOffline()
+      if (this.#error?.retryable === false) onEnded(this.#error)
     })
     this.centrifuge.on('subscribed', ({ channel, wasRecovering, recovered }) => {
       if (!channel.startsWith(userChannelPrefix)) return
@@ -134,13 +168,40 @@ export class ClientConnection implements Connection {
       onUserEvent(publication.data)
       this.acknowledgements.add(publication)
     })
-    this.centrifuge.on('error', ({ error }) => {
-      // Below 100: a connection or a token that could not be had, which `state` and `#getToken` tell. An expired
-      // token is replaced.
-      if (error.code >= 100 && error.code !== replyCodes.tokenExpired) {
-        onError(fromWireError(error))
-      }
+    this.centrifuge.on('error', ({ type, error }) => {
+      if (type === 'transport') this.#unopened()
+      else if (type === 'connect' && error.code === replyCodes.tokenExpired) this.#tokenExpired()
+      else if (type === 'connect') this.#report(this.#problems.unanswered(error))
     })
+  }
+
+  #unopened(): void {
+    if (this.#error !== undefined || this.#isAskingWhy) return
+    if (this.#wasConnected) {
+      this.#report(this.#problems.passing('it was lost, and could not be made again.'))
+      return
+    }
+    this.#isAskingWhy = true
+    void this.#problems.unopened().then((problem) => {
+      this.#isAskingWhy = false
+      if (this.#state === 'connecting' && this.#error === undefined) this.#report(problem)
+    })
+  }
+
+  /** As it should be, the first time: the next attempt asks for another one. */
+  #tokenExpired(): void {
+    if (this.#refusedToken === this.#token) {
+      const what = 'the server refused the token: it has expired, and getToken returned the same one again.'
+      this.#report(this.#problems.passing(what))
+    }
+    this.#refusedToken = this.#token
+  }
+
+  #report(error: LockstepClientError): void {
+    if (error.message === this.#error?.message) return
+    this.#error = error
+    this.#onProblem.emit(error)
+    this.#options.onError(error)
   }
 
   #move(state: ConnectionState, reason: DisconnectReason | undefined): void {
@@ -152,6 +213,9 @@ export class ClientConnection implements Connection {
 
   async #getToken(): Promise<string> {
     const token = await this.#askForToken()
+    this.#token = token
+    // Of a connection that stands: what kept its token from being renewed is over.
+    if (this.#state === 'connected') this.#error = undefined
     const subject = subjectOf(token)
     // This error makes the package give up rather than try again.
     if (subject !== undefined && !this.#identify('token', subject))
@@ -163,7 +227,13 @@ export class ClientConnection implements Connection {
     try {
       return await this.#options.getToken()
     } catch (error) {
-      this.#options.onError(error)
+      const text = error instanceof Error ? error.message : String(error)
+      const what = `getToken failed: ${text}.`
+      this.#report(
+        this.#state === 'connected'
+          ? this.#problems.renewal(what, error)
+          : this.#problems.passing(what, error),
+      )
       throw error
     }
   }
@@ -172,7 +242,7 @@ export class ClientConnection implements Connection {
   #identify(source: 'token' | 'server', userId: string): boolean {
     const known = this.#users.get(source)
     if (known !== undefined && known !== userId) {
-      this.#options.onError(clientError('LS_CLIENT_USER_CHANGED'))
+      this.#report(clientError('LS_CLIENT_USER_CHANGED'))
       return false
     }
     this.#users.set(source, userId)

@@ -4,10 +4,11 @@ import { localStorageOrNone, type OperationStorage } from './browser.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { ChannelHandle, type Channel, type ChannelOptions } from './channel.ts'
 import { ClientConnection, type Connection } from './connection.ts'
-import { clientError, fromWireError } from './errors.ts'
+import { clientError, fromWireError, LockstepClientError } from './errors.ts'
 import type { Off } from './listeners.ts'
 import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
+import { Patience } from './patience.ts'
 import { inputRefusal } from './pending-operation.ts'
 import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
 import { StoredOperations, type StoredOperation } from './stored-operations.ts'
@@ -46,7 +47,15 @@ export interface ClientOptions {
   readonly maxReconnectDelayMs?: number
   /** How long to wait for a connection or a reply, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number
-  /** Hears of what no caller waits for: a listener that threw, a token or state that could not be had. Default: the console. */
+  /**
+   * How long a call, and a channel's `ready`, wait for a connection before they reject, in milliseconds. Default
+   * 30,000; `Infinity` waits for ever.
+   */
+  readonly waitForConnectionMs?: number
+  /**
+   * Hears of what no caller waits for: a connection that cannot be made (once, not for each
+   * attempt), a channel that was refused, a listener that threw. Default: the console.
+   */
   readonly onError?: (error: unknown) => void
 }
 
@@ -141,7 +150,13 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
       later(() => void operations.takeOver(), Math.min(reloadMs, delays.maxMs))
     },
   })
+  const patience = new Patience({
+    waitMs: options.waitForConnectionMs ?? 30_000,
+    isConnected: () => connection.state === 'connected',
+    error: () => connection.error,
+  })
   const operations = new Operations({
+    patience,
     rpc: (method, data) => connection.rpc(method, data),
     stored,
     notices,
@@ -166,6 +181,11 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     },
     onOffline: () => {
       operations.stop()
+      for (const feed of feeds.values()) feed.awaitConnection()
+    },
+    onEnded: (error) => {
+      operations.end(error)
+      for (const feed of feeds.values()) feed.ended(error)
     },
     onUser: useUser,
     onUserEvent: (event) => {
@@ -191,6 +211,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
         centrifuge: connection.centrifuge,
         acknowledgements: connection.acknowledgements,
         delays,
+        patience,
         onError,
         onEmpty,
       })
@@ -212,8 +233,10 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     if (refusal !== undefined) throw refusal
     try {
       return await connection.rpc(name, input)
-    } catch (error) {
-      throw fromWireError(error)
+    } catch (thrown) {
+      const error = fromWireError(thrown)
+      // Without a connection the package says only that there is none.
+      throw error.code < 100 ? (connection.error ?? error) : error
     }
   }
 
@@ -257,6 +280,7 @@ function noticeOf(event: unknown): Notice | undefined {
 }
 
 function reportToConsole(error: unknown): void {
+  const isClientError = error instanceof LockstepClientError
   // oxlint-disable-next-line no-console -- the place of last resort, when the application names none
-  console.error('lockstep:', error)
+  console.error(...(isClientError ? [`lockstep: ${error.message}`] : ['lockstep:', error]))
 }

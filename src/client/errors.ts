@@ -25,6 +25,14 @@ export const clientErrors = {
     retryable: false,
     message: 'Events were missed that are no longer kept, and nothing listens with onReset. Reload.',
   },
+  LS_CLIENT_UNREACHABLE: { code: 24, retryable: true, message: 'There is no connection to the server yet.' },
+  LS_CLIENT_REFUSED: { code: 25, retryable: false, message: 'The server refused the connection.' },
+  LS_CLIENT_OUTCOME_UNKNOWN: {
+    code: 26,
+    retryable: false,
+    message:
+      'The operation may have reached the server. Its outcome is asked for as soon as there is a connection, and told by operations.on("settled").',
+  },
   LS_CLIENT_EVENT_MALFORMED: { code: 23, retryable: false, message: 'An event without a type was ignored.' },
 } as const
 

@@ -5,6 +5,7 @@ import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { NoticeBoard } from './notices.ts'
 import { newOperationId } from './operation-id.ts'
 import { OutcomeInquiry } from './outcome-inquiry.ts'
+import type { Patience } from './patience.ts'
 import { acceptanceOf, asAnswer, callRefusal, createWaiter, isFromMemory } from './pending-operation.ts'
 import type {
   Call,
@@ -29,7 +30,10 @@ interface Operation extends StoredOperation {
   attempts: number
   /** Whether a server may have got it before: from here, or from another page. */
   sentBefore: boolean
+  /** Called by this page, and not taken over from an earlier one. */
+  readonly isOfThisPage: boolean
   waiter: Waiter | undefined
+  endWait: (() => void) | undefined
   cancelRetry: (() => void) | undefined
   ignoreSignal: (() => void) | undefined
 }
@@ -39,6 +43,7 @@ interface OperationsOptions {
   readonly stored: StoredOperations
   readonly notices: NoticeBoard
   readonly delays: Delays
+  readonly patience: Patience
   readonly onError: ErrorListener
 }
 
@@ -55,6 +60,8 @@ export class Operations {
   #snapshot: readonly PendingOperation[] | undefined
   #online = false
   #closed = false
+  /** Why there will be no connection any more. */
+  #ended: LockstepClientError | undefined
   #cancelLook: (() => void) | undefined
 
   constructor(options: OperationsOptions) {
@@ -100,13 +107,9 @@ export class Operations {
 
   call(name: string, input: unknown, { id = newOperationId(), signal }: CallOptions = {}): Call {
     const existing = this.#operations.get(id)
-    if (existing !== undefined) return { id, outcome: (existing.waiter ??= createWaiter()).promise }
+    if (existing !== undefined) return { id, outcome: this.#join(existing).promise }
     const waiter = createWaiter()
-    const refusal = this.#closed
-      ? clientError('LS_CLIENT_CLOSED')
-      : signal?.aborted === true
-        ? clientError('LS_CLIENT_CANCELLED')
-        : callRefusal(id, input)
+    const refusal = this.#refusalOf(id, input, signal)
     if (refusal !== undefined) {
       waiter.reject(refusal)
       return { id, outcome: waiter.promise }
@@ -120,6 +123,7 @@ export class Operations {
     operation.sentBefore = this.#sent.has(id)
     this.#store(operation)
     this.#changed()
+    if (!this.#online) this.#awaitConnection(operation)
     this.#sendQueued()
     return { id, outcome: waiter.promise }
   }
@@ -133,16 +137,28 @@ export class Operations {
   start(): void {
     this.#online = true
     this.#inquiry.start()
-    for (const operation of this.#operations.values()) this.#clearRetry(operation)
+    for (const operation of this.#operations.values()) {
+      this.#clearRetry(operation)
+      operation.endWait?.()
+    }
     this.#sendQueued()
     void this.takeOver()
   }
 
-  /** The connection is gone. */
+  /** The connection is gone; another one is tried. */
   stop(): void {
+    const wasOnline = this.#online
     this.#online = false
+    this.#ended = undefined
     this.#inquiry.stop()
     this.#cancelLook?.()
+    if (wasOnline) for (const operation of this.#operations.values()) this.#awaitConnection(operation)
+  }
+
+  /** The connection is gone, and no other one is tried: calls settle now. */
+  end(error: LockstepClientError): void {
+    this.#ended = error
+    for (const operation of [...this.#operations.values()]) this.#giveUp(operation, error)
   }
 
   close(): void {
@@ -150,6 +166,7 @@ export class Operations {
     this.#closed = true
     for (const operation of this.#operations.values()) {
       this.#clearRetry(operation)
+      operation.endWait?.()
       operation.ignoreSignal?.()
       // Handled here: whoever closes the client need not have awaited every call.
       operation.waiter?.promise.catch(() => undefined)
@@ -174,7 +191,8 @@ export class Operations {
     if (outcome.outcome === 'rolled_back' && this.#isHeard(operation, outcome)) {
       this.#options.notices.report(outcome.notice)
     }
-    if (operation.waiter === undefined && !this.#options.stored.isMine(operation.id)) return
+    const isHere = operation.isOfThisPage || operation.waiter !== undefined
+    if (!isHere && !this.#options.stored.isMine(operation.id)) return
     // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
     if (isFromMemory(outcome)) this.#inquiry.add(operation.id)
     this.#unheard.push({ operation, outcome })
@@ -236,10 +254,58 @@ export class Operations {
 
   #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
     const { id, name, input, startedAt } = stored
-    const rest = { attempts: 0, sentBefore: false, cancelRetry: undefined, ignoreSignal: undefined }
-    const operation: Operation = { id, name, input, startedAt, state, waiter, ...rest }
+    const operation: Operation = {
+      ...{ id, name, input, startedAt, state, waiter },
+      isOfThisPage: waiter !== undefined,
+      attempts: 0,
+      sentBefore: false,
+      endWait: undefined,
+      cancelRetry: undefined,
+      ignoreSignal: undefined,
+    }
     this.#operations.set(id, operation)
     return operation
+  }
+
+  #refusalOf(id: string, input: unknown, signal: AbortSignal | undefined): LockstepClientError | undefined {
+    if (this.#closed) return clientError('LS_CLIENT_CLOSED')
+    if (signal?.aborted === true) return clientError('LS_CLIENT_CANCELLED')
+    return this.#ended ?? callRefusal(id, input)
+  }
+
+  #join(operation: Operation): Waiter {
+    operation.waiter ??= createWaiter()
+    if (this.#ended !== undefined) {
+      const { waiter } = operation
+      this.#giveUp(operation, this.#ended)
+      return waiter
+    }
+    if (!this.#online) this.#awaitConnection(operation)
+    return operation.waiter
+  }
+
+  #awaitConnection(operation: Operation): void {
+    operation.endWait?.()
+    operation.endWait = this.#options.patience.wait((error) => this.#giveUp(operation, error))
+  }
+
+  /**
+   * There is no connection for this call. What was never sent had no effect, and is withdrawn. What may have reached a
+   * server stays, also in the storage, and is asked for later: only its caller no longer waits.
+   */
+  #giveUp(operation: Operation, error: LockstepClientError): void {
+    if (operation.waiter === undefined || this.#operations.get(operation.id) !== operation) return
+    if (operation.state !== 'unknown' && !operation.sentBefore) {
+      this.#reject(operation, error)
+      return
+    }
+    const { waiter } = operation
+    operation.waiter = undefined
+    operation.endWait?.()
+    operation.ignoreSignal?.()
+    this.#clearRetry(operation)
+    waiter.reject(clientError('LS_CLIENT_OUTCOME_UNKNOWN', undefined, error))
+    this.#ask(operation)
   }
 
   #isHeard(operation: Operation, outcome: FinalOutcome): boolean {
@@ -323,6 +389,7 @@ export class Operations {
 
   #forget(operation: Operation): void {
     this.#clearRetry(operation)
+    operation.endWait?.()
     operation.ignoreSignal?.()
     this.#operations.delete(operation.id)
     this.#changed()

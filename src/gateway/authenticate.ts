@@ -60,6 +60,8 @@ const asymmetric = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const
 
 /** The key set could not be read: nothing is known about the token, and the client should try again. */
 class KeySetUnavailable extends Error {
+  readonly retryable = true
+
   constructor(cause: unknown) {
     super(`the key set could not be read: ${messageOf(cause)}`, { cause })
     this.name = 'KeySetUnavailable'

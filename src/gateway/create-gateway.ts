@@ -7,11 +7,13 @@ import { Acknowledgements, type AcknowledgementCounts } from './acknowledgements
 import { addressOf, Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
 import { drain } from './drain.ts'
+import { FailedChecks } from './failed-checks.ts'
 import { createRoutes, type FetchHandler } from './http-routes.ts'
 import type { Revocation } from './identity.ts'
 import { longestFrameBytes, resolveOptions, type GatewayLimits, type GatewayOptions } from './options.ts'
 import { isOriginAllowed } from './origin.ts'
 import { Flusher } from './outbound.ts'
+import { Refusals, type RefusalCounts } from './refusals.ts'
 import { Reauthorizer } from './reauthorizer.ts'
 import { Session } from './session.ts'
 import type { SessionContext } from './session-context.ts'
@@ -42,6 +44,8 @@ export interface Gateway extends FetchHandler {
   connections(): number
   /** Bytes that wait for peers that do not read. Looks at every connection. */
   outboundBytes(): number
+  /** Clients that were turned away, by reason. */
+  readonly refusals: RefusalCounts
   /** What clients have acknowledged; nothing without a probe. */
   readonly acknowledgements: AcknowledgementCounts
   /**
@@ -101,6 +105,8 @@ class WebSocketGateway implements Gateway {
       ports,
       settings,
       connections: new Connections<Session>(settings),
+      refusals: new Refusals(ports.logger, settings.clock),
+      failedChecks: new FailedChecks(settings.clock),
       flusher: new Flusher(tap && (() => tap.flushed())),
       tap,
       acknowledgements,
@@ -112,7 +118,12 @@ class WebSocketGateway implements Gateway {
       this.#reauthorizer = new Reauthorizer(() => this.#context.connections.all(), clock, reauthorizeMs)
       this.#reauthorizer.start()
     }
-    this.#routes = createRoutes(options.ports, () => this.#closing !== undefined)
+    this.#routes = createRoutes(options.ports, {
+      isStopping: () => this.#closing !== undefined,
+      webSocketPath: settings.path,
+      isAttached: () => this.#detach.size > 0,
+      onNotAttached: () => this.#context.refusals.note('not_attached', () => ({ path: settings.path })),
+    })
   }
 
   attach(server: Server): void {
@@ -137,6 +148,10 @@ class WebSocketGateway implements Gateway {
 
   outboundBytes(): number {
     return this.#context.connections.all().reduce((sum, session) => sum + session.outboundBytes, 0)
+  }
+
+  get refusals(): RefusalCounts {
+    return this.#context.refusals.counts
   }
 
   get acknowledgements(): AcknowledgementCounts {
@@ -174,17 +189,13 @@ class WebSocketGateway implements Gateway {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { connections, settings } = this.#context
-    if (!this.#isAccepting || connections.size >= settings.limits.maxConnections) {
-      return refuseUpgrade(socket, '503 Service Unavailable')
-    }
+    if (!this.#isAccepting) return refuseUpgrade(socket, '503 Service Unavailable')
+    if (connections.size >= settings.limits.maxConnections) return this.#turnAway(socket, 'node_limit')
     // Asking for the address makes the socket remember it, on every connection.
     const address = this.#addresses.matter ? addressOf(request, settings.proxyHops) : ''
     const refusal = this.#addresses.admit(address, settings.clock.monotonic())
     if (refusal !== undefined) {
-      return refuseUpgrade(
-        socket,
-        refusal === 'address' ? '429 Too Many Requests' : '503 Service Unavailable',
-      )
+      return this.#turnAway(socket, refusal === 'address' ? 'address_limit' : 'node_limit')
     }
     // A handshake that fails ends in a close, too.
     if (this.#addresses.countsOpen) socket.once('close', () => this.#addresses.release(address))
@@ -196,13 +207,19 @@ class WebSocketGateway implements Gateway {
     }
   }
 
+  #turnAway(socket: Duplex, reason: 'address_limit' | 'node_limit'): void {
+    this.#context.refusals.note(reason)
+    refuseUpgrade(socket, reason === 'address_limit' ? '429 Too Many Requests' : '503 Service Unavailable')
+  }
+
   #welcome(webSocket: GatewaySocket, request: IncomingMessage): void {
     const session = new Session(webSocket, this.#context)
     bindSocket(webSocket, session)
     this.#context.connections.add(session)
     // Refused after the handshake: a page that gets HTTP 403 sees a broken connection and retries for ever.
     if (!isOriginAllowed(request.headers, this.#context.settings.allowedOrigins)) {
-      session.close(closeCodes.originRefused, 'origin not allowed')
+      const { origin, host } = request.headers
+      session.refuse('origin', closeCodes.originRefused, 'origin not allowed', () => ({ origin, host }))
     }
   }
 

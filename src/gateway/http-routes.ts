@@ -11,8 +11,17 @@ export interface FetchHandler {
   fetch(request: Request): Promise<Response>
 }
 
+export interface RouteOptions {
+  readonly isStopping: () => boolean
+  readonly webSocketPath: string
+  readonly isAttached: () => boolean
+  /** The WebSocket was asked for over HTTP, because no upgrade reaches the gateway. */
+  readonly onNotAttached: () => void
+}
+
 /** The gateway's HTTP routes, all under `/lockstep/`. All of them only read: GET and HEAD. */
-export function createRoutes(ports: GatewayPorts, isStopping: () => boolean): FetchHandler {
+export function createRoutes(ports: GatewayPorts, options: RouteOptions): FetchHandler {
+  const { isStopping, webSocketPath, isAttached, onNotAttached } = options
   const app = new Hono()
   app.use(async (context, next) => {
     if (context.req.method === 'GET' || context.req.method === 'HEAD') return next()
@@ -21,6 +30,16 @@ export function createRoutes(ports: GatewayPorts, isStopping: () => boolean): Fe
   app.get('/lockstep/health', healthRoute(ports, isStopping))
   app.get('/lockstep/metrics', metricsRoute(ports))
   app.route('/', dashboardRoutes(ports))
+  app.get(webSocketPath, (context) => {
+    if (isAttached()) {
+      return context.json({ error: 'connect by WebSocket' }, 426, {
+        Upgrade: 'websocket',
+        Connection: 'Upgrade',
+      })
+    }
+    onNotAttached()
+    return context.json({ error: 'lockstep.attach(server) was not called' }, 404)
+  })
   app.notFound((context) => context.json({ error: 'not found' }, 404))
   return { fetch: async (request) => app.fetch(request) }
 }

@@ -1,4 +1,12 @@
-import { assertUserId, LockstepError, type UserContext } from '../core/index.ts'
+import {
+  assertUserId,
+  errorCatalogue,
+  isLockstepError,
+  LockstepError,
+  type UserContext,
+} from '../core/index.ts'
+import { databaseErrorCode } from '../postgres/index.ts'
+import { FailedCheck } from './failed-checks.ts'
 import type { Identity } from './ports.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -19,19 +27,35 @@ export function concerns(revocation: Revocation, user: UserContext): boolean {
 /**
  * Whom a token speaks for, as everything behind the gateway may rely on it: the user is frozen, and has an id that
  * names one channel, whatever an application's own check has returned.
- * @throws what the port throws; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
+ * @throws errors of the catalogue and passing ones that the port throws; FailedCheck for others; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
  */
 export async function authenticate(
   token: string,
   { ports, settings }: Pick<SessionContext, 'ports' | 'settings'>,
 ): Promise<Identity> {
-  const identity = await ports.authenticate(token)
+  const identity = await ask(token, ports)
   const { user, expiresAt } = identity
-  assertUserId(user.id)
   if (expiresAt !== undefined && expiresAt <= settings.clock.now()) {
     throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
   }
   return Object.isFrozen(user) ? identity : { ...identity, user: Object.freeze({ ...user }) }
+}
+
+async function ask(token: string, ports: SessionContext['ports']): Promise<Identity> {
+  try {
+    const identity = await ports.authenticate(token)
+    assertUserId(identity.user.id)
+    return identity
+  } catch (error) {
+    if (isLockstepError(error) || isPassing(error)) throw error
+    throw new FailedCheck(error)
+  }
+}
+
+/** What is away comes back, and then the same token may be good: a database, or what signs and names the keys. */
+function isPassing(error: unknown): boolean {
+  const code = databaseErrorCode(error)
+  return (code !== undefined && errorCatalogue[code].retryable) || Object(error).retryable === true
 }
 
 /** Whose doing it was, as fields of a log line; none while that is not known. */

@@ -4,11 +4,13 @@ import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
 import { closeCodes, replyCodes, type ReplyCode } from '../protocol/index.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { FailedCheck } from './failed-checks.ts'
 import { authenticate, concerns, userFields, type Revocation } from './identity.ts'
 import { MalformedMessage } from './json.ts'
 import { Outbound, type OutboundOwner } from './outbound.ts'
 import type { Identity } from './ports.ts'
 import { longestFrameBytes } from './options.ts'
+import type { RefusalReason } from './refusals.ts'
 import { errorReply, failureReply, identityFields, pingFrame, reply, requestInvalid } from './replies.ts'
 import type { SessionContext } from './session-context.ts'
 import { closeSocket, type GatewaySocket, type SocketOwner } from './socket.ts'
@@ -17,6 +19,13 @@ import type { SubscriptionHost } from './subscription.ts'
 // `refused`: connect was answered with an error. The client closes; what it had sent along is passed over, since
 // a close code of ours would overtake the error in the SDK.
 type State = 'new' | 'connecting' | 'refused' | 'open' | 'closed'
+
+interface Denial {
+  readonly id: number
+  readonly error: unknown
+  readonly token: string
+  readonly user: UserContext | undefined
+}
 
 /** One connection, from upgrade to close. */
 export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
@@ -103,6 +112,12 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     closeSocket(this.#socket, code, reason)
   }
 
+  /** Closes it before it was any user's, and says why in the log. */
+  refuse(reason: RefusalReason, code: number, text: string, fields?: () => Record<string, unknown>): void {
+    if (!this.#isClosed()) this.#context.refusals.note(reason, fields)
+    this.close(code, text)
+  }
+
   /** Ends the socket without a word. */
   terminate(): void {
     this.#socket.terminate()
@@ -131,7 +146,10 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
         // Asked in time, and this node is slow: the client has to come again, and must not give up.
         if (this.#state === 'connecting')
           return this.close(closeCodes.serverError, 'connect was not answered in time')
-        return this.close(closeCodes.connectTimeout, 'no valid connect in time')
+        // One that was answered with an error has been counted for that.
+        if (this.#state === 'refused')
+          return this.close(closeCodes.connectTimeout, 'no valid connect in time')
+        return this.refuse('no_connect', closeCodes.connectTimeout, 'no valid connect in time')
       case 'pong':
         return this.close(closeCodes.noPong, 'no pong')
       case 'ping':
@@ -145,10 +163,16 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     try {
       this.#read(message)
     } catch (error) {
-      if (error instanceof MalformedMessage) return this.close(closeCodes.badRequest, error.message)
+      if (error instanceof MalformedMessage) return this.#malformed(error.message)
       this.#context.ports.logger.error({ error, client: this.id }, `session failed: ${messageOf(error)}`)
       this.close(closeCodes.serverError, 'internal error')
     }
+  }
+
+  #malformed(reason: string): void {
+    if (this.#state === 'new')
+      this.refuse('protocol', closeCodes.badRequest, reason, () => ({ found: reason }))
+    else this.close(closeCodes.badRequest, reason)
   }
 
   #read(message: string): void {
@@ -170,7 +194,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const end = message.indexOf('\n')
     const line = end === -1 ? message : message.slice(0, end)
     if (Buffer.byteLength(line) > this.#context.settings.limits.maxConnectBytes) {
-      return this.close(closeCodes.messageTooLarge, 'connect is too large')
+      return this.refuse('too_large', closeCodes.messageTooLarge, 'connect is too large')
     }
     const command = decodeCommand(line)
     if (command.kind === 'invalid') throw new MalformedMessage(command.reason)
@@ -186,7 +210,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     held.messages.push(message)
     held.length += 1 + message.length
     if (held.length > longestFrameBytes(this.#context.settings.limits)) {
-      this.close(closeCodes.messageTooLarge, 'too much before the reply to connect')
+      this.refuse('too_large', closeCodes.messageTooLarge, 'too much before the reply to connect')
     }
   }
 
@@ -233,7 +257,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
       const own = await this.#dispatcher?.joinOwn(request.subs)
       if (own !== undefined && !this.#isClosed()) this.#open(id, identity, own)
     } catch (error) {
-      this.#refuse(id, error)
+      this.#notOpened(id, error, request.token)
     }
   }
 
@@ -241,7 +265,10 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (this.#isClosed()) return
     if (this.#context.connections.admit(user.id)) {
       this.#dispatcher = new Dispatcher(this, this.#context, user)
-    } else this.close(closeCodes.connectionLimit, 'too many connections of this user')
+    } else {
+      const text = 'too many connections of this user'
+      this.refuse('user_limit', closeCodes.connectionLimit, text, () => userFields(user))
+    }
   }
 
   #open(id: number, identity: Identity, own: { readonly subs: string; readonly start: () => void }): void {
@@ -274,7 +301,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     } catch (error) {
       // Error 109 would end an SDK for good here. After 3005 it connects anew, and asks for another token on the way.
       if (isExpiredToken(error)) this.close(closeCodes.expired, 'token expired')
-      else this.#deny(id, error, dispatcher.user)
+      else this.#deny({ id, error, token, user: dispatcher.user })
     } finally {
       this.#refreshing = false
     }
@@ -300,27 +327,32 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     return identityFields(this.id, version, this.#expiresAt - clock.now())
   }
 
-  #refuse(id: number, error: unknown): void {
+  #notOpened(id: number, error: unknown, token: string): void {
     if (this.#isClosed()) return
     const user = this.#dispatcher?.user
     this.#leaveUser()
     this.#state = 'refused'
     this.#held = undefined
-    this.#deny(id, error, user)
+    this.#deny({ id, error, token, user })
   }
 
   /** 109 makes a client that connects fetch a new token; any other token that is not good ends it for good. */
-  #deny(id: number, error: unknown, user?: UserContext): void {
+  #deny({ id, error, token, user }: Denial): void {
     if (isExpiredToken(error)) return this.push(errorReply(id, replyCodes.tokenExpired))
     if (isLockstepError(error, 'LS_UNAUTHENTICATED') || isLockstepError(error, 'LS_USER_ID_INVALID')) {
-      return this.close(closeCodes.invalidToken, 'invalid token')
+      return this.#refuseToken(error)
     }
+    const { refusals, failedChecks, ports } = this.#context
+    if (error instanceof FailedCheck && failedChecks.isHopeless(token)) return this.#refuseToken(error.cause)
     const requestId = `${this.id}/${id}`
-    this.#context.ports.logger.error(
-      { error, requestId, ...userFields(user) },
-      `connect failed: ${messageOf(error)}`,
-    )
+    if (error instanceof FailedCheck)
+      refusals.note('auth_failed', () => ({ why: messageOf(error.cause), error: error.cause, requestId }))
+    else ports.logger.error({ error, requestId, ...userFields(user) }, `connect failed: ${messageOf(error)}`)
     this.push(failureReply(id, error, requestId))
+  }
+
+  #refuseToken(error: unknown): void {
+    this.refuse('token', closeCodes.invalidToken, 'invalid token', () => ({ why: messageOf(error), error }))
   }
 
   /** Whatever a peer sends shows that it is there. */

@@ -14,6 +14,8 @@ export interface NodeGauges {
   isBusUp?(): boolean | undefined
   /** Bytes that wait for peers that do not read. */
   outboundBytes?(): number | undefined
+  /** Clients that were turned away since the node started, by reason. */
+  refusals?(): Readonly<Record<string, number>>
 }
 
 /** A gauge that is one number, under the name it has in Prometheus; OpenTelemetry has dots for the underscores. */
@@ -85,6 +87,15 @@ export function readScoreKinds(gauges: NodeGauges): readonly (readonly [string, 
     return Object.entries(gauges.scoreKinds?.() ?? {}).flatMap(([kind, score]) =>
       typeof score === 'number' && !Number.isNaN(score) ? [[kind, score] as const] : [],
     )
+  } catch {
+    return []
+  }
+}
+
+/** Clients that were turned away, by reason. Never throws. */
+export function readRefusals(gauges: NodeGauges): readonly (readonly [string, number])[] {
+  try {
+    return Object.entries(gauges.refusals?.() ?? {})
   } catch {
     return []
   }

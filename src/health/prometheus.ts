@@ -9,7 +9,14 @@ import {
   violationKinds,
 } from './kinds.ts'
 import { LabelValues } from './label-values.ts'
-import { nodeGauges, readGauge, readScoreKinds, type NodeGauge, type NodeGauges } from './node-gauges.ts'
+import {
+  nodeGauges,
+  readGauge,
+  readRefusals,
+  readScoreKinds,
+  type NodeGauge,
+  type NodeGauges,
+} from './node-gauges.ts'
 import type { HealthSink } from './sink.ts'
 
 export interface PrometheusOptions {
@@ -98,6 +105,7 @@ class PrometheusSink implements PrometheusExport {
     this.#early = new Map(gapKinds.map((kind) => [kind, early.labels(kind)]))
     for (const gauge of nodeGauges) register(gauge, options.gauges ?? {}, registers)
     registerScoreKinds(options.gauges ?? {}, registers)
+    registerRefusals(options.gauges ?? {}, registers)
     if (options.processMetrics === true) collectDefaultMetrics({ register: this.#registry })
   }
 
@@ -166,6 +174,19 @@ function registerScoreKinds(gauges: NodeGauges, registers: Registry[]): void {
     collect() {
       this.reset()
       for (const [kind, score] of readScoreKinds(gauges)) this.set({ kind }, score)
+    },
+  })
+}
+
+function registerRefusals(gauges: NodeGauges, registers: Registry[]): void {
+  void new Counter({
+    name: 'lockstep_connections_refused_total',
+    help: 'Clients that this node turned away before they were connected, by reason.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [reason, count] of readRefusals(gauges)) this.inc({ reason }, count)
     },
   })
 }

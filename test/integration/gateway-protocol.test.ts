@@ -99,7 +99,7 @@ describe('connect', () => {
     const frame = await client.ask({ id: 1, connect: { token: 'x' } })
     expect(frame).toMatchObject({ id: 1, error: { code: 100, temporary: true } })
     expect(JSON.stringify(frame)).not.toContain('5432')
-    expect(broken.logged).toMatchObject([{ level: 'error', message: 'connect failed: db:5432 down' }])
+    expect(broken.logged).toMatchObject([{ level: 'error', fields: { why: 'db:5432 down' } }])
     await broken.stop()
   })
 

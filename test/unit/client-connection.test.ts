@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
-import { committed, FakeGateway, Queue, tokenOf } from './client-fake-gateway.ts'
+import { committed, FakeGateway, MemoryStorage, Queue, tokenOf } from './client-fake-gateway.ts'
 
 let gateway: FakeGateway
 const clients: Client[] = []
@@ -53,18 +53,88 @@ test('the connection tells its state, and why it ended', async () => {
   expect(client.connection).toMatchObject({ state: 'disconnected', disconnectReason: { code: 0 } })
 })
 
-test('a refusal for good ends it until connect is called; calls wait', async () => {
+test('a refusal for good settles every call, with why; connect begins anew', async () => {
   const client = connect()
   const states = changes(client)
+  const reported = new Queue<unknown>()
+  client.connection.on('error', (error) => reported.push(error))
   expect(await states.next()).toBe('connected')
+  const sent = client.call('send_message', 0)
+  await gateway.calls.next()
   ;(await gateway.connects.next()).socket.close(3500, 'invalid token')
   expect(await states.next()).toBe('disconnected')
   expect(client.connection.disconnectReason).toEqual({ code: 3500, reason: 'invalid token' })
-  const call = client.call('send_message', 1)
-  expect(client.pending).toMatchObject([{ state: 'queued' }])
+  const refused = { reason: 'LS_CLIENT_REFUSED', retryable: false }
+  expect(client.connection.error).toMatchObject(refused)
+  expect(await reported.next()).toBe(client.connection.error)
+  await expect(client.call('send_message', 1).outcome).rejects.toMatchObject(refused)
+  await expect(client.query('list')).rejects.toMatchObject(refused)
+  await expect(client.channel('room:1').ready()).rejects.toMatchObject(refused)
+  // What was sent may have arrived: its caller hears so, and it stays asked for.
+  await expect(sent.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_OUTCOME_UNKNOWN', cause: refused })
+  expect(client.pending).toMatchObject([{ id: sent.id, state: 'unknown' }])
+  const settled = new Queue<unknown>()
+  client.operations.on('settled', (_operation, outcome) => settled.push(outcome))
+  gateway.onRpc = (method) =>
+    method === 'lockstep.outcomes' ? { data: { outcomes: [committed(sent.id).data] } } : undefined
   client.connection.connect()
-  ;(await gateway.calls.next()).reply(committed(call.id))
-  expect(await call.outcome).toMatchObject({ outcome: 'committed' })
+  expect(await settled.next()).toMatchObject({ outcome: 'committed', operationId: sent.id })
+  expect([client.connection.error, client.pending]).toEqual([undefined, []])
+  const again = client.call('send_message', 2)
+  ;(await gateway.calls.next()).reply(committed(again.id))
+  expect(await again.outcome).toMatchObject({ outcome: 'committed' })
+  expect(reported.all).toHaveLength(1)
+})
+
+test('calls wait for a connection as long as they are allowed to, and then reject without effect', async () => {
+  const storage = new MemoryStorage()
+  const client = connect({ autoConnect: false, storage, user: 'ann', waitForConnectionMs: 20 })
+  const early = client.call('send_message', 1)
+  const ready = client.channel('room:1').ready()
+  await expect(early.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_DISCONNECTED', retryable: true })
+  await expect(ready).rejects.toMatchObject({ reason: 'LS_CLIENT_DISCONNECTED' })
+  expect([client.pending, storage.length]).toEqual([[], 0])
+  client.connection.connect()
+  const late = client.call('send_message', 2)
+  const sent = await gateway.calls.next()
+  expect(sent.data).toMatchObject({ id: late.id })
+  sent.reply(committed(late.id))
+  expect(await late.outcome).toMatchObject({ outcome: 'committed' })
+})
+
+test('a reply that was lost is waited for as long, and its operation kept for the next page', async () => {
+  const storage = new MemoryStorage()
+  const client = connect({ storage, waitForConnectionMs: 20 })
+  const call = client.call('send_message', 1)
+  await gateway.calls.next()
+  await gateway.close()
+  await expect(call.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_OUTCOME_UNKNOWN' })
+  expect(client.pending).toMatchObject([{ id: call.id, state: 'unknown' }])
+  expect([...storage.map.keys()].some((key) => key.includes(call.id))).toBe(true)
+})
+
+test('one problem is reported once, however often it is tried again, and anew after a connection', async () => {
+  const reported = new Queue<unknown>()
+  let fails = true
+  let asked = 0
+  const client = connect({
+    autoConnect: false,
+    getToken: () => {
+      asked += 1
+      return fails && asked % 8 !== 0 ? Promise.reject(new Error('down')) : Promise.resolve(tokenOf('ann'))
+    },
+  })
+  client.connection.on('error', (error) => reported.push(error))
+  const states = changes(client)
+  client.connection.connect()
+  while ((await states.next()) !== 'connected');
+  expect([asked, reported.all.length]).toEqual([8, 1])
+  expect(reported.all[0]).toMatchObject({ reason: 'LS_CLIENT_UNREACHABLE', retryable: true })
+  gateway.refusals.push(109)
+  gateway.cut()
+  while ((await states.next()) !== 'connected');
+  expect([asked, reported.all.length]).toEqual([16, 2])
+  fails = false
 })
 
 test.each(['token', 'server'])('another user, by the %s, ends it: calls are not for them', async (source) => {
@@ -75,6 +145,7 @@ test.each(['token', 'server'])('another user, by the %s, ends it: calls are not 
   client.connection.disconnect()
   expect(await states.next()).toBe('disconnected')
   const call = client.call('send_message', 1)
+  call.outcome.catch(() => {})
   if (source === 'server') gateway.user = 'bob'
   else {
     user = 'bob'
@@ -85,8 +156,7 @@ test.each(['token', 'server'])('another user, by the %s, ends it: calls are not 
     source === 'server' ? ['connecting', 'connected', 'disconnected'] : ['connecting', 'disconnected']
   for (const state of expected) expect(await states.next()).toBe(state)
   expect(errors.all.at(-1)).toMatchObject({ reason: 'LS_CLIENT_USER_CHANGED' })
-  client.close()
-  await expect(call.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_CLOSED' })
+  await expect(call.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_USER_CHANGED' })
   expect(gateway.calls.all).toEqual([])
 })
 
@@ -99,7 +169,10 @@ test('a token that cannot be had is reported and asked for again', async () => {
     },
   })
   expect(await changes(client).next()).toBe('connected')
-  expect(errors.all.at(-1)).toMatchObject({ message: 'sign-in is down' })
+  expect(errors.all.at(-1)).toMatchObject({
+    message: `no connection to ${gateway.url}/: getToken failed: sign-in is down. Trying again.`,
+    cause: { message: 'sign-in is down' },
+  })
   expect(gateway.tokens).toEqual([tokenOf('ann')])
 })
 

@@ -1,0 +1,137 @@
+// What an operator sees of clients that were turned away.
+import { once } from 'node:events'
+import { afterEach, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { LockstepError } from '../../src/core/index.ts'
+import { createGateway, signToken } from '../../src/gateway/index.ts'
+import { ManualClock, RawClient, startWorld, token, type World } from './gateway-harness.ts'
+
+let worlds: World[] = []
+afterEach(async () => {
+  await Promise.all(worlds.splice(0).map((started) => started.stop()))
+})
+
+async function world(options: Parameters<typeof startWorld>[0] = {}): Promise<World> {
+  const started = await startWorld(options)
+  worlds.push(started)
+  return started
+}
+
+const ask = async (at: World, line: object | string): Promise<RawClient> => {
+  const client = await RawClient.open(at.url)
+  client.send(line)
+  return client
+}
+
+const refusalsIn = (at: World): unknown[] =>
+  at.logged.filter(({ message }) => message.startsWith('connection refused'))
+
+test.each<[string, string, (at: World) => Promise<RawClient>, Readonly<Record<string, unknown>>]>([
+  [
+    'a token of another secret',
+    'token',
+    async (at) =>
+      ask(at, { id: 1, connect: { token: await signToken('another secret, long enough for it', 'a', 9) } }),
+    { why: 'The token was refused: signature verification failed' },
+  ],
+  [
+    'a page of another origin',
+    'origin',
+    (at) => RawClient.open(at.url, { origin: 'https://evil.example' }),
+    { origin: 'https://evil.example' },
+  ],
+  ['a first message that is none', 'protocol', (at) => ask(at, 'GET /'), { found: 'not JSON' }],
+  [
+    'a connect that is too large',
+    'too_large',
+    (at) => ask(at, { id: 1, connect: { token: 'x'.repeat(5_000) } }),
+    {},
+  ],
+  [
+    'a user with too many connections',
+    'user_limit',
+    async (at) => {
+      await RawClient.connect(at, 'ann')
+      return ask(at, { id: 1, connect: { token: await token('ann') } })
+    },
+    { userId: 'ann' },
+  ],
+])('%s is logged and counted', async (_name, reason, refused, fields) => {
+  const at = await world({ limits: { maxConnectionsPerUser: 1 } })
+  const client = await refused(at)
+  await client.closed
+  expect(refusalsIn(at)).toMatchObject([{ level: 'warn', fields: { reason, ...fields } }])
+  expect(at.gateway.refusals).toMatchObject({ [reason]: 1 })
+})
+
+test('a thousand refusals are a thousand in the count, and a line every ten seconds', async () => {
+  const clock = new ManualClock()
+  const at = await world({ clock, limits: { maxConnections: 1 } })
+  await RawClient.connect(at, 'ann')
+  const turnedAway = async (): Promise<void> => {
+    const socket = new WebSocket(at.url)
+    socket.on('error', () => {})
+    await once(socket, 'unexpected-response')
+    socket.terminate()
+  }
+  for (let n = 0; n < 20; n += 1) await turnedAway()
+  expect(refusalsIn(at)).toHaveLength(1)
+  clock.advance(10_000)
+  await turnedAway()
+  expect(refusalsIn(at)).toMatchObject([{}, { fields: { reason: 'node_limit', sinceLastLine: 20 } }])
+  expect(at.gateway.refusals.node_limit).toBe(21)
+})
+
+test('the WebSocket asked for over HTTP: 426 where attach was called, else 404 and a line for the operator', async () => {
+  const at = await world()
+  const http = new Request('http://any/lockstep/ws')
+  expect((await at.gateway.fetch(http)).status).toBe(426)
+  const lines: string[] = []
+  const logger = {
+    debug: () => {},
+    info: () => {},
+    warn: (_: object, text: string) => lines.push(text),
+    error: () => {},
+  }
+  const gateway = createGateway({ ports: { logger } as never })
+  expect((await gateway.fetch(http)).status).toBe(404)
+  expect(lines).toEqual([expect.stringContaining('lockstep.attach(server) was not called') as string])
+})
+
+test('auth that throws a plain error is tried again for a while, then the token is refused', async () => {
+  const clock = new ManualClock()
+  let thrown: unknown = new TypeError('jwt malformed')
+  const at = await world({
+    clock,
+    ports: { authenticate: () => Promise.reject(thrown) },
+  })
+  const answer = async (text: string): Promise<unknown> => {
+    const client = await ask(at, { id: 1, connect: { token: text } })
+    return Promise.race([client.next(), client.closed])
+  }
+  const temporary = { error: { code: 100, temporary: true } }
+  for (let n = 0; n < 10; n += 1) expect(await answer('bad')).toMatchObject(temporary)
+  clock.advance(30_000)
+  // Another token has failed once.
+  expect(await answer('other')).toMatchObject(temporary)
+  expect(await answer('bad')).toEqual({ code: 3500, reason: 'invalid token' })
+  expect(at.gateway.refusals).toMatchObject({ auth_failed: 11, token: 1 })
+  expect(refusalsIn(at)).toMatchObject([
+    { fields: { reason: 'auth_failed', error: thrown } },
+    { fields: { reason: 'auth_failed', error: thrown, sinceLastLine: 10 } },
+    { fields: { reason: 'token', error: thrown } },
+  ])
+  // What is away comes back.
+  for (thrown of [
+    Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
+    new LockstepError('LS_DATABASE_UNREACHABLE'),
+  ])
+    expect(await answer('bad')).toMatchObject(temporary)
+})
+
+test('auth that answers with nothing is a fault of auth', async () => {
+  const at = await world({ ports: { authenticate: () => Promise.resolve(undefined as never) } })
+  const client = await ask(at, { id: 1, connect: { token: 'x' } })
+  expect(await client.next()).toMatchObject({ error: { code: 100, temporary: true } })
+  expect(at.gateway.refusals.auth_failed).toBe(1)
+})
