@@ -181,11 +181,14 @@ export class ClientConnection implements Connection {
       this.#report(this.#problems.passing('it was lost, and could not be made again.'))
       return
     }
+    void this.#askWhy()
+  }
+
+  async #askWhy(): Promise<void> {
     this.#isAskingWhy = true
-    void this.#problems.unopened().then((problem) => {
-      this.#isAskingWhy = false
-      if (this.#state === 'connecting' && this.#error === undefined) this.#report(problem)
-    })
+    const problem = await this.#problems.unopened()
+    this.#isAskingWhy = false
+    if (this.#state === 'connecting' && this.#error === undefined) this.#report(problem)
   }
 
   /** As it should be, the first time: the next attempt asks for another one. */

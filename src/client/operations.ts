@@ -158,7 +158,7 @@ export class Operations {
   /** The connection is gone, and no other one is tried: calls settle now. */
   end(error: LockstepClientError): void {
     this.#ended = error
-    for (const operation of [...this.#operations.values()]) this.#giveUp(operation, error)
+    for (const operation of this.#operations.values()) this.#giveUp(operation, error)
   }
 
   close(): void {
@@ -255,7 +255,12 @@ export class Operations {
   #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
     const { id, name, input, startedAt } = stored
     const operation: Operation = {
-      ...{ id, name, input, startedAt, state, waiter },
+      id,
+      name,
+      input,
+      startedAt,
+      state,
+      waiter,
       isOfThisPage: waiter !== undefined,
       attempts: 0,
       sentBefore: false,

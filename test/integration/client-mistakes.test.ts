@@ -1,11 +1,12 @@
 // The likeliest mistakes of a first afternoon. None may leave a promise open, and each says once what to check.
 import { once } from 'node:events'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi, type Mock } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions } from '../../src/client/index.ts'
-import { signToken, toNodeHandler } from '../../src/gateway/index.ts'
+import { silentLogger } from '../../src/core/index.ts'
+import { createGateway, signToken, toNodeHandler, type GatewayPorts } from '../../src/gateway/index.ts'
 import { startWorld, token, type World } from './gateway-harness.ts'
 
 let world: World
@@ -36,7 +37,8 @@ function connect(options: Partial<ClientOptions> = {}): Client {
     storage: null,
     minReconnectDelayMs: 5,
     maxReconnectDelayMs: 10,
-    waitForConnectionMs: 500,
+    waitForConnectionMs: 1_000,
+    timeoutMs: 1_000,
     ...options,
   })
   undo.push(() => client.close())
@@ -76,14 +78,20 @@ const mistakes: readonly (readonly [string, Mistake])[] = [
   [
     'the path is wrong',
     {
-      options: () => ({ url: world.url.replace('/lockstep/ws', '/lockstep/socket') }),
+      options: async () => {
+        const notFound: RequestListener = (_request, response) => void response.writeHead(404).end()
+        return { url: `${await serve(notFound)}/lockstep/socket` }
+      },
       says: /the server answered 404\. Is lockstep\.attach\(server\) called, and does the proxy pass \/lockstep\/socket\?/,
     },
   ],
   [
     'attach was forgotten',
     {
-      options: async () => ({ url: `${await serve(toNodeHandler(world.gateway))}/lockstep/ws` }),
+      options: async () => {
+        const gateway = createGateway({ ports: { logger: silentLogger } as GatewayPorts })
+        return { url: `${await serve(toNodeHandler(gateway))}/lockstep/ws` }
+      },
       says: /the server answered 404\. Is lockstep\.attach\(server\) called/,
     },
   ],
@@ -92,12 +100,11 @@ const mistakes: readonly (readonly [string, Mistake])[] = [
     {
       options: async () => {
         // It asks without the headers that belong to one connection, as proxies do by default.
-        const url = await serve((request, response) => {
-          void world.gateway.fetch(new Request(`http://behind${request.url ?? ''}`)).then(({ status }) => {
-            response.statusCode = status
-            response.end()
-          })
-        })
+        const pass = async (path: string, response: ServerResponse): Promise<void> => {
+          const { status } = await world.gateway.fetch(new Request(`http://behind${path}`))
+          response.writeHead(status).end()
+        }
+        const url = await serve((request, response) => void pass(request.url ?? '', response))
         return { url: `${url}/lockstep/ws` }
       },
       says: /Does the proxy pass Upgrade and Connection\?/,
@@ -173,7 +180,8 @@ test('a channel that is misspelt is named on the console, and its ready rejects'
   const client = connect()
   const channel = client.channel('rom:1')
   await vi.waitFor(() => expect(channel.state).toBe('unsubscribed'))
-  const words = 'channel "rom:1" was refused: There is no such channel. Is it declared on the server, and spelled so?'
+  const words =
+    'channel "rom:1" was refused: There is no such channel. Is it declared on the server, and spelled so?'
   expect(lines()).toEqual([`lockstep: ${words}`])
   await expect(channel.ready()).rejects.toMatchObject({ code: 102, reason: 'LS_CHANNEL_UNKNOWN' })
 })

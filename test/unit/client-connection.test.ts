@@ -60,6 +60,7 @@ test('a refusal for good settles every call, with why; connect begins anew', asy
   client.connection.on('error', (error) => reported.push(error))
   expect(await states.next()).toBe('connected')
   const sent = client.call('send_message', 0)
+  sent.outcome.catch(() => {})
   await gateway.calls.next()
   ;(await gateway.connects.next()).socket.close(3500, 'invalid token')
   expect(await states.next()).toBe('disconnected')
@@ -94,7 +95,9 @@ test('calls wait for a connection as long as they are allowed to, and then rejec
   await expect(early.outcome).rejects.toMatchObject({ reason: 'LS_CLIENT_DISCONNECTED', retryable: true })
   await expect(ready).rejects.toMatchObject({ reason: 'LS_CLIENT_DISCONNECTED' })
   expect([client.pending, storage.length]).toEqual([[], 0])
+  const states = changes(client)
   client.connection.connect()
+  while ((await states.next()) !== 'connected');
   const late = client.call('send_message', 2)
   const sent = await gateway.calls.next()
   expect(sent.data).toMatchObject({ id: late.id })
