@@ -121,7 +121,7 @@ async function stripFaultPoints(tree: string, folder: string): Promise<void> {
 
 /** Under its name in one step: who finds a build finds all of it. */
 async function keep(draft: string, folder: string): Promise<void> {
-  await removeUnused()
+  await removeUnused(builds)
   try {
     await rename(draft, folder)
   } catch (error) {
@@ -131,10 +131,11 @@ async function keep(draft: string, folder: string): Promise<void> {
   }
 }
 
-async function removeUnused(): Promise<void> {
-  await mkdir(builds, { recursive: true })
-  for (const name of await readdir(builds)) {
-    const folder = join(builds, name)
+/** What nobody has used for a day, in a folder that is made if it is not there. */
+export async function removeUnused(within: string): Promise<void> {
+  await mkdir(within, { recursive: true })
+  for (const name of await readdir(within)) {
+    const folder = join(within, name)
     const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }))
     if (Date.now() - mtimeMs > unusedForMs) await rm(folder, { recursive: true, force: true })
   }

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { cp, mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { built, root, type Build } from './built.ts'
+import { built, removeUnused, root, type Build } from './built.ts'
 
 export interface Revision {
   /** First digits of its commit. */
@@ -20,7 +20,10 @@ export interface Revision {
 export async function buildRevision(revision: string): Promise<Revision> {
   const commit = git(['rev-parse', '--verify', '--quiet', '--short=12', `${revision}^{commit}`])
   if (commit === undefined) throw new Error(`There is no revision "${revision}" in this repository.`)
-  const tree = join(root, '.lockstep', 'bench-revision', `${commit}.${process.pid}`)
+  const trees = join(root, '.lockstep', 'bench-revision')
+  const tree = join(trees, `${commit}.${process.pid}`)
+  // A run that was interrupted leaves its tree.
+  await removeUnused(trees)
   try {
     await checkOut(commit, tree)
     const samePackages = (await lockOf(tree)) === (await lockOf(root))

@@ -53,6 +53,14 @@ export function MessageList(props: MessageListProps) {
     setAtEnd(following.current)
   }
 
+  /** What a person reads stays where it is; the older messages come above it. */
+  async function earlier(): Promise<void> {
+    const element = scroller.current
+    const fromEnd = element === null ? 0 : element.scrollHeight - element.scrollTop
+    await onEarlier()
+    requestAnimationFrame(() => element?.scrollTo({ top: element.scrollHeight - fromEnd }))
+  }
+
   return (
     <div className="thread-frame">
       <div
@@ -68,7 +76,7 @@ export function MessageList(props: MessageListProps) {
           {status === 'loading' && items.length === 0 && <ThreadSkeleton />}
           {status === 'failed' && <LoadFailed onReload={onReload} />}
           {status === 'ready' && items.length === 0 && <EmptyThread />}
-          {hasEarlier && <Earlier onEarlier={onEarlier} />}
+          {hasEarlier && <Earlier onEarlier={earlier} />}
           <ol>
             {items.map((item, index) => (
               <Fragment key={item.key}>

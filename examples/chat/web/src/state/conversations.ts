@@ -1,6 +1,6 @@
 import type { Backend } from './backend.ts'
 import type { Store } from './store.ts'
-import { emptyThread, mergeMessages } from './thread.ts'
+import { emptyThread, mergeMessages, mergeNewest } from './thread.ts'
 import { addEntry, remark } from './timeline.ts'
 import type { ChatState, Conversation, Message, ShownMessage, Thread } from './types.ts'
 
@@ -154,11 +154,7 @@ export class Conversations {
       const { messages, hasEarlier, offset, epoch } = await this.#parts.backend.query('list_messages', {
         conversationId: id,
       })
-      this.#thread(id, (thread) => {
-        const merged = mergeMessages(thread, messages.map(saved))
-        // What was read again knows nothing of the pages before those that are here already.
-        return thread.status === 'ready' ? merged : { ...merged, hasEarlier }
-      })
+      this.#thread(id, (thread) => mergeNewest(thread, { messages: messages.map(saved), hasEarlier }))
       return { offset, epoch }
     } catch (error) {
       this.#failed(id)

@@ -121,8 +121,9 @@ export class Sending {
       })),
     }))
     const entry = this.#entry(operationId)
-    if (entry?.state.kind !== 'sending') return
+    if (entry === undefined) return
     if (offset !== undefined) return this.discard(operationId)
+    if (entry.state.kind !== 'sending') return
     if (uncoordinated?.mode !== 'off') return this.#put({ ...entry, isShown: true })
     this.#put({ ...entry, state: { kind: 'believed' } })
   }

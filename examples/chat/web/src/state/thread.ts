@@ -19,6 +19,22 @@ export function mergeMessages(thread: Thread, added: readonly ShownMessage[]): T
 }
 
 /**
+ * Adds what was read from the newest message back. Where that does not reach what is here already, what lies between would
+ * be missing, so the thread begins anew with it.
+ */
+export function mergeNewest(
+  thread: Thread,
+  { messages, hasEarlier }: Pick<Thread, 'messages' | 'hasEarlier'>,
+): Thread {
+  const read = new Set(messages.map(({ id }) => id))
+  const isJoined = !hasEarlier || thread.messages.some(({ id }) => read.has(id))
+  if (!isJoined) return { ...mergeMessages(emptyThread, messages), hasEarlier }
+  const merged = mergeMessages(thread, messages)
+  const isDeeper = merged.messages.find(({ isCommitted }) => isCommitted)?.id === messages[0]?.id
+  return isDeeper ? { ...merged, hasEarlier } : merged
+}
+
+/**
  * The list for one conversation. An outbox entry whose commit has been seen is no longer shown twice; until then it stands
  * for a message that was shown early, since it says what has become of it.
  */
