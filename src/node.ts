@@ -41,6 +41,8 @@ import {
 } from './transaction/index.ts'
 
 const dayMs = 24 * 60 * 60 * 1_000
+/** A copy of a call that was never heard of may be on its way for some seconds; a closed id outlives it by far. */
+const closedIdRetentionMs = 10 * 60 * 1_000
 
 /** What does not depend on the driver. */
 type Durations = Pick<LockstepOptions<never>, 'leaseMs' | 'eventRetentionMs' | 'operationRetentionMs'>
@@ -339,7 +341,8 @@ function eventRetentionMs(options: Durations): number {
 }
 
 function createRetention({ own, schema, clock, logger }: Base, options: Durations): Retention {
-  const [eventMs, operationMs] = [eventRetentionMs(options), operationRetentionMs(options)]
+  const [eventMs, outcomesMs] = [eventRetentionMs(options), operationRetentionMs(options)]
+  const kept = { outcomesMs, closedIdsMs: Math.min(closedIdRetentionMs, outcomesMs) }
   return new Retention({
     own,
     clock,
@@ -351,7 +354,7 @@ function createRetention({ own, schema, clock, logger }: Base, options: Duration
       },
       {
         pages: () => operationPages(schema),
-        trim: (page, pages) => trimOperations(schema, operationMs, page, pages),
+        trim: (page, pages) => trimOperations(schema, kept, page, pages),
       },
     ],
   })

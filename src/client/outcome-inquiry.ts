@@ -15,6 +15,9 @@ interface InquiryOptions {
   readonly onError: ErrorListener
 }
 
+/** No server may silence a client for longer, in milliseconds. */
+const longestPatienceMs = 60_000
+
 /** Asks for the outcomes of operations whose reply was lost, again and again until each is known. */
 export class OutcomeInquiry {
   readonly #options: InquiryOptions
@@ -23,6 +26,8 @@ export class OutcomeInquiry {
   #asking = false
   #fresh = false
   #attempt = 0
+  /** The server has asked for patience until then, on the monotonic clock. */
+  #notBefore = 0
   #cancel: (() => void) | undefined
 
   constructor(options: InquiryOptions) {
@@ -53,7 +58,8 @@ export class OutcomeInquiry {
 
   #schedule(delayMs: number): void {
     this.#cancel?.()
-    this.#cancel = later(() => void this.#round(), delayMs)
+    const patienceMs = this.#notBefore - performance.now()
+    this.#cancel = later(() => void this.#round(), Math.max(delayMs, patienceMs))
   }
 
   async #round(): Promise<void> {
@@ -75,11 +81,20 @@ export class OutcomeInquiry {
     this.#schedule(this.#fresh ? 0 : backoffMs(this.#attempt - 1, this.#options.delays))
   }
 
+  #heed(answer: unknown): void {
+    const { retryAfterMs } = Object(answer) as { readonly retryAfterMs?: unknown }
+    if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= longestPatienceMs)) return
+    this.#notBefore = Math.max(this.#notBefore, performance.now() + retryAfterMs)
+  }
+
   async #ask(ids: readonly string[]): Promise<void> {
     const { ask, answer, refused } = this.#options
     try {
       const { outcomes } = Object(await ask(ids)) as { outcomes?: unknown }
-      for (const one of Array.isArray(outcomes) ? (outcomes as unknown[]) : []) answer(one)
+      for (const one of Array.isArray(outcomes) ? (outcomes as unknown[]) : []) {
+        this.#heed(one)
+        answer(one)
+      }
     } catch (error) {
       if (acceptanceOf(toWireError(error)) !== 'not_accepted') throw error
       const [first] = ids

@@ -10,12 +10,13 @@ export class Allowance {
     this.#countedAt = monotonicMs
   }
 
-  take(monotonicMs: number): boolean {
+  /** @param cost how many this counts for; what goes beyond the allowance is paid for by those that follow */
+  take(monotonicMs: number, cost = 1): boolean {
     const earned = ((monotonicMs - this.#countedAt) / 1_000) * this.#perSecond
     this.#left = Math.min(2 * this.#perSecond, this.#left + earned)
     this.#countedAt = monotonicMs
     if (this.#left < 1) return false
-    this.#left -= 1
+    this.#left -= cost
     return true
   }
 }

@@ -1,5 +1,5 @@
 import type { UserContext } from '../core/index.ts'
-import { replyCodes, type RecoveryRequest } from '../protocol/index.ts'
+import { limits as wire, replyCodes, reservedMethods, type RecoveryRequest } from '../protocol/index.ts'
 import { Allowance } from './allowance.ts'
 import { Calls } from './calls.ts'
 import type { ClientCommand } from './commands.ts'
@@ -52,7 +52,7 @@ export class Dispatcher {
     const { limits, clock } = this.#context.settings
     const now = clock.monotonic()
     this.#allowance ??= new Allowance(limits.maxCommandsPerSecond, now)
-    if (this.#allowance.take(now)) return true
+    if (this.#allowance.take(now, costOf(command))) return true
     if (command.kind !== 'send') this.#host.push(errorReply(command.id, replyCodes.tooManyRequests))
     return false
   }
@@ -111,4 +111,11 @@ export class Dispatcher {
   async #unsubscribe(id: number, channel: string): Promise<() => void> {
     return () => this.#subscriptions.unsubscribe(id, channel)
   }
+}
+
+/** A question for outcomes counts as one command for each id: each is looked for, and may become a row. */
+function costOf(command: ClientCommand): number {
+  if (command.kind !== 'rpc' || command.method !== reservedMethods.outcomes) return 1
+  const { ids } = Object(command.data) as { readonly ids?: unknown }
+  return Array.isArray(ids) ? Math.min(Math.max(1, ids.length), wire.maxOutcomeIds) : 1
 }

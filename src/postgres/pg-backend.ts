@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { PoolClient, QueryResult } from 'pg'
 import type { Queryable } from '../core/index.ts'
 import { timed, type SendOptions } from './pg-statements.ts'
@@ -11,6 +12,8 @@ export class PgBackend {
   readonly #hasUtf8: boolean
   #clientEncoding = 'UTF8'
   #heardAt = performance.now()
+  /** Of the transaction that runs, where a pooler hides its backend. At most 63 bytes. */
+  #mark = ''
 
   private constructor(client: PoolClient, { pid, started_at, encoding }: BackendRow) {
     const { processID, connection } = client as unknown as WatchedClient
@@ -53,11 +56,14 @@ export class PgBackend {
 
   /** Statements of a transaction's beginning by which `terminate` finds who works for it. */
   marks(operationId: string): readonly string[] {
-    return this.#isTheClients ? [] : [`set local application_name = '${applicationName(operationId)}'`]
+    if (this.#isTheClients) return []
+    // Copies of an operation, and operations of other users, may have the same id at the same time.
+    this.#mark = `lockstep ${operationId} ${randomBytes(6).toString('hex')}`
+    return [`set local application_name = '${this.#mark}'`]
   }
 
   /** Ends it, and answers once it is gone, and its locks with it. @throws what `own` throws */
-  async terminate(own: Queryable, operationId: string): Promise<void> {
+  async terminate(own: Queryable): Promise<void> {
     // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
     const select = 'select pg_terminate_backend(pid, 5000) from pg_stat_activity'
     await own.query(
@@ -68,7 +74,7 @@ export class PgBackend {
           }
         : {
             text: `${select} where application_name = $1 and datname = current_database()`,
-            values: [applicationName(operationId)],
+            values: [this.#mark],
           },
     )
   }
@@ -98,7 +104,3 @@ interface WatchedClient {
 const identify = `select pid::pg_catalog.text as pid, extract(epoch from backend_start)::pg_catalog.text as started_at,
     pg_catalog.current_setting('server_encoding') as encoding
   from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`
-
-function applicationName(operationId: string): string {
-  return `lockstep ${operationId}`
-}

@@ -131,7 +131,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     this.#discard = true
     this.#isCancelled = true
     try {
-      await this.#backend.terminate(this.#options.own, this.#options.operationId)
+      await this.#backend.terminate(this.#options.own)
     } catch {
       // Without it the statement runs to its end before the ROLLBACK; nothing commits either way.
     }

@@ -22,6 +22,10 @@ export const limits = {
   recoveryPage: 300,
   /** Ids in one question for outcomes. */
   maxOutcomeIds: 100,
+  /** Unheard ids that one user may have closed at once, by questions for outcomes. */
+  maxClosedIds: 1_000,
+  /** Unheard ids a second that one user may have closed in the long run. */
+  closedIdsPerSecond: 20,
   /** Entries of one message that acknowledges events. */
   maxAcknowledgements: 50,
   /** Serialized `data` of one event. */

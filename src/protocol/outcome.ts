@@ -47,6 +47,8 @@ export interface RolledBack {
 export interface Pending {
   readonly outcome: 'pending'
   readonly operationId: string
+  /** Ask again no sooner: more ids of this user have been asked for that nobody had heard of than may be closed. */
+  readonly retryAfterMs?: number
 }
 
 /** No such operation was ever accepted; its id is closed, so a late copy cannot commit. */

@@ -134,9 +134,15 @@ async function workAndCommit<Db, Result>(
     await faultPoint('transaction.before-commit')
   } catch (error) {
     scope.close()
+    if (error === known) {
+      // Its caller has an answer already, and need not wait for a statement that still runs. Ending that by force would
+      // cost the pool a connection for each copy.
+      void open.rollback()
+      return { ending: 'known' }
+    }
     await open.rollback()
     // A copy may fail by what the first has left, and before it is known that there was one.
-    return error === known || (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
+    return (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
   }
   const ending = await inTurn(request.flushes, scope.events, () =>
     request.trace.commit(() => open.commit<unknown>(flush)),
@@ -206,10 +212,8 @@ async function orAborted<Db, Result>(
       Promise.resolve(work).then(resolve, reject)
     })
   } catch (error) {
-    if (error === known || signal.aborted) {
-      open.close()
-      await open.cancel()
-    }
+    if (error === known || signal.aborted) open.close()
+    if (signal.aborted) await open.cancel()
     throw error
   } finally {
     stopListening()

@@ -16,7 +16,7 @@ import type { OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import { FlushQueue } from './flush-queue.ts'
-import type { Intent, IntentWriter } from './intent-writer.ts'
+import type { IntentWriter } from './intent-writer.ts'
 import { linkSignals } from './linked-signal.ts'
 import type { NodeLease } from './node-lease.ts'
 import {
@@ -103,7 +103,7 @@ export class TransactionCoordinator<Db> {
    * Runs the operation to its outcome. The same id with the same user and input has one effect: a copy gets the
    * outcome of the first.
    * @throws what means "not accepted": LS_NODE_STOPPING, LS_NODE_FENCED, LS_NODE_OVERLOADED,
-   * LS_OPERATION_ID_REUSED
+   * LS_OPERATION_ID_REUSED, LS_OPERATION_EXPIRED
    * @throws LS_OUTCOME_PENDING when the outcome is not known within `pendingAfterMs`; it is still found and told
    */
   async run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>> {
@@ -121,6 +121,8 @@ export class TransactionCoordinator<Db> {
       return (await twin.answered) as Ended<Result>
     }
     this.#assertAccepting()
+    // Its outcome may be forgotten, so that a copy could not be told from a new operation.
+    this.#options.outcomes.assertKept(key.id)
     const operation = new OpenOperation<Ended<unknown>>(key, (self) => {
       this.#open.set(place, self)
       return this.#runToItsEnd(request, self)
@@ -187,6 +189,8 @@ export class TransactionCoordinator<Db> {
     const { announce, outcomes } = this.#options
     const ending = await this.#attempts({ request, operation, trace })
     if (ending.ending === 'known') {
+      // It has an outcome, also where that cannot be read now, so its note is needed no longer.
+      operation.intent?.ended()
       return this.#failures.orPending(operation, async () => ({
         outcome: await outcomes.find(request.id, operation.key),
       }))
@@ -232,9 +236,10 @@ export class TransactionCoordinator<Db> {
     if (request.intent) operation.intent = this.#options.intents.write(key)
     // Awaited before the flush; until then a failure is nobody's.
     operation.intent?.landed.catch(() => {})
-    if (database.singleSession) {
-      // The one session belongs to the transaction from BEGIN on, so the intent has to come first.
-      const early = await endedByIntent(operation.intent)
+    // The one session belongs to the transaction from BEGIN on, so the intent has to come first. And what may have been
+    // done already is not done again only to be undone.
+    if (database.singleSession || request.repeat === true) {
+      const early = await this.#endedBefore(request, operation)
       if (early !== undefined) return early
     }
     const asked: AttemptRequest<Db, Result> = {
@@ -253,6 +258,20 @@ export class TransactionCoordinator<Db> {
       const most = ending.ending === 'rolled_back' ? mostAttempts(ending.code, maxAttempts) : 1
       if (number >= most || signal.aborted) return ending
       await pause(clock, Math.random() * 10 * 2 ** number, signal)
+    }
+  }
+
+  /** How the operation has ended before its work begins; undefined where it is to begin. */
+  async #endedBefore(
+    request: Pick<RequestFacts, 'repeat'>,
+    { key, intent }: OpenOperation<Ended<unknown>>,
+  ): Promise<Extract<AttemptEnding<never>, { ending: 'known' | 'rolled_back' }> | undefined> {
+    try {
+      if (intent !== undefined) return (await intent.landed) ? undefined : { ending: 'known' }
+      if (request.repeat !== true) return undefined
+      return (await this.#options.outcomes.has(key)) ? { ending: 'known' } : undefined
+    } catch (error) {
+      return neverBegun(error)
     }
   }
 
@@ -293,15 +312,4 @@ export class TransactionCoordinator<Db> {
 function mostAttempts(code: ErrorCode, maxAttempts: number): number {
   if (code === 'LS_SERIALIZATION_FAILURE') return maxAttempts
   return code === 'LS_DATABASE_READ_ONLY' ? Math.min(2, maxAttempts) : 1
-}
-
-async function endedByIntent(
-  intent: Intent | undefined,
-): Promise<Extract<AttemptEnding<never>, { ending: 'known' | 'rolled_back' }> | undefined> {
-  if (intent === undefined) return undefined
-  try {
-    return (await intent.landed) ? undefined : { ending: 'known' }
-  } catch (error) {
-    return neverBegun(error)
-  }
 }

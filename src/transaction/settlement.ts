@@ -101,7 +101,8 @@ export class Settler {
     }
     if (row.settled) this.#announceNotice(key, notice, row)
     if (row.state === 'committed') {
-      const isOwn = await this.#isOwn(key)
+      // The outcome stands, whether or not it can be read whose it is: it must not be taken for one that is not known.
+      const isOwn = await this.#isOwn(key).catch(() => true)
       const committed = { result: fromJson(row.result), offsets: toOffsets(row.positions) }
       return { state: 'committed', ...committed, ...(isOwn ? {} : { isAnothers: true }) }
     }

@@ -6,6 +6,7 @@ import {
   LockstepError,
   type Clock,
   type Offsets,
+  type OperationRef,
   type Queryable,
   type Statement,
   type UserContext,
@@ -17,6 +18,7 @@ import {
   toOperationRow,
   type OperationRow,
 } from '../postgres/index.ts'
+import { ClosingQuota } from './closing-quota.ts'
 import { createNotice } from './notice.ts'
 import { fromJson, type SettledOperation } from './settlement.ts'
 
@@ -39,9 +41,26 @@ export interface Claim {
 /** Reads outcomes back from the database: for copies of an operation, and for clients that lost the reply. */
 export class StoredOutcomes {
   readonly #options: StoredOutcomesOptions
+  readonly #closings: ClosingQuota
 
   constructor(options: StoredOutcomesOptions) {
     this.#options = options
+    this.#closings = new ClosingQuota({
+      clock: options.clock,
+      burst: limits.maxClosedIds,
+      perSecond: limits.closedIdsPerSecond,
+    })
+  }
+
+  /** @throws LS_OPERATION_EXPIRED for an id that is older than outcomes are kept */
+  assertKept(id: string): void {
+    const { clock, retentionMs } = this.#options
+    assertNotExpired(id, retentionMs, clock.now())
+  }
+
+  /** Whether the operation has ended. @throws database errors */
+  async has({ id, userId }: OperationRef): Promise<boolean> {
+    return (await this.#read([id], userId)).length > 0
   }
 
   /**
@@ -59,7 +78,7 @@ export class StoredOutcomes {
 
   /**
    * Answers a client that lost the reply. An id that nobody has heard of is closed for its user, so that a late copy of
-   * the call cannot commit any more. What other users do with the same id makes no difference, and is not told.
+   * the call cannot commit any more; those beyond the user's quota stay open, and are to be asked for again. What other users do with the same id makes no difference, and is not told.
    * @param isOpenHere whether this process works on it, with or without a row to show for it
    * @throws LS_INPUT_INVALID, LS_OPERATION_ID_INVALID, LS_OPERATION_EXPIRED for one that may have been forgotten since
    */
@@ -75,13 +94,16 @@ export class StoredOutcomes {
     const without = ids.filter((id) => !rows.has(id) && !openHere.has(id))
     const open = await this.#readOpen(without, user.id)
     const unknown = without.filter((id) => !open.has(id))
-    const { clock, retentionMs } = this.#options
-    for (const id of unknown) assertNotExpired(id, retentionMs, clock.now())
-    const closed = await this.#close(unknown, user.id)
-    const raced = unknown.filter((id) => !closed.has(id))
+    for (const id of unknown) this.assertKept(id)
+    const closable = unknown.slice(0, this.#closings.take(user.id, unknown.length))
+    const beyond = new Set(unknown.slice(closable.length))
+    const retryAfterMs = this.#closings.waitMs(beyond.size)
+    const closed = await this.#close(closable, user.id)
+    const raced = closable.filter((id) => !closed.has(id))
     for (const row of await this.#read(raced, user.id)) rows.set(row.id, row)
     return ids.map((id): OutcomeAnswer => {
       if (closed.has(id)) return { outcome: 'never_received', operationId: id }
+      if (beyond.has(id)) return { outcome: 'pending', operationId: id, retryAfterMs }
       const row = rows.get(id)
       if (row === undefined) return { outcome: 'pending', operationId: id }
       return isTombstone(row) ? { outcome: 'never_received', operationId: id } : this.#outcomeOf(row)

@@ -83,8 +83,8 @@ export const mutants = {
   'unheard id not closed': [
     {
       file: 'src/transaction/stored-outcomes.ts',
-      find: 'const closed = await this.#close(unknown, user.id)',
-      put: 'const closed = new Set(unknown)',
+      find: 'const closed = await this.#close(closable, user.id)',
+      put: 'const closed = new Set(closable)',
     },
   ],
   'lost COMMIT guessed as rolled back': [
@@ -201,11 +201,11 @@ export const mutants = {
   'events of a failed attempt kept': [
     {
       file: attempt,
-      find: `scope.close()
-    await open.rollback()`,
-      put: `scope.close()
-    ;((request.key as any).kept ??= []).push(...scope.events)
-    await open.rollback()`,
+      find: `await open.rollback()
+    // A copy may fail`,
+      put: `;((request.key as any).kept ??= []).push(...scope.events)
+    await open.rollback()
+    // A copy may fail`,
     },
     {
       file: attempt,

@@ -94,6 +94,10 @@ describe('two copies in flight', () => {
     const together = barrier(2)
     const slow = one.lockstep.transaction({ name: 'copied', user: 'fay', id }, async (tx) => {
       await tx.db.query('insert into notes values (gen_random_uuid(), $1)', [id])
+      // Both have begun before either ends: else the later one would be stopped by what it finds.
+      await expect
+        .poll(() => one.rows('select 1 from lockstep.intents where $1 = any(ids)', [id]))
+        .toHaveLength(2)
       await together()
       await failed
     })
@@ -163,6 +167,61 @@ it('a late copy whose work fails is no failure: it undoes nothing, and nobody is
   expect(one.logger.lines.filter(({ fields }) => fields['operationId'] === id)).toEqual([])
 })
 
+describe('a late copy', () => {
+  const newId = (ageMs: number): string => {
+    const time = (Date.now() - ageMs).toString(16).padStart(12, '0')
+    return newOperationId().replace(/^.{8}-.{4}/, `${time.slice(0, 8)}-${time.slice(8)}`)
+  }
+
+  it.each([true, false])(
+    'that says it may be one does no work again, and takes no connection (with an intent: %s)',
+    async (intent) => {
+      const id = newOperationId()
+      const world = await createWorld({ databaseUrl: one.url, poolSize: 1 })
+      let runs = 0
+      const call = (repeat: boolean) =>
+        world.lockstep.transaction({ name: 'again', user: 'ada', id, intent, repeat }, async (tx) => {
+          runs += 1
+          await tx.db.query('select 1')
+          return 'first'
+        })
+      await call(false)
+      const only = await world.pool.connect()
+      expect(await call(true)).toBe('first')
+      only.release()
+      expect(runs).toBe(1)
+      await world.close()
+    },
+  )
+
+  it('costs the pool no connection, whether it says so or not', async () => {
+    const id = newOperationId()
+    const world = await createWorld({ databaseUrl: one.url, poolSize: 1 })
+    const pid = async () =>
+      ((await world.pool.query('select pg_backend_pid() as pid')).rows as [{ pid: number }])[0].pid
+    const call = () =>
+      world.lockstep.transaction({ name: 'again', user: 'ada', id }, async (tx) => {
+        await tx.db.query('select pg_sleep(0.05)')
+        return 'first'
+      })
+    await call()
+    const before = await pid()
+    for (let n = 0; n < 5; n++) expect(await call()).toBe('first')
+    expect(await pid()).toBe(before)
+    await world.close()
+  })
+
+  it('that comes when its outcome may be forgotten is refused, and does nothing', async () => {
+    const dayMs = 86_400_000
+    let runs = 0
+    const call = (ageMs: number) =>
+      one.lockstep.transaction({ name: 'old', user: 'ada', id: newId(ageMs) }, async () => void (runs += 1))
+    await call(6 * dayMs)
+    await expect(call(8 * dayMs)).rejects.toMatchObject({ code: 'LS_OPERATION_EXPIRED' })
+    expect(runs).toBe(1)
+  })
+})
+
 it('a copy whose first has ended is told that the outcome is not known, while it cannot be read', async () => {
   const id = newOperationId()
   const call = (lockstep: typeof one.lockstep) =>
@@ -182,6 +241,8 @@ it('a copy whose first has ended is told that the outcome is not known, while it
   await expect(call(third)).rejects.toMatchObject({ code: 'LS_OUTCOME_PENDING' })
   isAway = false
   await expect(call(third)).resolves.toBe('saved')
+  // What was noted of the copies is let go of, also of the one that could not be answered.
+  await expect.poll(() => one.rows('select 1 from lockstep.intents')).toEqual([])
   await third.close()
 })
 

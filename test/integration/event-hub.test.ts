@@ -376,6 +376,7 @@ it('removes expired history page by page, and nothing else', async () => {
      from old where name = 'noted'`,
   )
   const hourMs = 3_600_000
+  const kept = { outcomesMs: hourMs, closedIdsMs: hourMs }
   const retention = new Retention({
     own: database.own,
     clock: systemClock,
@@ -385,7 +386,7 @@ it('removes expired history page by page, and nothing else', async () => {
       { pages: () => eventPages(schema), trim: (page, pages) => trimEvents(schema, hourMs, page, pages) },
       {
         pages: () => operationPages(schema),
-        trim: (page, pages) => trimOperations(schema, hourMs, page, pages),
+        trim: (page, pages) => trimOperations(schema, kept, page, pages),
       },
     ],
   })

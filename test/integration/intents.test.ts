@@ -157,7 +157,8 @@ describe('an intent of a node that died', () => {
       tables: [
         {
           pages: () => operationPages(schema),
-          trim: (page, pages) => trimOperations(schema, 60_000, page, pages),
+          trim: (page, pages) =>
+            trimOperations(schema, { outcomesMs: 60_000, closedIdsMs: 60_000 }, page, pages),
         },
       ],
     })

@@ -263,6 +263,22 @@ describe.each([
   })
 })
 
+it('behind a pooler, ending one transaction leaves others alone that carry the same operation id', async () => {
+  const other = new pg.Pool({ connectionString: test.url, max: 2, pipeline: true })
+  other.on('connect', (client) => Object.assign(client, { processID: 1 }))
+  const onOther = fromPool(other)
+  const operationId = newOperationId()
+  const [hers, theirs] = [await onOther.begin({ operationId }), await onOther.begin({ operationId })]
+  await theirs.db.query('select 1')
+  await hers.db.query('insert into things values ($1)', ['hers'])
+  await theirs.cancel()
+  await theirs.rollback()
+  expect((await hers.db.query('select count(*)::int as count from things')).rows).toEqual([{ count: 1 }])
+  await hers.rollback()
+  await onOther.close()
+  await other.end()
+})
+
 it('refuses a client that it cannot send flights on', async () => {
   class OtherClient extends pg.Client {
     static Query = undefined

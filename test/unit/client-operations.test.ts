@@ -239,6 +239,22 @@ describe('an operation', () => {
     expect(await sent.outcome).toMatchObject({ outcome: 'committed' })
   })
 
+  test('is asked for again no sooner than the server has said', async () => {
+    const client = connect()
+    const call = client.call('send_message', 1)
+    const sent = await gateway.calls.next()
+    sent.reply({ error: { code: 404, message: 'LS_OUTCOME_PENDING: pending' } })
+    const first = await gateway.calls.next()
+    const answeredAt = performance.now()
+    const pending = { outcome: 'pending', operationId: call.id, retryAfterMs: 700 }
+    first.reply({ data: { outcomes: [pending] } })
+    const second = await gateway.calls.next()
+    expect(second.method).toBe('lockstep.outcomes')
+    expect(performance.now() - answeredAt).toBeGreaterThanOrEqual(690)
+    second.reply({ data: { outcomes: [never(call.id)] } })
+    expect(await call.outcome).toMatchObject({ outcome: 'never_received' })
+  })
+
   test('called twice with one id while pending is one call', async () => {
     const client = connect()
     const first = client.call('send_message', 1)

@@ -218,24 +218,32 @@ export function toOperationRow(row: unknown): OperationRow {
   }
 }
 
+/** How long rows of `operations` are kept, in milliseconds. */
+export interface OperationRetention {
+  readonly outcomesMs: number
+  /** Of ids that were closed before their call arrived: for as long as a copy of the call may be on its way. */
+  readonly closedIdsMs: number
+}
+
 /**
  * Removes outcomes from a range of heap pages, as `trimEvents` does for events; but none that an intent names, since
  * whoever settles what that node has left would take the operation for one without an outcome.
  */
 export function trimOperations(
   schema: string,
-  retentionMs: number,
+  { outcomesMs, closedIdsMs }: OperationRetention,
   firstPage: number,
   pages: number,
 ): Statement {
   return {
     text: `delete from ${schema}.operations
            where ctid >= format('(%s,0)', $1::bigint)::tid and ctid < format('(%s,0)', $2::bigint)::tid
-             and settled_at < clock_timestamp() - make_interval(secs => $3::float8)
+             and settled_at < clock_timestamp() -
+               make_interval(secs => case when input_hash = '' then $4::float8 else $3::float8 end)
              and (id, user_id) not in (
                select k.id, k.user_id
                from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id))`,
-    values: [firstPage, firstPage + pages, retentionMs / 1000],
+    values: [firstPage, firstPage + pages, outcomesMs / 1000, closedIdsMs / 1000],
   }
 }
 
