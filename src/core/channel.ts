@@ -55,8 +55,8 @@ export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> 
 
 // What a name may hold: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis
 // and NATS, and no two names differ only by Unicode normalisation.
-const namePattern = /^[A-Za-z0-9._~@|=+:-]+$/
-const paramPattern = /^[A-Za-z0-9._~@|=+-]+$/
+const namePattern = /^[A-Za-z0-9._~@|=+:/-]+$/
+const paramPattern = /^[A-Za-z0-9._~@|=+/-]+$/
 
 export function isChannelName(value: unknown): value is string {
   return (
@@ -125,7 +125,9 @@ function paramNames(pattern: string): readonly string[] {
   }
   if (pattern.startsWith('user:') || pattern.startsWith('{')) {
     throw new LockstepError('LS_CONFIG_INVALID', {
-      message: `"${pattern}" could match user: channels, which belong to Lockstep. Start with another word.`,
+      message:
+        `"${pattern}" could match user: channels, which belong to Lockstep: each user's own, where notices go. ` +
+        `Start with another word, such as "account:{id}".`,
     })
   }
   return names
@@ -135,7 +137,7 @@ function toMatcher(pattern: string): RegExp {
   const source = pattern
     .split(/\{[^{}]*\}/)
     .map((literal) => literal.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
-    .join('([A-Za-z0-9._~@|=+-]+)')
+    .join('([A-Za-z0-9._~@|=+/-]+)')
   return new RegExp(`^${source}$`)
 }
 
@@ -144,7 +146,7 @@ function fill(pattern: string, params: Readonly<Record<string, unknown>>): strin
     const value = params[key]
     if (typeof value !== 'string' || !paramPattern.test(value)) {
       throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
-        message: `The channel parameter "${key}" must be a string of letters, digits and . _ ~ @ | = + -`,
+        message: `The channel parameter "${key}" must be a string of letters, digits and . _ ~ @ | = + - /`,
         details: { pattern, key },
       })
     }

@@ -79,7 +79,7 @@ export const errorCatalogue = {
   ),
   LS_USER_ID_INVALID: entry(
     false,
-    'The user id may hold letters, digits and . _ ~ @ | = + -, at most 200 bytes.',
+    'A user id is visible ASCII with blanks only inside and no two dots in a row, at most 250 bytes.',
     replyCodes.unauthorized,
   ),
   LS_CHANNEL_NAME_INVALID: entry(false, 'That is not a channel name.', replyCodes.badRequest),

@@ -11,8 +11,11 @@ export interface UserContext {
 }
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
-// ASCII only, so that no two ids can be folded into one by case rules of Unicode or by normalisation.
-const userIdPattern = /^[A-Za-z0-9._~@|=+-]+$/
+// What identity providers issue: a UUID, `auth0|123`, `did:plc:…`, an e-mail address, a URL, a distinguished name. ASCII
+// only, so that no two ids can be folded into one by case rules of Unicode or by normalisation; no blank at an end.
+const userIdPattern = /^[!-~](?:[ -~]*[!-~])?$/
+// Tenants stand in the names of channels, as one parameter.
+const tenantPattern = /^[A-Za-z0-9._~@|=+-]+$/
 
 /**
  * The user of what no person asked for: jobs, and Lockstep's own operations. Only code on the server can name it, with
@@ -99,12 +102,19 @@ export function assertOperationName(name: unknown): asserts name is string {
   }
 }
 
+export function isTenant(value: unknown): value is string {
+  return isUserId(value) && tenantPattern.test(value)
+}
+
 /** @throws LS_USER_ID_INVALID */
 export function assertUserId(value: unknown): asserts value is string {
   if (!isUserId(value)) throw new LockstepError('LS_USER_ID_INVALID')
 }
 
-/** The channel that only this user may hear; notices go there. */
+/**
+ * The channel that only this user may hear; notices go there. Its name is never parsed, so the id stands in it as it is,
+ * with characters that no other channel's name may have.
+ */
 export function userChannel(userId: string): string {
   return `user:${userId}`
 }

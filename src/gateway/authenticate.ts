@@ -11,6 +11,7 @@ import {
   type JWTVerifyOptions,
 } from 'jose'
 import {
+  isTenant,
   isUserId,
   LockstepError,
   messageOf,
@@ -205,16 +206,17 @@ function identityOf(payload: JWTPayload, idsPerTenant: boolean): Identity {
 
 /** A tenant's name holds no separator, so that no two pairs make one id. */
 function idInTenant(sub: string | undefined, tenant: unknown): string | undefined {
-  if (!isUserId(tenant) || tenant.includes('|')) {
+  if (!isTenant(tenant) || tenant.includes('|')) {
     throw new LockstepError('LS_UNAUTHENTICATED', { details: { claim: 'tenant' } })
   }
   return sub === undefined ? undefined : `${tenant}|${sub}`
 }
 
 /** A claim that is there but unusable refuses the token: left out, it would widen what the user may do. */
-function optionalClaim(name: 'sessionId' | 'tenant', value: unknown): Readonly<Record<string, string>> {
+function optionalClaim(name: 'sessionId' | 'tenant', value: unknown): Readonly<Record<string, unknown>> {
   if (value === undefined) return {}
-  if (!isUserId(value)) throw new LockstepError('LS_UNAUTHENTICATED', { details: { claim: name } })
+  const isUsable = name === 'tenant' ? isTenant(value) : isUserId(value)
+  if (!isUsable) throw new LockstepError('LS_UNAUTHENTICATED', { details: { claim: name } })
   return { [name]: value }
 }
 

@@ -13,7 +13,7 @@ export const limits = {
   /** Length of a channel name. */
   maxChannelBytes: 255,
   /** Length of a user id. */
-  maxUserIdBytes: 200,
+  maxUserIdBytes: 250,
   /** Subscriptions of one connection, server-side ones included. */
   maxChannelsPerConnection: 128,
   /** Operations of one connection that have no outcome yet. */

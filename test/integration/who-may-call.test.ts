@@ -133,3 +133,36 @@ it('a token without exp is let in, and the log says so once; requireExpiry refus
   await expect(strict(await sign('ada'))).rejects.toMatchObject({ code: 'LS_UNAUTHENTICATED' })
   expect(await strict(await signToken(secret, 'ada', 60))).toMatchObject({ user: { id: 'ada' } })
 })
+
+describe('a user whose id an identity provider has made', () => {
+  it.each([
+    'did:plc:z72i7hdynmk6r22z27h6tvur',
+    "ada.o'brien+work@example.com",
+    'https://social.example/@ada?x=%41#1',
+    'CN=Ada Lovelace,OU="Babbage, Inc."',
+    'f:0d1d2b8e-0f0e:ada*',
+    `x${'y'.repeat(249)}`,
+  ])('as %s has a channel, notices, outcomes and revocations like any other', async (user) => {
+    const own = await connected(centrifuge(served.url, user))
+    const heard: { channel: string; data: unknown }[] = []
+    own.on('publication', ({ channel, data }) => void heard.push({ channel, data: data as unknown }))
+    const id = newOperationId()
+    const failed = await own.rpc('add_note', { id, input: { room: 'a', id, text: 'x', fail: true } })
+    expect(failed.data).toMatchObject({ outcome: 'rolled_back' })
+    const notice = { type: 'transaction_rolled_back', operationId: id }
+    await expect.poll(() => heard).toMatchObject([{ channel: `user:${user}`, data: notice }])
+    expect(await world.eventsOf(`user:${user}`)).toHaveLength(1)
+    expect((await own.rpc('lockstep.outcomes', { ids: [id] })).data).toMatchObject({
+      outcomes: [{ outcome: 'rolled_back', operationId: id }],
+    })
+    const stranger = await RawClient.open(served.url)
+    await stranger.ask({ id: 1, connect: { token: await signToken(secret, 'eve', 60) } })
+    expect(await stranger.ask({ id: 2, subscribe: { channel: `user:${user}` } })).toMatchObject({
+      error: { code: expect.any(Number) },
+    })
+    const ended = new Promise((resolve) => own.on('disconnected', resolve))
+    await world.lockstep.revoke({ user })
+    expect(await ended).toMatchObject({ code: 3507 })
+    stranger.socket.terminate()
+  })
+})

@@ -33,8 +33,6 @@ const hostile = [
   "'",
   '`',
   '\\',
-  '/',
-  'a/b',
   '..',
   'a..b',
   '\u{e9}',
@@ -58,6 +56,22 @@ const hostile = [
   '<',
   '^',
 ]
+
+test('a slash is part of a name, and of what a parameter holds', () => {
+  const file = defineChannel('file:{path}', nothing)
+  expect(file({ path: 'src/core/ids.ts' }).name).toBe('file:src/core/ids.ts')
+  expect(file.match('file:src/core/ids.ts')).toEqual({ path: 'src/core/ids.ts' })
+  expect(file.match('file:../secret')).toBeUndefined()
+})
+
+test('the family of each user is taken, and the refusal names another', () => {
+  expect(() => defineChannel('user:{id}', nothing)).toThrow(
+    expect.objectContaining({
+      code: 'LS_CONFIG_INVALID',
+      message: expect.stringContaining('such as "account:{id}"'),
+    }),
+  )
+})
 
 describe('a channel pattern', () => {
   const thread = defineChannel('tenant:{tenant}:thread:{id}', nothing)
