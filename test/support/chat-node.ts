@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { WebSocket } from 'ws'
 import { conversation, defineChat, inbox, type App } from '../../examples/chat/server/chat.ts'
-import { knownHosts, refuseSocketsOfUnknownHosts } from '../../examples/chat/server/hosts.ts'
+import { knownHosts, upgradesOfKnownHosts } from '../../examples/chat/server/hosts.ts'
 import { createHttpServer } from '../../examples/chat/server/http.ts'
 import { rolloutRoutes } from '../../examples/chat/server/rollout-routes.ts'
 import { createTables } from '../../examples/chat/server/schema.ts'
@@ -53,8 +53,7 @@ export async function startChatNode(databaseUrl: string, monitor: MonitorOptions
   await createTables(database.db)
   const hosts = knownHosts('127.0.0.1', [])
   const server = createHttpServer(lockstep, [rolloutRoutes(lockstep.rollout)], hosts)
-  lockstep.attach(server)
-  refuseSocketsOfUnknownHosts(server, hosts)
+  lockstep.attach(upgradesOfKnownHosts(server, hosts))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const http = `http://127.0.0.1:${port}`

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import type { MiddlewareHandler } from 'hono'
@@ -30,13 +30,20 @@ export function onlyKnownHosts(names: ReadonlySet<string>): MiddlewareHandler {
   }
 }
 
-/** The same for WebSockets, which no route sees. To be called after Lockstep is attached, so that it comes first. */
-export function refuseSocketsOfUnknownHosts(server: Server, names: ReadonlySet<string>): void {
-  server.prependListener('upgrade', ({ headers }: IncomingMessage, socket) => {
-    if (isHostKnown(headers.host, names)) return
-    socket.write('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
-    socket.destroy()
+/**
+ * The same for WebSockets, which no route sees: what is attached to the server that this gives hears only of upgrades that
+ * name a known host.
+ */
+export function upgradesOfKnownHosts(server: Server, names: ReadonlySet<string>): Server {
+  const inner = createServer((request, response) => void server.emit('request', request, response))
+  server.on('upgrade', (request, socket, head) => {
+    if (isHostKnown(request.headers.host, names)) return inner.emit('upgrade', request, socket, head)
+    // The peer may be gone already.
+    socket.on('error', () => socket.destroy())
+    socket.once('finish', () => socket.destroy())
+    return socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
   })
+  return inner
 }
 
 /** Without the port, and an IPv6 address without its brackets; undefined for what is no host. */

@@ -7,7 +7,7 @@ import { joinCluster } from './cluster-member.ts'
 import { ConfigError, readConfig, shortestSecret } from './config.ts'
 import { openDatabase } from './database.ts'
 import { healthRoutes } from './health-routes.ts'
-import { knownHosts, refuseSocketsOfUnknownHosts } from './hosts.ts'
+import { knownHosts, upgradesOfKnownHosts } from './hosts.ts'
 import { createHttpServer } from './http.ts'
 import { loginRoutes } from './login.ts'
 import { rolloutRoutes } from './rollout-routes.ts'
@@ -61,8 +61,7 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
   ]
   const hosts = knownHosts(cluster.host ?? config.host, config.allowedHosts)
   const server = createHttpServer(lockstep, routes, hosts)
-  lockstep.attach(server)
-  refuseSocketsOfUnknownHosts(server, hosts)
+  lockstep.attach(upgradesOfKnownHosts(server, hosts))
   await listen(server, config.host, config.port)
   log(`data: ${opened.description}`)
   const { port } = server.address() as AddressInfo
