@@ -42,7 +42,8 @@ export interface Call<Result = unknown> {
   /**
    * Settles once the outcome is known, which may take a reconnect. Resolves for every outcome; rejects with a
    * `LockstepClientError` when the operation was not accepted, so had no effect; when the server refuses to tell
-   * its outcome; or when the client was closed.
+   * its outcome; when the client was closed; or when there is no connection, for `waitForConnectionMs` or for good:
+   * with LS_CLIENT_OUTCOME_UNKNOWN where it may have arrived, and without effect otherwise.
    */
   readonly outcome: Promise<FinalOutcome<Result>>
 }

@@ -4,8 +4,12 @@ import { isAdmitted } from './admission.ts'
 import { PageFiles } from './page-files.ts'
 import type { GatewayPorts } from './ports.ts'
 
-/** Where the build puts the page; the same from `src/gateway/` and from `dist/gateway/`. */
-const builtPage = new URL('../../dist/dashboard/', import.meta.url)
+const here = import.meta.url
+/**
+ * Where the build puts the page; the same from `src/gateway/` and from `dist/gateway/`. The address is not written into
+ * the call: bundlers take `new URL('…', import.meta.url)` for a file to bundle, and a folder is none.
+ */
+const builtPage = new URL('../../dist/dashboard/', here)
 const base = '/lockstep/dashboard'
 const defaultMinutes = 60
 /** A week. */

@@ -62,13 +62,16 @@ export function toNodeHandler(routes: FetchHandler, otherwise?: NodeHandler): No
     { overrideGlobalObjects: false },
   )
   return (request: MountedRequest, response, next) => {
-    const isOurs = (request.originalUrl ?? request.url)?.startsWith(base) === true
     // It answers its own failures and rejects for nothing.
-    if (isOurs) void listener(request, response)
+    if (isOurs(request.url) || isOurs(request.originalUrl)) void listener(request, response)
     else if (otherwise !== undefined) otherwise(request, response, next)
     else if (next !== undefined) next()
     else void listener(request, response)
   }
+}
+
+function isOurs(url: string | undefined): boolean {
+  return url?.startsWith(base) === true
 }
 
 const base = '/lockstep/'
@@ -78,9 +81,9 @@ interface MountedRequest extends IncomingMessage {
   readonly originalUrl?: string
 }
 
-/** The request at the URL that the client wrote. All routes only read, so there is no body to carry over. */
+/** The request at the URL whose routes these are. All of them only read, so there is no body to carry over. */
 function asWritten(request: Request, { url, originalUrl }: MountedRequest): Request {
-  if (originalUrl === undefined || originalUrl === url) return request
+  if (originalUrl === undefined || isOurs(url)) return request
   const { method, headers } = request
   return new Request(new URL(originalUrl, request.url), { method, headers })
 }

@@ -158,7 +158,7 @@ export function noteReply(history: History, send: Send, outcome: FinalOutcome): 
 
 function noteError(history: History, send: Send, error: unknown): void {
   if (!isClientError(error)) throw error
-  const unknown = error.reason === 'LS_CLIENT_CLOSED'
+  const unknown = error.reason === 'LS_CLIENT_CLOSED' || error.reason === 'LS_CLIENT_OUTCOME_UNKNOWN'
   if (unknown) history.add({ kind: 'info', ...send, why: error.message })
   else history.add({ kind: 'fail', ...send, told: 'refused' satisfies Told, reply: error.message })
 }

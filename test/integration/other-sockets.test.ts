@@ -180,13 +180,14 @@ test.each([
   },
 )
 
-test('in Express, mounted at /lockstep, it still answers its routes', async () => {
+test.each(['/', '/lockstep', '/api'])('in Express, mounted at %s, it answers its routes', async (mount) => {
   const app = express()
-  app.use('/lockstep', toNodeHandler(world.gateway))
+  app.use(mount, toNodeHandler(world.gateway))
   const server = createServer(app)
   await listen(server)
   const { port } = server.address() as AddressInfo
-  const response = await fetch(`http://127.0.0.1:${port}/lockstep/health`)
+  const path = mount === '/api' ? '/api/lockstep/health' : '/lockstep/health'
+  const response = await fetch(`http://127.0.0.1:${port}${path}`)
   expect([response.status, await response.text()]).toEqual([200, '{"status":"ok"}'])
 })
 

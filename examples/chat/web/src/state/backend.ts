@@ -14,6 +14,8 @@ export function connectBackend(user: string): Backend {
     url: '/lockstep/ws',
     user,
     storageKey: 'lockstep-chat:client',
+    // What was written in a tunnel is sent at its end.
+    waitForConnectionMs: Infinity,
     getToken: async () => tokenFor(user, refused),
   })
   client.connection.on('change', (state) => {

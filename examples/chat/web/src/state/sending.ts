@@ -218,8 +218,10 @@ export class Sending {
 
   /** The server answered that it will not run this: nothing was saved, and there is no notice. */
   #refused(id: string, error: unknown): void {
-    // The page is going away; the client of the next one learns the outcome.
-    if (error instanceof LockstepClientError && error.reason === 'LS_CLIENT_CLOSED') return
+    // The page is going away, or the connection has ended for good: the client, or that of the next page, learns the
+    // outcome.
+    const isLater = ['LS_CLIENT_CLOSED', 'LS_CLIENT_OUTCOME_UNKNOWN']
+    if (error instanceof LockstepClientError && isLater.includes(error.reason ?? '')) return
     // The client puts the error's code before its text.
     const text = error instanceof Error ? error.message : String(error)
     this.#timeline(id, { state: 'refused', text })
