@@ -1,15 +1,19 @@
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Hono, type Context, type MiddlewareHandler } from 'hono'
 import { messageOf } from '../core/index.ts'
 import { isAdmitted } from './admission.ts'
 import { PageFiles } from './page-files.ts'
 import type { GatewayPorts } from './ports.ts'
 
-const here = import.meta.url
 /**
- * Where the build puts the page; the same from `src/gateway/` and from `dist/gateway/`. The address is not written into
- * the call: bundlers take `new URL('…', import.meta.url)` for a file to bundle, and a folder is none.
+ * Where the build puts the page; the same from `src/gateway/` and from `dist/gateway/`. As a path, since bundlers take
+ * `new URL('…', import.meta.url)` for a file to bundle, and a folder is none.
  */
-const builtPage = new URL('../../dist/dashboard/', here)
+function builtPage(): string {
+  return join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'dist', 'dashboard')
+}
+
 const base = '/lockstep/dashboard'
 const defaultMinutes = 60
 /** A week. */
@@ -35,7 +39,7 @@ const notBuiltText =
 
 /** The routes below `/lockstep/dashboard`: the page, its assets and its data, all behind one check. */
 export function dashboardRoutes(ports: GatewayPorts): Hono {
-  const files = new PageFiles(ports.dashboard?.folder ?? builtPage)
+  const files = new PageFiles(ports.dashboard?.folder ?? builtPage())
   const app = new Hono()
   app.use(`${base}/*`, guard(ports))
   const page = async (context: Context): Promise<Response> => {

@@ -23,8 +23,8 @@ export interface PageFile {
 export class PageFiles {
   readonly #folder: string
 
-  constructor(folder: URL) {
-    this.#folder = fileURLToPath(folder)
+  constructor(folder: URL | string) {
+    this.#folder = typeof folder === 'string' ? folder : fileURLToPath(folder)
   }
 
   /** Undefined when the page was not built. */
