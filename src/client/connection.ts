@@ -146,14 +146,15 @@ export class ClientConnection implements Connection {
       })
     })
     this.centrifuge.on('disconnected', ({ code, reason }) => {
-      // Below 100 the package ended it: 0 because it was asked to, 1 for want of a token for this user.
-      if (code > 1) this.#report(this.#problems.final(code, reason, this.#token))
-      else if (code === 1 && this.#error?.retryable !== false) {
-        this.#report(this.#problems.final(code, 'getToken gave no token', this.#token))
-      }
+      const news = this.#errorOfEnd(code, reason)
+      this.#error = news ?? this.#error
       this.#move('disconnected', { code, reason })
       onOffline()
-      if (this.#error?.retryable === false) onEnded(this.#error)
+      const ended = this.#error
+      // Else a listener has asked for another connection, or there was no refusal.
+      if (this.#state !== 'disconnected' || ended?.retryable !== false) return
+      if (news !== undefined) this.#tell(news)
+      onEnded(ended)
     })
     this.centrifuge.on('subscribed', ({ channel, wasRecovering, recovered }) => {
       if (!channel.startsWith(userChannelPrefix)) return
@@ -200,9 +201,19 @@ export class ClientConnection implements Connection {
     this.#refusedToken = this.#token
   }
 
+  /** Below 100 the package ended it: 0 because it was asked to, 1 for want of a token for this user. */
+  #errorOfEnd(code: number, reason: string): LockstepClientError | undefined {
+    if (code === 0 || (code === 1 && this.#error?.retryable === false)) return undefined
+    return this.#problems.final(code, code === 1 ? 'getToken gave no token' : reason, this.#token)
+  }
+
   #report(error: LockstepClientError): void {
     if (error.message === this.#error?.message) return
     this.#error = error
+    this.#tell(error)
+  }
+
+  #tell(error: LockstepClientError): void {
     this.#onProblem.emit(error)
     this.#options.onError(error)
   }

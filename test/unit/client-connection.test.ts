@@ -87,6 +87,25 @@ test('a refusal for good settles every call, with why; connect begins anew', asy
   expect(reported.all).toHaveLength(1)
 })
 
+test.each(['change', 'error'] as const)('a listener of %s may connect at once: it goes on', async (event) => {
+  const before = errors.all.length
+  const client = connect()
+  const call = client.call('send_message', 1)
+  client.connection.on(event as 'change', () => {
+    if (client.connection.state === 'disconnected') client.connection.connect()
+  })
+  gateway.onRpc = (method) =>
+    method === 'lockstep.outcomes' ? { data: { outcomes: [committed(call.id).data] } } : undefined
+  await gateway.calls.next()
+  call.outcome.catch(() => {})
+  ;(await gateway.connects.next()).socket.close(3500, 'invalid token')
+  await gateway.connects.next()
+  await vi.waitFor(() => expect(client.pending).toEqual([]))
+  expect(client.connection).toMatchObject({ state: 'connected', error: undefined })
+  // It was said before the listener of errors could do anything about it, and not at all where one of states did.
+  expect(errors.all.length - before).toBe(event === 'error' ? 1 : 0)
+})
+
 test('calls wait for a connection as long as they are allowed to, and then reject without effect', async () => {
   const storage = new MemoryStorage()
   const client = connect({ autoConnect: false, storage, user: 'ann', waitForConnectionMs: 20 })
