@@ -8,6 +8,9 @@ const parsers: Readonly<Record<number, Parse>> = {
   21: Number,
   23: Number,
   1700: Number,
+  // float4, float8: shares and gaps.
+  700: Number,
+  701: Number,
   // json, jsonb
   114: (value) => JSON.parse(value) as unknown,
   3802: (value) => JSON.parse(value) as unknown,
