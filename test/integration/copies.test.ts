@@ -246,6 +246,35 @@ it('a copy whose first has ended is told that the outcome is not known, while it
   await third.close()
 })
 
+it('a copy that fails is answered with the commit of the other, also while it cannot be read who that was', async () => {
+  const id = newOperationId()
+  const database = fromPool(one.pool)
+  const own: Queryable = {
+    async query(statement) {
+      if (statement.text.startsWith('select o.node')) throw new LockstepError('LS_CONNECTION_LOST')
+      return database.own.query(statement)
+    },
+  }
+  const third = createLockstep({ database: { ...database, own }, logger: silentLogger, bus: false })
+  let fail = (): void => {}
+  const otherHasCommitted = new Promise<void>((resolve) => (fail = resolve))
+  const call = (lockstep: typeof one.lockstep, work: () => Promise<string>) =>
+    lockstep.transaction({ name: 'copied', user: 'hal', id }, work)
+  const failing = call(third, async () => {
+    await otherHasCommitted
+    throw new Error('this copy fails')
+  })
+  await expect
+    .poll(() => one.rows('select 1 from lockstep.intents where $1 = any(ids)', [id]))
+    .toHaveLength(1)
+  expect(await call(two.lockstep, async () => 'saved')).toBe('saved')
+  fail()
+  // Anything else reads as "rolled back", and would be told from memory.
+  expect(await failing).toBe('saved')
+  expect(await noticesOf('hal')).toEqual([])
+  await third.close()
+})
+
 it('settlements that meet where the default isolation is a stricter one go on until their notice is durable', async () => {
   const test = await createTestDatabase()
   const admin = new pg.Client({ connectionString: test.url })
