@@ -29,6 +29,9 @@ const { values, positionals } = parseArgs({
 })
 const { quick } = values
 
+// Children inherit it: what Lockstep notices in development is not what is measured.
+process.env['NODE_ENV'] ??= 'production'
+
 // Children and Postgres end with the exit of this process; a signal alone would leave them.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 

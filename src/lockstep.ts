@@ -3,6 +3,7 @@ import {
   assertOperationId,
   assertOperationName,
   assertUserId,
+  assertWholeNumbers,
   LockstepError,
   newOperationId,
   serverUser,
@@ -74,6 +75,7 @@ class LockstepInstance<Db> {
   ): Operation<Name, Db, InputSchema, Result> {
     const operation = new Operation(name, options, {
       db: this.#database.db,
+      guard: this.#node.guard,
       run: async (request) => {
         await this.start()
         return this.#node.coordinator.run(request)
@@ -114,10 +116,13 @@ class LockstepInstance<Db> {
     options: TransactionOptions,
     work: (tx: Transaction<Db>) => Promise<Result>,
   ): Promise<Result> {
-    const { name } = options
+    const { name, timeoutMs } = options
+    // Before anything is awaited: the stack still tells who calls.
+    const origin = name.startsWith('lockstep.') ? undefined : this.#node.guard?.called(name)
     const id = options.id ?? newOperationId()
     // The id becomes part of a statement's text.
     assertOperationId(id)
+    assertWholeNumbers({ timeoutMs })
     await this.start()
     const { outcome, error } = await this.#node.coordinator.run({
       id,
@@ -129,6 +134,8 @@ class LockstepInstance<Db> {
       intent: options.intent ?? true,
       repeat: options.repeat,
       signal: options.signal,
+      timeoutMs,
+      origin,
       work,
     })
     if (outcome.outcome === 'committed') return outcome.result

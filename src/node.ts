@@ -33,6 +33,7 @@ import { createRpc, type Callables } from './rpc.ts'
 import {
   IntentWriter,
   NodeLease,
+  OperationGuard,
   OrphanWatch,
   Rollout,
   Settler,
@@ -67,6 +68,8 @@ export class LockstepNode<Db> {
   readonly bus: NodeBus
   readonly gateway: Gateway
   readonly revocations: RevocationFeed
+  /** In development. */
+  readonly guard: OperationGuard | undefined
   readonly #database: Database<Db>
   readonly #logger: Logger
   readonly #lease: NodeLease
@@ -97,7 +100,9 @@ export class LockstepNode<Db> {
       epoch: () => this.#lease.epoch,
       retentionMs: operationRetentionMs(options),
     })
+    this.guard = createGuard(base.logger, database)
     this.coordinator = new TransactionCoordinator({
+      guard: this.guard,
       database,
       intents: new IntentWriter(base),
       settler,
@@ -283,11 +288,20 @@ export class LockstepNode<Db> {
       database: this.#database.kind,
       databaseTrouble: trouble,
       openOperations: this.coordinator.openCount,
+      oldestOperation: this.coordinator.oldest ?? null,
       channels: this.#hub.channelCount,
       connections: this.gateway.connections(),
       bus: this.bus.health,
     }
   }
+}
+
+/** Only in development; whether this is production is decided once. */
+function createGuard<Db>(logger: Logger, database: Database<Db>): OperationGuard | undefined {
+  if (process.env['NODE_ENV'] === 'production') return undefined
+  const guard = new OperationGuard(logger)
+  database.watchPool?.(() => guard.poolUsed())
+  return guard
 }
 
 /** All that `close` may take, in milliseconds. */

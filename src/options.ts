@@ -93,6 +93,8 @@ export interface TransactionOptions {
   readonly rollback?: RollbackOptions
   /** See `OperationOptions.intent`. */
   readonly intent?: boolean
+  /** See `OperationOptions.timeoutMs`. */
+  readonly timeoutMs?: number
   readonly signal?: AbortSignal
 }
 
@@ -132,6 +134,8 @@ export interface NodeHealth {
   /** What the database said of its own state within the last 5 s (read-only, out of disk, shut down), or `null`. */
   readonly databaseTrouble: DatabaseTrouble | null
   readonly openOperations: number
+  /** The operation that has been open longest, or `null`. */
+  readonly oldestOperation: { readonly name: string; readonly openMs: number } | null
   readonly channels: number
   readonly connections: number
   /** How events of other nodes come here. While it is down they come by the comparison of heads. */

@@ -135,6 +135,8 @@ export interface Database<Db> {
   migrate(): Promise<void>
   begin(options: BeginOptions): Promise<OpenTransaction<Db>>
   snapshot<T>(work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T>
+  /** Hears when somebody but Lockstep takes a connection of the application's pool. For development. */
+  watchPool?(hear: () => void): void
   /** The last error that told of the database's state, and not of what was asked, while it is fresh. */
   trouble?(): DatabaseTrouble | undefined
   /** Absent where several nodes cannot share the database. @throws LS_DATABASE_UNREACHABLE */

@@ -48,6 +48,17 @@ export const errorCatalogue = {
     'The server stopped before the operation was finished.',
     replyCodes.internal,
   ),
+  LS_OPERATION_TIMEOUT: entry(true, 'It took too long.', replyCodes.internal),
+  LS_OPERATION_NESTED: entry(
+    false,
+    'An operation was called inside another one, and commits on its own.',
+    replyCodes.internal,
+  ),
+  LS_OUTSIDE_TRANSACTION: entry(
+    false,
+    'A statement was sent outside of the transaction of its operation.',
+    replyCodes.internal,
+  ),
   LS_OPERATION_FAILED: entry(false, 'The operation failed.', replyCodes.internal),
   LS_OUTCOME_PENDING: entry(
     true,

@@ -19,7 +19,7 @@ import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { DatabaseState } from './database-state.ts'
 import { sqlState, toLockstepError } from './sqlstate.ts'
-import { TimeLimit } from './time-limit.ts'
+import { TimeLimit } from '../core/index.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
@@ -71,8 +71,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     each.on('connect', (client: PoolClient) => listenForErrors(client, onError))
   }
 
+  // As it was before `watchPool`: what Lockstep takes itself is not to be heard.
+  const connect = pool.connect.bind(pool) as (...given: unknown[]) => Promise<PoolClient>
   const acquire = (): Promise<PoolClient> =>
-    acquireClient(pool, { timeoutMs: acquireTimeoutMs, onError, state })
+    acquireClient(pool, { connect, timeoutMs: acquireTimeoutMs, onError, state })
 
   return {
     kind: 'postgres',
@@ -117,6 +119,13 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
       )
     },
 
+    watchPool(hear) {
+      pool.connect = ((...given: unknown[]) => {
+        hear()
+        return connect(...given)
+      }) as Pool['connect']
+    },
+
     trouble: () => state.trouble(),
 
     openSession: () => openPgSession(pool, acquireTimeoutMs),
@@ -152,18 +161,22 @@ function createLeasePool(
 }
 
 interface AcquireOptions {
+  readonly connect: () => Promise<PoolClient>
   readonly timeoutMs: number
   readonly onError: (error: Error) => void
   readonly state: DatabaseState
 }
 
 /** A connection of the pool, and none that was made before the server was found to be read-only. */
-async function acquireClient(pool: Pool, { timeoutMs, onError, state }: AcquireOptions): Promise<PoolClient> {
+async function acquireClient(
+  pool: Pool,
+  { connect, timeoutMs, onError, state }: AcquireOptions,
+): Promise<PoolClient> {
   try {
     for (;;) {
       // One that is idle, and that nobody waits for, comes at once.
       const isAtHand = pool.idleCount > pool.waitingCount
-      const connecting = pool.connect()
+      const connecting = connect()
       const client = await (isAtHand ? connecting : orExhausted(pool, connecting, timeoutMs))
       if (!state.isOutdated(listenForErrors(client, onError))) return client
       client.release(true)

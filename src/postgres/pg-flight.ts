@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream'
 import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import { LockstepError } from '../core/index.ts'
 import { toStatementError } from './statement-error.ts'
-import type { TimeLimit } from './time-limit.ts'
+import type { TimeLimit } from '../core/index.ts'
 
 /** Statements that travel together. They have no parameters and answer nothing that is read. */
 export interface Flight {

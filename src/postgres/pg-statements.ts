@@ -5,7 +5,7 @@ import type { DatabaseState } from './database-state.ts'
 import { ownTypes } from './own-types.ts'
 import { sqlState, toLockstepError } from './sqlstate.ts'
 import type { StatementNames } from './statement-names.ts'
-import type { TimeLimit } from './time-limit.ts'
+import type { TimeLimit } from '../core/index.ts'
 
 /**
  * A statement that fails when no answer has come in time. A connection that has gone silent (a partition, a

@@ -86,12 +86,17 @@ export function isOfDatabase(error: unknown): boolean {
 export function thrownErrorCode(thrown: unknown): ErrorCode | undefined {
   let error = thrown
   for (let depth = 0; depth < deepestCause && typeof error === 'object' && error !== null; depth++) {
-    const isNoted = depth === 0 || databaseErrors.has(error) || sqlState(error) !== undefined
-    const code = isLockstepError(error) ? error.code : isNoted ? databaseErrorCode(error) : undefined
+    const code = isOfAnother(error) ? undefined : databaseErrorCode(error)
     if (code !== undefined) return code
     error = property(error, 'cause')
   }
   return undefined
+}
+
+/** A code of the system, such as ECONNREFUSED, from whatever else the code talks to. */
+function isOfAnother(error: object): boolean {
+  if (isLockstepError(error) || databaseErrors.has(error) || sqlState(error) !== undefined) return false
+  return property(error, 'code') !== undefined
 }
 
 /** Chains of causes may be circles. */

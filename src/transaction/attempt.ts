@@ -4,7 +4,6 @@ import {
   LockstepError,
   type Database,
   type ErrorCode,
-  type Logger,
   type Mode,
   type OpenTransaction,
   type UserContext,
@@ -18,15 +17,20 @@ import {
   type PendingEvent,
 } from '../postgres/index.ts'
 import type { FlushQueue } from './flush-queue.ts'
-import { whenAborted } from './linked-signal.ts'
+import type { Hook } from './hook-runner.ts'
+import type { Interruption } from './interruption.ts'
 import { failureCode } from './notice.ts'
+import type { OperationGuard } from './operation-guard.ts'
 import type { OperationTrace } from './operation-trace.ts'
 import { TransactionScope, type Transaction } from './transaction.ts'
 
 export interface AttemptRequest<Db, Result> {
   readonly key: OperationKey
   readonly user: UserContext
-  readonly signal: AbortSignal
+  readonly interruption: Interruption
+  /** In development, with where the operation was called. */
+  readonly guard: OperationGuard | undefined
+  readonly origin: Error | undefined
   /** Settles to whether this id has no outcome yet. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
   readonly mode: Mode
@@ -37,14 +41,14 @@ export interface AttemptRequest<Db, Result> {
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
-/** Those of the ending that stands: of an unknown one, once it is known. Nothing to wait for where there are none. */
-type RunHooks = (ending: 'committed' | 'rolled_back') => Promise<void> | undefined
+/** The hooks of the ending that stands: of an unknown one, once it is known. */
+type HooksOf = (ending: 'committed' | 'rolled_back') => readonly Hook[]
 
 interface Failure {
   readonly error: unknown
   readonly code: ErrorCode
   readonly affectedLayers: readonly string[]
-  readonly runHooks: RunHooks
+  readonly hooksOf: HooksOf
 }
 
 /** How one attempt at an operation ended, as far as this process could hear. */
@@ -54,10 +58,11 @@ export type AttemptEnding<Result> =
       readonly result: Result
       readonly events: readonly PendingEvent[]
       readonly flushed: FlushRow
-      readonly runHooks: RunHooks
+      readonly hooksOf: HooksOf
     }
   | (Failure & { readonly ending: 'rolled_back' })
-  | (Failure & { readonly ending: 'unknown' })
+  /** `events` are what it has emitted, if it has committed. */
+  | (Failure & { readonly ending: 'unknown'; readonly events: readonly PendingEvent[] })
   /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
   | { readonly ending: 'known' }
 
@@ -65,7 +70,6 @@ export type AttemptEnding<Result> =
 export async function attempt<Db, Result>(
   database: Database<Db>,
   request: AttemptRequest<Db, Result>,
-  logger: Logger,
 ): Promise<AttemptEnding<Result>> {
   let open: OpenTransaction<Db>
   try {
@@ -74,15 +78,15 @@ export async function attempt<Db, Result>(
   } catch (error) {
     return (await isKnown(request.intent)) ? { ending: 'known' } : neverBegun(error)
   }
-  const { key, user, signal, mode, emitNow } = request
-  const scope = TransactionScope.of<Db>({ operationId: key.id, user, signal, mode, emitNow }, open)
-  return await workAndCommit(database, request, { open, scope, logger })
+  const { key, user, interruption, mode, emitNow } = request
+  const scope = TransactionScope.of<Db>({ operationId: key.id, user, interruption, mode, emitNow }, open)
+  return await workAndCommit(database, request, { open, scope })
 }
 
 /** The ending of an operation whose transaction could not begin. */
 export function neverBegun(error: unknown): Extract<AttemptEnding<never>, { ending: 'rolled_back' }> {
   const code = failureCode(error)
-  return { ending: 'rolled_back', error, code, affectedLayers: ['database'], runHooks: () => undefined }
+  return { ending: 'rolled_back', error, code, affectedLayers: ['database'], hooksOf: () => [] }
 }
 
 async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
@@ -97,29 +101,30 @@ async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
 interface Begun<Db> {
   readonly open: OpenTransaction<Db>
   readonly scope: TransactionScope<Db>
-  readonly logger: Logger
 }
 
 async function workAndCommit<Db, Result>(
   database: Database<Db>,
   request: AttemptRequest<Db, Result>,
-  { open, scope, logger }: Begun<Db>,
+  { open, scope }: Begun<Db>,
 ): Promise<AttemptEnding<Result>> {
   const layers = (): readonly string[] => (scope.hasEmitted ? ['database', 'websocket'] : ['database'])
-  const runHooks: RunHooks = (ending) => scope.runHooks(ending, logger)
+  const hooksOf: HooksOf = (ending) => scope.hooksOf(ending)
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
     // What was interrupted has failed for that, whatever its statements met then.
-    const code = failureCode(error, request.signal.aborted ? undefined : open.failure)
-    return { ending: 'rolled_back', error, code, affectedLayers: layers(), runHooks }
+    const code = failureCode(error, request.interruption.reason === undefined ? open.failure : undefined)
+    return { ending: 'rolled_back', error, code, affectedLayers: layers(), hooksOf }
   }
   const unknown = (error: unknown): AttemptEnding<Result> => {
-    return { ending: 'unknown', error, code: failureCode(error), affectedLayers: layers(), runHooks }
+    const { events } = scope
+    return { ending: 'unknown', error, code: failureCode(error), affectedLayers: layers(), hooksOf, events }
   }
   let result: Result
   let flush
   try {
-    result = await orAborted(
-      request.trace.run(() => request.work(scope)),
+    if (request.interruption.reason !== undefined) throw request.interruption.reason
+    result = await orInterrupted(
+      request.trace.run(() => runWork(request, scope)),
       request,
       open,
     )
@@ -157,8 +162,16 @@ async function workAndCommit<Db, Result>(
     result,
     events: scope.events,
     flushed: toFlushRow(row, scope.events),
-    runHooks,
+    hooksOf,
   }
+}
+
+function runWork<Db, Result>(
+  { guard, origin, key, work }: AttemptRequest<Db, Result>,
+  scope: TransactionScope<Db>,
+): Promise<Result> {
+  if (guard === undefined) return work(scope)
+  return guard.run({ name: key.name, origin, isOpen: () => scope.isOpen }, () => work(scope))
 }
 
 /** Only where there is one channel: whoever waited for several would hold some of them meanwhile. */
@@ -192,17 +205,14 @@ function toReported(error: unknown, seen: unknown): unknown {
 const known = new Error('the operation is known already')
 
 /** The work's result, unless it is to be stopped first: then a statement that runs is stopped too. */
-async function orAborted<Db, Result>(
+async function orInterrupted<Db, Result>(
   work: Promise<Result>,
-  { signal, intent }: Pick<AttemptRequest<Db, Result>, 'signal' | 'intent'>,
+  { interruption, intent }: Pick<AttemptRequest<Db, Result>, 'interruption' | 'intent'>,
   open: OpenTransaction<Db>,
 ): Promise<Result> {
-  let stopListening: () => void = () => {}
   try {
     return await new Promise<Result>((resolve, reject) => {
-      const abort = (): void => reject(abortError(signal))
-      if (signal.aborted) abort()
-      else stopListening = whenAborted(signal, abort)
+      interruption.onInterrupt(reject)
       // What an intent fails with is dealt with where it is awaited, before the flush.
       intent?.then(
         (isNew) => isNew || reject(known),
@@ -212,19 +222,13 @@ async function orAborted<Db, Result>(
       Promise.resolve(work).then(resolve, reject)
     })
   } catch (error) {
-    if (error === known || signal.aborted) open.close()
-    if (signal.aborted) await open.cancel()
+    const isInterrupted = interruption.reason !== undefined
+    if (error === known || isInterrupted) open.close()
+    if (isInterrupted) await open.cancel()
     throw error
   } finally {
-    stopListening()
+    interruption.ignore()
   }
-}
-
-function abortError(signal: AbortSignal): LockstepError {
-  const reason: unknown = signal.reason
-  return reason instanceof LockstepError
-    ? reason
-    : new LockstepError('LS_OPERATION_CANCELLED', { cause: reason })
 }
 
 // Before the COMMIT, so that a result that JSON or the reply cannot hold is a rollback and not a lost reply.

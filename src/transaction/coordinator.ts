@@ -3,6 +3,7 @@ import { faultPoint } from '../core/fault-point.ts'
 import {
   isLockstepError,
   LockstepError,
+  messageOf,
   operationKey,
   pause,
   waitAtMost,
@@ -11,13 +12,11 @@ import {
   type Offsets,
   type OperationRef,
 } from '../core/index.ts'
-import type { StoredEvent } from '../events/index.ts'
 import type { OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
 import { FlushQueue } from './flush-queue.ts'
 import type { IntentWriter } from './intent-writer.ts'
-import { linkSignals } from './linked-signal.ts'
 import type { NodeLease } from './node-lease.ts'
 import {
   FailureSettlement,
@@ -25,14 +24,17 @@ import {
   type FailureOptions,
   type RequestFacts,
 } from './failure-settlement.ts'
+import { HookRunner } from './hook-runner.ts'
 import { OpenOperation } from './open-operation.ts'
+import type { OperationGuard } from './operation-guard.ts'
 import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
 import { assertSameInput } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
+import { WorkLimits, type WorkLimit } from './work-limits.ts'
 
 /** One operation, ready to run: validated and authorized. */
-export interface OperationRequest<Db, Result> extends RequestFacts {
+export interface OperationRequest<Db, Result> extends RequestFacts, WorkLimit {
   /** Digest of name and input. */
   readonly inputHash: string
   /**
@@ -40,17 +42,18 @@ export interface OperationRequest<Db, Result> extends RequestFacts {
    * by the answer to the client's own question, and not by a notice.
    */
   readonly intent: boolean
-  readonly signal?: AbortSignal | undefined
+  /** Where it was called, in development. */
+  readonly origin?: Error | undefined
   readonly work: (tx: Transaction<Db>) => Promise<Result>
 }
 
-export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp'> {
+export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp' | 'hooks'> {
   readonly database: Database<Db>
   readonly intents: IntentWriter
   readonly lease: NodeLease
   readonly rollout: Pick<Rollout, 'modeOf'>
-  /** Takes committed events to their subscribers. */
-  readonly announce: (events: readonly StoredEvent[]) => void
+  /** In development. */
+  readonly guard?: OperationGuard | undefined
   /**
    * Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. One that met a read-only
    * server has a second one, over a connection that was made since.
@@ -71,8 +74,9 @@ export class TransactionCoordinator<Db> {
   readonly #options: CoordinatorOptions<Db>
   /** By `operationKey`, until the outcome stands in the database. */
   readonly #open = new Map<string, OpenOperation<Ended<unknown>>>()
-  readonly #stop = new AbortController()
+  readonly #limits = new WorkLimits()
   readonly #giveUp = new AbortController()
+  readonly #hooks: HookRunner
   readonly #failures: FailureSettlement
   readonly #flushes: FlushQueue
   #stopping = false
@@ -80,13 +84,22 @@ export class TransactionCoordinator<Db> {
   constructor(options: CoordinatorOptions<Db>) {
     this.#options = options
     this.#flushes = new FlushQueue(options.clock)
-    this.#failures = new FailureSettlement({ ...options, giveUp: this.#giveUp.signal })
-    // Every open operation listens; Node takes more than ten listeners for a leak.
-    setMaxListeners(0, this.#stop.signal, this.#giveUp.signal)
+    this.#hooks = new HookRunner(options)
+    this.#failures = new FailureSettlement({ ...options, giveUp: this.#giveUp.signal, hooks: this.#hooks })
+    // Every open operation may listen; Node takes more than ten listeners for a leak.
+    setMaxListeners(0, this.#giveUp.signal)
   }
 
   get openCount(): number {
     return this.#open.size
+  }
+
+  /** The operation that has been open longest. */
+  get oldest(): { readonly name: string; readonly openMs: number } | undefined {
+    for (const { key, beganAt } of this.#open.values()) {
+      return { name: key.name, openMs: Math.round(this.#options.clock.monotonic() - beganAt) }
+    }
+    return undefined
   }
 
   /** Those under which its operations began: the node's own, and older ones that it has lost. */
@@ -123,7 +136,8 @@ export class TransactionCoordinator<Db> {
     this.#assertAccepting()
     // Its outcome may be forgotten, so that a copy could not be told from a new operation.
     this.#options.outcomes.assertKept(key.id)
-    const operation = new OpenOperation<Ended<unknown>>(key, (self) => {
+    const beganAt = this.#options.clock.monotonic()
+    const operation = new OpenOperation<Ended<unknown>>(key, beganAt, (self) => {
       this.#open.set(place, self)
       return this.#runToItsEnd(request, self)
     })
@@ -134,7 +148,8 @@ export class TransactionCoordinator<Db> {
   async close(drainMs: number): Promise<void> {
     this.#stopping = true
     await this.#drained(drainMs)
-    this.#stop.abort(new LockstepError('LS_OPERATION_INTERRUPTED'))
+    const stopped = new LockstepError('LS_OPERATION_INTERRUPTED')
+    for (const { interruption } of this.#open.values()) interruption.interrupt(stopped)
     await this.#drained(2_000)
     // What is left waits for a database that is away: other nodes, or the next start, settle it.
     // Whoever has no answer yet may not take that for a refusal.
@@ -159,16 +174,18 @@ export class TransactionCoordinator<Db> {
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
   ): Promise<Ended<unknown>> {
-    const rolledOut = this.#options.rollout.modeOf(request.name, request.user)
-    const mode = typeof rolledOut === 'string' ? rolledOut : await rolledOut
-    const trace = new OperationTrace({ id: request.id, name: request.name, mode })
-    operation.mode = mode
-    operation.beganAt = this.#options.clock.monotonic()
+    let trace: OperationTrace | undefined
     try {
-      const ended = await this.#run(request, operation, trace).catch((error: unknown) => {
+      let ended: Ended<unknown>
+      try {
+        const mode = this.#options.rollout.modeOf(request.name, request.user)
+        operation.mode = typeof mode === 'string' ? mode : await mode
+        trace = new OperationTrace({ id: request.id, name: request.name, mode: operation.mode })
+        ended = await this.#run(request, operation, trace)
+      } catch (error) {
         if (isLockstepError(error)) throw error
-        return this.#failures.settleBroken(request, operation, error)
-      })
+        ended = await this.#failures.settleBroken(request, operation, error)
+      }
       operation.intent?.ended()
       return ended
     } catch (error) {
@@ -177,7 +194,16 @@ export class TransactionCoordinator<Db> {
       throw error
     } finally {
       this.#open.delete(operationKey(operation.key))
-      trace.ended()
+      this.#endTrace(trace)
+    }
+  }
+
+  /** The outcome stands: what a tracer throws must not take the answer's place. */
+  #endTrace(trace: OperationTrace | undefined): void {
+    try {
+      trace?.ended()
+    } catch (error) {
+      this.#options.logger.warn({ error: messageOf(error) }, 'the span of an operation was not ended')
     }
   }
 
@@ -203,8 +229,8 @@ export class TransactionCoordinator<Db> {
     this.#reportCommitted(operation, ending.flushed.offsets)
     trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), announce)
     trace.settled('committed')
-    const hooks = ending.runHooks('committed')
-    if (hooks !== undefined) await hooks
+    const facts = { operationId: request.id, operation: request.name, ending: ending.ending }
+    this.#hooks.run(ending.hooksOf('committed'), facts)
     await faultPoint('transaction.before-reply')
     return {
       outcome: {
@@ -216,21 +242,26 @@ export class TransactionCoordinator<Db> {
     }
   }
 
-  #attempts<Result>(accepted: Accepted<Db, Result>): Promise<AttemptEnding<Result>> {
-    const stop = this.#stop.signal
-    const asked = accepted.request.signal
-    if (asked === undefined) return this.#attemptsUntil(stop, accepted)
-    const { signal, unlink } = linkSignals([stop, asked])
-    return this.#attemptsUntil(signal, accepted).finally(unlink)
+  async #attempts<Result>(accepted: Accepted<Db, Result>): Promise<AttemptEnding<Result>> {
+    const { request, operation } = accepted
+    const { interruption } = operation
+    const endWatch = this.#limits.watch(interruption, request)
+    try {
+      return await this.#attemptsUntilOver(accepted)
+    } finally {
+      endWatch()
+    }
   }
 
   /** Attempts until one ends other than by a conflict with another transaction. */
-  async #attemptsUntil<Result>(
-    signal: AbortSignal,
-    { request, operation, trace }: Accepted<Db, Result>,
-  ): Promise<AttemptEnding<Result>> {
+  async #attemptsUntilOver<Result>({
+    request,
+    operation,
+    trace,
+  }: Accepted<Db, Result>): Promise<AttemptEnding<Result>> {
+    const { interruption } = operation
     const { key } = operation
-    const { database, logger, clock, maxAttempts = 5 } = this.#options
+    const { database, clock, guard, maxAttempts = 5 } = this.#options
     const emitNow = this.#emitNowOf(operation)
     await faultPoint('transaction.before-intent')
     if (request.intent) operation.intent = this.#options.intents.write(key)
@@ -245,7 +276,9 @@ export class TransactionCoordinator<Db> {
     const asked: AttemptRequest<Db, Result> = {
       key,
       user: request.user,
-      signal,
+      interruption,
+      guard,
+      origin: request.origin,
       intent: operation.intent?.landed,
       mode: operation.mode,
       trace,
@@ -254,10 +287,10 @@ export class TransactionCoordinator<Db> {
       work: request.work,
     }
     for (let number = 1; ; number++) {
-      const ending = await attempt(database, asked, logger)
+      const ending = await attempt(database, asked)
       const most = ending.ending === 'rolled_back' ? mostAttempts(ending.code, maxAttempts) : 1
-      if (number >= most || signal.aborted) return ending
-      await pause(clock, Math.random() * 10 * 2 ** number, signal)
+      if (number >= most || interruption.reason !== undefined) return ending
+      await pause(clock, Math.random() * 10 * 2 ** number)
     }
   }
 
@@ -304,8 +337,12 @@ export class TransactionCoordinator<Db> {
   }
 
   async #drained(timeoutMs: number): Promise<void> {
-    const all = Promise.all([...this.#open.values()].map(({ ended }) => ended))
-    await waitAtMost(this.#options.clock, timeoutMs, all)
+    const operations = [...this.#open.values()].map(({ ended }) => ended)
+    await waitAtMost(
+      this.#options.clock,
+      timeoutMs,
+      Promise.all(operations).then(() => this.#hooks.idle()),
+    )
   }
 }
 

@@ -3,15 +3,19 @@ import { coordinationEvents, type Notice, type Outcome } from '../protocol/index
 import {
   isLockstepError,
   LockstepError,
+  messageOf,
   noOffsets,
   userChannel,
   type Clock,
   type Logger,
   type Probe,
+  type Queryable,
   type UserContext,
 } from '../core/index.ts'
-import type { TransientEvent } from '../events/index.ts'
+import type { StoredEvent, TransientEvent } from '../events/index.ts'
 import type { AttemptEnding } from './attempt.ts'
+import { readFoundEvents, type FoundCommit } from './found-commit.ts'
+import type { HookRunner } from './hook-runner.ts'
 import { createNotice, type RollbackOptions } from './notice.ts'
 import type { OpenOperation } from './open-operation.ts'
 import type { SettledOperation, Settler } from './settlement.ts'
@@ -40,6 +44,10 @@ export interface FailureOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly probe: Probe
+  /** Takes committed events to their subscribers. */
+  readonly announce: (events: readonly StoredEvent[]) => void
+  readonly database: { readonly own: Queryable; readonly schema: string }
+  readonly hooks: HookRunner
   /** Shows what is in no log, such as a notice that could not be made durable yet. */
   readonly announceTransient: (event: TransientEvent) => void
   /** How long a caller waits for an outcome that is not known yet, before it is told so. Default 5,000. */
@@ -88,8 +96,23 @@ export class FailureSettlement {
     const isAnothers =
       settled.state === 'committed' && (failed.ending === 'rolled_back' || settled.isAnothers === true)
     if (!isAnothers) this.#report(operation, settled, failedAt)
-    await failed.runHooks(isAnothers ? 'rolled_back' : settled.state)
+    if (!isAnothers && settled.state === 'committed' && failed.ending === 'unknown')
+      void this.#announceFound(request, { emitted: failed.events, offsets: settled.offsets })
+    const ending = isAnothers ? 'rolled_back' : settled.state
+    const facts = { operationId: request.id, operation: request.name, ending }
+    this.#options.hooks.run(failed.hooksOf(ending), facts)
     return this.#toEnded(request, settled, notice, error)
+  }
+
+  /** Where this fails, the comparison of heads finds the events a little later. */
+  async #announceFound({ id }: RequestFacts, found: FoundCommit): Promise<void> {
+    const { announce, database, logger } = this.#options
+    try {
+      const events = await readFoundEvents(database.own, database.schema, found)
+      if (events.length > 0) announce(events)
+    } catch (error) {
+      logger.warn({ operationId: id, error: messageOf(error) }, 'events of a found commit were not read')
+    }
   }
 
   /** Ends an operation that something else broke, a logger that throws, say. */

@@ -17,6 +17,7 @@ export {
   type OperationContext,
   type OperationOptions,
 } from './operation.ts'
+export { OperationGuard } from './operation-guard.ts'
 export { OrphanWatch } from './orphan-watch.ts'
 export { Query, type QueryContext, type QueryOptions } from './query.ts'
 export {

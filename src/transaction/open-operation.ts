@@ -1,6 +1,7 @@
 import type { Mode } from '../core/index.ts'
 import type { OperationKey } from '../postgres/index.ts'
 import type { Intent } from './intent-writer.ts'
+import { Interruption } from './interruption.ts'
 
 /** An operation this process works on. It may be answered before it has ended: its first answer counts. */
 export class OpenOperation<Answer> {
@@ -8,7 +9,8 @@ export class OpenOperation<Answer> {
   /** Known once it begins. */
   mode: Mode = 'enforce'
   /** In monotonic milliseconds. */
-  beganAt = 0
+  readonly beganAt: number
+  readonly interruption = new Interruption()
   /** Absent where none is written. */
   intent: Intent | undefined
   /** The first answer, for the caller, who waits for it from the start, and for every copy of the same call. */
@@ -18,8 +20,13 @@ export class OpenOperation<Answer> {
   #resolve!: (answer: Answer) => void
   #reject!: (error: unknown) => void
 
-  constructor(key: OperationKey, run: (operation: OpenOperation<Answer>) => Promise<Answer>) {
+  constructor(
+    key: OperationKey,
+    beganAt: number,
+    run: (operation: OpenOperation<Answer>) => Promise<Answer>,
+  ) {
     this.key = key
+    this.beganAt = beganAt
     this.answered = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

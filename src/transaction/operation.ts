@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import {
   assertOperationId,
   assertUserId,
+  assertWholeNumbers,
   isLockstepError,
   newOperationId,
   serverUser,
@@ -15,6 +16,7 @@ import { CallGate, type CallGateOptions } from './call-gate.ts'
 import type { OperationRequest } from './coordinator.ts'
 import type { Ended } from './failure-settlement.ts'
 import type { RollbackOptions } from './notice.ts'
+import type { OperationGuard } from './operation-guard.ts'
 import type { Transaction } from './transaction.ts'
 
 export interface OperationContext<Db, Input> {
@@ -36,6 +38,11 @@ export interface OperationOptions<Db, InputSchema extends Schema, Result> extend
    * sends the user a notice; only a client that asks for the outcome itself learns it.
    */
   readonly intent?: boolean
+  /**
+   * How long it may take from its beginning to its COMMIT, all attempts together, in milliseconds. Then it is rolled back
+   * (LS_OPERATION_TIMEOUT). Default 30,000.
+   */
+  readonly timeoutMs?: number
   readonly run: (context: OperationContext<Db, OutputOf<InputSchema>>) => Promise<Result>
 }
 
@@ -52,6 +59,8 @@ export interface CallOptions<Input> {
 /** What operations need of the instance they belong to. */
 export interface OperationHost<Db> {
   readonly db: Db
+  /** In development. */
+  readonly guard?: Pick<OperationGuard, 'called'> | undefined
   run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>>
 }
 
@@ -69,6 +78,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     this.name = name
     this.#options = options
     this.#host = host
+    assertWholeNumbers({ timeoutMs: options.timeoutMs })
     this.#gate = new CallGate(name, options, host.db)
   }
 
@@ -86,6 +96,8 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
 
   /** As `call`, for this process: with the error that made it roll back. */
   async execute(options: CallOptions<unknown>): Promise<Ended<Result>> {
+    // Before anything is awaited: the stack still tells who calls.
+    const origin = this.#host.guard?.called(this.name)
     const id = options.id ?? newOperationId()
     assertOperationId(id)
     const user = toUser(options.user)
@@ -108,9 +120,11 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       intent: this.#options.intent ?? true,
       repeat: options.repeat,
       signal: options.signal,
+      timeoutMs: this.#options.timeoutMs,
+      origin,
       work: async (tx) => {
         if (failure !== undefined) throw failure.error
-        return this.#options.run({ input, user, tx, signal: tx.signal })
+        return this.#options.run(toContext(input, user, tx))
       },
     })
   }
@@ -124,8 +138,24 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     return tx.transaction(async (inner) => {
       // Over the connection that this has: as many as the pool has could each hold one and wait for another.
       await this.#gate.authorize(input, tx.user, inner.db)
-      return this.#options.run({ input, user: tx.user, tx: inner, signal: inner.signal })
+      return this.#options.run(toContext(input, tx.user, inner))
     })
+  }
+}
+
+/** The signal is made only for code that asks for it. */
+function toContext<Db, Input>(
+  input: Input,
+  user: UserContext,
+  tx: Transaction<Db>,
+): OperationContext<Db, Input> {
+  return {
+    input,
+    user,
+    tx,
+    get signal() {
+      return tx.signal
+    },
   }
 }
 

@@ -101,10 +101,7 @@ export class Settler {
     }
     if (row.settled) this.#announceNotice(key, notice, row)
     if (row.state === 'committed') {
-      // The outcome stands, whether or not it can be read whose it is: it must not be taken for one that is not known.
-      const isOwn = await this.#isOwn(key).catch(() => true)
-      const committed = { result: fromJson(row.result), offsets: toOffsets(row.positions) }
-      return { state: 'committed', ...committed, ...(isOwn ? {} : { isAnothers: true }) }
+      return { state: 'committed', result: fromJson(row.result), offsets: toOffsets(row.positions) }
     }
     return { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
   }
@@ -120,8 +117,10 @@ export class Settler {
       signal.throwIfAborted()
       try {
         const settled = await this.settle(key, notice, mode)
+        if (settled.state === 'committed')
+          return (await this.#isOwn(key)) ? settled : { ...settled, isAnothers: true }
         // An attempt whose reply was lost may have been the one that decided.
-        if (!hasFailed || settled.state === 'committed') return settled
+        if (!hasFailed) return settled
         return { state: settled.state, notice: settled.notice }
       } catch (error) {
         hasFailed = true

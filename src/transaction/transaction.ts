@@ -1,12 +1,10 @@
 import { limits } from '../protocol/index.ts'
 import {
   LockstepError,
-  messageOf,
   validateEvent,
   type Channel,
   type EventDataOf,
   type EventSchemas,
-  type Logger,
   type Mode,
   type OpenTransaction,
   type SavepointScope,
@@ -14,6 +12,8 @@ import {
 } from '../core/index.ts'
 import type { PendingEvent } from '../postgres/index.ts'
 import { Contributions } from './contributions.ts'
+import type { Hook } from './hook-runner.ts'
+import type { Interruption } from './interruption.ts'
 import { SavepointMarks } from './savepoint-marks.ts'
 
 /** What an operation's code works with. Ends with the operation: afterwards every call throws. */
@@ -22,7 +22,7 @@ export interface Transaction<Db> {
   readonly db: Db
   readonly operationId: string
   readonly user: UserContext
-  /** Aborts when the operation is cancelled. */
+  /** Aborts when the operation is cancelled, has reached its time limit, or the node ends. */
   readonly signal: AbortSignal
   /** How the operation is rolled out for this user. */
   readonly mode: Mode
@@ -44,19 +44,20 @@ export interface Transaction<Db> {
    * @throws LS_SAVEPOINT_OPEN, LS_TRANSACTION_CLOSED
    */
   transaction<T>(work: (tx: Transaction<Db>) => Promise<T>): Promise<T>
-  /** Runs after the COMMIT, on this node, at most once: it is lost when the process dies first. */
+  /**
+   * Runs after the COMMIT, on this node, at most once: it is lost when the process dies first. The reply does not wait for
+   * it. After 10 s the next hook begins beside it; what fails or takes longer is logged.
+   */
   afterCommit(work: () => void | Promise<void>): void
-  /** Runs after a rollback, on this node, at most once: it is lost when the process dies first. */
+  /** Runs after a rollback, otherwise as `afterCommit`. */
   afterRollback(work: () => void | Promise<void>): void
 }
-
-type Hook = () => void | Promise<void>
 
 /** What a scope is told of its operation. */
 export interface ScopeIdentity {
   readonly operationId: string
   readonly user: UserContext
-  readonly signal: AbortSignal
+  readonly interruption: Interruption
   readonly mode: Mode
   /** Where the mode lets events leave at once. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
@@ -76,7 +77,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
   readonly db: Db
   readonly operationId: string
   readonly user: UserContext
-  readonly signal: AbortSignal
+  readonly interruption: Interruption
   readonly mode: Mode
   readonly emitNow: ((event: PendingEvent) => void) | undefined
   readonly #savepoint: () => Promise<SavepointScope<Db>>
@@ -90,7 +91,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
   ) {
     this.operationId = identity.operationId
     this.user = identity.user
-    this.signal = identity.signal
+    this.interruption = identity.interruption
     this.mode = identity.mode
     this.emitNow = identity.emitNow
     this.db = open.db
@@ -112,6 +113,14 @@ export class TransactionScope<Db> implements Transaction<Db> {
   /** Those that wait for the COMMIT, in the order they were emitted. */
   get events(): readonly PendingEvent[] {
     return this.#parts.events.items
+  }
+
+  get signal(): AbortSignal {
+    return this.interruption.signal
+  }
+
+  get isOpen(): boolean {
+    return !this.#closed
   }
 
   close(): void {
@@ -169,23 +178,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
     this.#parts.afterRollback.add(work)
   }
 
-  /** Runs the hooks of one ending, if there are any. Their errors are logged: the outcome stands already. */
-  runHooks(ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> | undefined {
-    const { items: hooks } = ending === 'committed' ? this.#parts.afterCommit : this.#parts.afterRollback
-    return hooks.length === 0 ? undefined : this.#runAll(hooks, ending, logger)
-  }
-
-  async #runAll(hooks: readonly Hook[], ending: 'committed' | 'rolled_back', logger: Logger): Promise<void> {
-    for (const hook of hooks) {
-      try {
-        await hook()
-      } catch (error) {
-        logger.error(
-          { operationId: this.operationId, error: messageOf(error), ending },
-          'a hook after the end of an operation failed',
-        )
-      }
-    }
+  hooksOf(ending: 'committed' | 'rolled_back'): readonly Hook[] {
+    return (ending === 'committed' ? this.#parts.afterCommit : this.#parts.afterRollback).items
   }
 
   #assertOpen(): void {

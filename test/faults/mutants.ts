@@ -8,7 +8,7 @@ const intents = 'src/postgres/queries/intents.ts'
 const feed = 'src/events/channel-feed.ts'
 const nodeBus = 'src/bus/node-bus.ts'
 
-const attemptCall = 'const ending = await attempt(database, asked, logger)'
+const attemptCall = 'const ending = await attempt(database, asked)'
 const unknownEnding = `if (ending.ending === 'unknown') return unknown(ending.error)`
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
       array[p_notice]) n;`

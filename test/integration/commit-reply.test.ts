@@ -4,7 +4,8 @@ import { newOperationId } from '../../src/index.ts'
 import { MessageReader, tagOf, textOfParse } from '../faults/postgres-messages.ts'
 import { createFaultProxy, type FaultProxy, type Interceptor, type Link } from '../faults/proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
-import { createWorld, type World } from '../support/world.ts'
+import { centrifuge, connected, Inbox, serve } from '../support/sockets.ts'
+import { createWorld, room, type World } from '../support/world.ts'
 
 let test: TestDatabase
 let proxy: FaultProxy
@@ -91,6 +92,43 @@ it.each<[string, (link: Link) => void]>([
   expect(instead).toBeUndefined()
   expect(ran).toEqual(['committed'])
   expect(await noteOf(at, id)).toHaveLength(1)
+  await at.close()
+})
+
+it('a commit that is found out later is shown at once, as the log has it, and not by the next comparison of heads', async () => {
+  const at = await createWorld({
+    databaseUrl: test.url,
+    bus: false,
+    headCheckMs: 600_000,
+    through(address) {
+      const url = new URL(address)
+      url.port = String(proxy.port)
+      return url.href
+    },
+  })
+  const served = await serve(at)
+  const client = await connected(centrifuge(served.url, 'ada'))
+  const shown = new Inbox<{ readonly offset?: number; readonly data: unknown }>()
+  const subscription = client.newSubscription('room:found')
+  subscription.on('publication', shown.push)
+  subscription.subscribe()
+  await subscription.ready()
+  instead = (link) => link.reset('client')
+  await at.lockstep.transaction({ name: 'found', user: 'ada' }, async (tx) => {
+    tx.emit(room({ id: 'found' }), 'counted', { n: 1 })
+    tx.emit(room({ id: 'elsewhere' }), 'counted', { n: 2 })
+    tx.emit(room({ id: 'found' }), 'counted', { n: 3 })
+  })
+  expect(instead).toBeUndefined()
+  const publications = await shown.until((items) => items.length >= 2)
+  const logged = await at.rows<{ offset: string; data: unknown; at: Date }>(
+    `select "offset", data, at from lockstep.events where channel = 'room:found' order by "offset"`,
+  )
+  expect(publications.map(({ offset, data }) => ({ offset, data }))).toMatchObject(
+    logged.map((row) => ({ offset: Number(row.offset), data: { data: row.data, at: row.at.toISOString() } })),
+  )
+  client.disconnect()
+  await served.close()
   await at.close()
 })
 

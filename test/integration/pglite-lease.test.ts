@@ -12,13 +12,13 @@ it('an operation that holds the one session for longer than the lease lives cost
   const pglite = await PGlite.create()
   const database = fromPglite(pglite)
   let renewals = 0
-  const own: typeof database.own = {
+  const lease: typeof database.lease = {
     query(statement) {
       if (statement.text.startsWith('update') && statement.text.includes('returning')) renewals += 1
-      return database.own.query(statement)
+      return database.lease.query(statement)
     },
   }
-  const lockstep = createLockstep({ database: { ...database, own }, logger: silentLogger, leaseMs: 300 })
+  const lockstep = createLockstep({ database: { ...database, lease }, logger: silentLogger, leaseMs: 300 })
   await lockstep.start()
   const call = (work: () => Promise<unknown>) =>
     lockstep.transaction({ name: 'held', user: 'ada', intent: false }, work)
@@ -43,4 +43,4 @@ it('an operation that holds the one session for longer than the lease lives cost
   await two
   await lockstep.close()
   await pglite.close()
-})
+}, 60_000)

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { send } from '../../src/postgres/pg-statements.ts'
 import { DatabaseState } from '../../src/postgres/database-state.ts'
 import { StatementNames } from '../../src/postgres/statement-names.ts'
-import { TimeLimit } from '../../src/postgres/time-limit.ts'
+import { TimeLimit } from '../../src/core/index.ts'
 import { createWorld, room, type World } from '../support/world.ts'
 
 let world: World

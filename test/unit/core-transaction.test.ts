@@ -228,6 +228,9 @@ describe('a notice', () => {
     },
   )
 
+  const circle = new Error('its own cause')
+  circle.cause = circle
+
   test.each<[unknown, ErrorCode]>([
     [new Error('secret: host 10.0.0.1'), 'LS_OPERATION_FAILED'],
     ['a string', 'LS_OPERATION_FAILED'],
@@ -235,6 +238,17 @@ describe('a notice', () => {
     [Object.assign(new Error('x'), { code: '23505' }), 'LS_CONSTRAINT_VIOLATED'],
     [Object.assign(new Error('x'), { code: 'E_OF_THE_APPLICATION' }), 'LS_OPERATION_FAILED'],
     [new LockstepError('LS_EVENT_INVALID'), 'LS_EVENT_INVALID'],
+    [
+      new Error('of an ORM', { cause: Object.assign(new Error('x'), { code: '40P01' }) }),
+      'LS_SERIALIZATION_FAILURE',
+    ],
+    [new Error('wrapped', { cause: new LockstepError('LS_POOL_EXHAUSTED') }), 'LS_POOL_EXHAUSTED'],
+    [Object.assign(new Error('another server'), { code: 'ECONNREFUSED' }), 'LS_OPERATION_FAILED'],
+    [
+      new TypeError('fetch failed', { cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }) }),
+      'LS_OPERATION_FAILED',
+    ],
+    [circle, 'LS_OPERATION_FAILED'],
   ])('of %o carries the code %s', (thrown, code) => {
     expect(failureCode(thrown)).toBe(code)
   })

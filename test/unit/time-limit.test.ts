@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { TimeLimit } from '../../src/postgres/time-limit.ts'
+import { TimeLimit } from '../../src/core/index.ts'
 
 it('ends what runs longer, each in its time, and nothing that was done before', async () => {
   const limit = new TimeLimit(60)

@@ -1,4 +1,4 @@
-import { Ring, type RingEntry } from '../core/index.ts'
+import { Ring, type RingEntry } from './ring.ts'
 
 interface Running {
   /** In monotonic milliseconds. */
