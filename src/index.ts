@@ -96,6 +96,7 @@ export type {
   RolloutOptions,
   RolloutProvider,
   RolloutProviderLogger,
+  OnBegin,
   Transaction,
 } from './transaction/index.ts'
 export type { Committed, Notice, Outcome, Positions, RolledBack, StreamPosition } from './protocol/index.ts'

@@ -9,7 +9,6 @@ import {
   serverUser,
   validateEvent,
   type Channel,
-  type Database,
   type EventDataOf,
   type EventSchemas,
   type Schema,
@@ -18,6 +17,7 @@ import { revocations, toNodeHandler, type NodeHandler, type Revocation } from '.
 import type { Health } from './monitoring.ts'
 import { LockstepNode } from './node.ts'
 import type { CoordinatedOperation, LockstepOptions, TransactionOptions } from './options.ts'
+import { toAscii } from './postgres/index.ts'
 import { Callables } from './rpc.ts'
 import {
   Operation,
@@ -45,12 +45,10 @@ class LockstepInstance<Db> {
   readonly rollout: Rollout
   /** How this node is, and how far the layers drift from the commit. */
   readonly health: Health
-  readonly #database: Database<Db>
   readonly #callables = new Callables()
   readonly #node: LockstepNode<Db>
 
   constructor(options: LockstepOptions<Db>) {
-    this.#database = options.database
     this.#node = new LockstepNode(options, this.#callables)
     this.rollout = this.#node.rollout
     this.health = this.#node.health
@@ -74,7 +72,7 @@ class LockstepInstance<Db> {
     options: OperationOptions<Db, InputSchema, Result>,
   ): Operation<Name, Db, InputSchema, Result> {
     const operation = new Operation(name, options, {
-      db: this.#database.db,
+      scope: this.#node.scope,
       guard: this.#node.guard,
       run: async (request) => {
         await this.start()
@@ -93,7 +91,7 @@ class LockstepInstance<Db> {
     name: Name,
     options: QueryOptions<Db, InputSchema, Result>,
   ): Query<Name, Db, InputSchema, Result> {
-    const query = new Query(name, options, this.#database)
+    const query = new Query(name, options, this.#node.scope)
     this.#callables.declare(query)
     return query
   }
@@ -109,7 +107,7 @@ class LockstepInstance<Db> {
   ): Promise<Result> {
     // Intents travel together, so a name that Postgres refuses would take along those of others.
     assertOperationName(options.name)
-    return this.#run(options, work)
+    return this.#run(options, this.#node.scope.begin(work))
   }
 
   async #run<Result>(
@@ -129,7 +127,8 @@ class LockstepInstance<Db> {
       name,
       user: toUser(options.user),
       // Without a declared input, the name is all that tells one operation from another.
-      inputHash: name,
+      // In ASCII, as each database can give it back.
+      inputHash: toAscii(name),
       rollback: options.rollback ?? {},
       intent: options.intent ?? true,
       repeat: options.repeat,
@@ -210,6 +209,7 @@ class LockstepInstance<Db> {
   async revoke(revocation: Revocation): Promise<void> {
     assertUserId(revocation.user)
     this.#node.gateway.revoke(revocation)
+    // Without `onBegin`: this is no work of the application's.
     await this.#run({ name: 'lockstep.revoke', user: serverUser }, async (tx) => {
       tx.emit(revocations({}), 'revoked', this.#node.revocations.announcementOf(revocation))
     })

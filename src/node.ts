@@ -39,6 +39,7 @@ import {
   Settler,
   StoredOutcomes,
   TransactionCoordinator,
+  UserScope,
 } from './transaction/index.ts'
 
 const dayMs = 24 * 60 * 60 * 1_000
@@ -65,6 +66,7 @@ export class LockstepNode<Db> {
   readonly rollout: Rollout
   readonly health: Health
   readonly coordinator: TransactionCoordinator<Db>
+  readonly scope: UserScope<Db>
   readonly bus: NodeBus
   readonly gateway: Gateway
   readonly revocations: RevocationFeed
@@ -85,6 +87,7 @@ export class LockstepNode<Db> {
     assertDurations(options)
     const base: Base = { own: database.own, schema: database.schema, clock, logger }
     this.#database = database
+    this.scope = new UserScope(database, options.onBegin)
     this.#logger = logger
     this.clock = clock
     this.#lease = createLease({ ...base, own: database.lease }, options)
@@ -243,10 +246,10 @@ export class LockstepNode<Db> {
     callables: Callables,
     outcomes: StoredOutcomes,
   ): Gateway {
-    const { database, metrics } = options
+    const { metrics } = options
     const authenticate = toAuthenticator(options.auth, logger)
     const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], {
-      db: database.db,
+      checks: this.scope,
       logger,
       databaseCode: databaseErrorCode,
     })

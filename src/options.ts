@@ -10,7 +10,7 @@ import type {
 } from './core/index.ts'
 import type { Authorize, GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
 import type { AlertOptions, HealthSummary, MonitorLevel, Thresholds } from './health/index.ts'
-import type { RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
+import type { OnBegin, RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
 
 /** What `createLockstep` takes. */
 export interface LockstepOptions<Db> {
@@ -18,6 +18,12 @@ export interface LockstepOptions<Db> {
   readonly channels?: readonly ChannelDefinition[]
   /** How tokens are checked: a shared secret, a public key, a JWKS, or your own function. */
   readonly auth?: TokenAuthenticatorOptions | ((token: string) => Promise<Identity>)
+  /**
+   * Runs first in every transaction of your code: of each operation, each attempt at it, each query, and each check
+   * (`canSubscribe`, `authorize`), which then reads in a transaction of its own. For `set_config('app.tenant', …, true)`
+   * and `set local role` under row level security. What it throws ends the transaction.
+   */
+  readonly onBegin?: OnBegin<Db>
   readonly logger?: Logger
   readonly clock?: Clock
   readonly gateway?: {

@@ -4,9 +4,13 @@ import { isLockstepError, LockstepError, messageOf } from './errors.ts'
 import { userChannel, type UserContext } from './ids.ts'
 import type { Logger } from './logger.ts'
 
+/** Asks a check of the application's, with its database at hand. */
+export interface Checks {
+  check<T>(user: UserContext, ask: (db: unknown) => T | Promise<T>): Promise<T>
+}
+
 export interface ChannelRegistryOptions {
-  /** Given to `canSubscribe`. */
-  readonly db: unknown
+  readonly checks: Checks
   readonly logger: Logger
   readonly databaseCode: (error: unknown) => ErrorCode | undefined
 }
@@ -14,7 +18,7 @@ export interface ChannelRegistryOptions {
 /** The declared channels: finds a name's family, and asks it who may listen. */
 export class ChannelRegistry {
   readonly #definitions: readonly ChannelDefinition[]
-  readonly #db: unknown
+  readonly #checks: Checks
   readonly #logger: Logger
   readonly #databaseCode: (error: unknown) => ErrorCode | undefined
 
@@ -28,7 +32,7 @@ export class ChannelRegistry {
       throw new LockstepError('LS_CONFIG_INVALID', { message: 'Two channels share one pattern.' })
     }
     this.#definitions = definitions
-    this.#db = options.db
+    this.#checks = options.checks
     this.#logger = options.logger
     this.#databaseCode = options.databaseCode
   }
@@ -64,9 +68,11 @@ export class ChannelRegistry {
   ): Promise<boolean> {
     try {
       // The check was written for this very database and these params; here their types are erased.
-      const question = { user, channel, params, db: this.#db } as never
+      const questionWith = (db: unknown): never => ({ user, channel, params, db }) as never
       // Only a plain yes is one, whatever a check without types may return.
-      const answer: unknown = await definition.canSubscribe(question)
+      const answer: unknown = await this.#checks.check(user, (db) =>
+        definition.canSubscribe(questionWith(db)),
+      )
       return answer === true
     } catch (error) {
       this.#logger.error({ error, channel, user }, `canSubscribe failed: ${messageOf(error)}`)

@@ -1,4 +1,5 @@
 import {
+  LockstepError,
   type BeginOptions,
   type CommitEnding,
   type Database,
@@ -17,6 +18,7 @@ import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { localSettings } from './own-connection.ts'
 import { ownParsers } from './own-types.ts'
+import { asOwn, restoreForFlush, RoleRestore, RoleWatch, type ConnectionRights } from './role-restore.ts'
 import { isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 import { toStatementError } from './statement-error.ts'
@@ -65,6 +67,7 @@ export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}):
         return toQueryable(transaction).query<Row>(statement)
       }),
   }
+  const roles = new RoleRestore()
   return {
     kind: 'pglite',
     singleSession: true,
@@ -83,15 +86,22 @@ export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}):
       })
     },
 
-    begin: (begin: BeginOptions) => PgliteTransaction.begin(pglite, begin),
+    begin: (begin: BeginOptions) => PgliteTransaction.begin(pglite, begin, roles),
 
     async snapshot<T>(work: (snapshot: Snapshot<SqlClient>) => Promise<T>): Promise<T> {
       return pglite.transaction(async (transaction) => {
         await transaction.exec('set transaction isolation level repeatable read read only')
         const guard = new TransactionGuard()
+        const roleWatch = new RoleWatch()
         try {
-          const ownHere = whileOpen(toQueryable(transaction), guard)
-          return await work({ db: guarded(transaction, guard), own: ownHere })
+          const ownHere: Queryable = {
+            query: (statement) =>
+              roles.isNeededAfter(roleWatch)
+                ? readAsOwn(transaction, statement)
+                : toQueryable(transaction).query(statement),
+          }
+          const db = guarded(transaction, guard, { roleWatch })
+          return await work({ db, own: whileOpen(ownHere, guard) })
         } finally {
           guard.end()
         }
@@ -129,10 +139,22 @@ function countOf(results: PgliteResults): number {
   return Math.max(results.affectedRows ?? 0, results.rows.length)
 }
 
+/** The session of PGlite is its user's; only a transaction may have other rights. */
+const rights: ConnectionRights = { role: 'none' }
+
+async function readAsOwn<Row>(target: PgliteQueryable, statement: Statement): Promise<Rows<Row>> {
+  const { before, after } = asOwn(rights)
+  await target.exec(before.join('; '))
+  const rows = await toQueryable(target).query<Row>(statement)
+  await target.exec(after.join('; '))
+  return rows
+}
+
 /** What a transaction hears of its statements. */
 interface StatementHooks {
-  readonly savepointWatch: SavepointWatch
-  readonly onError: (error: unknown) => void
+  readonly roleWatch: RoleWatch
+  readonly savepointWatch?: SavepointWatch
+  readonly onError?: (error: unknown) => void
 }
 
 function guarded(target: PgliteQueryable, guard: TransactionGuard, hooks?: StatementHooks): SqlClient {
@@ -140,10 +162,11 @@ function guarded(target: PgliteQueryable, guard: TransactionGuard, hooks?: State
     async query<Row>(text: string, values: readonly unknown[] = []): Promise<SqlResult<Row>> {
       guard.assertUsable()
       const savepoint = readUserStatement(text)
-      const isCarriedOut = savepoint === undefined ? undefined : hooks?.savepointWatch(savepoint)
+      const isCarriedOut = savepoint === undefined ? undefined : hooks?.savepointWatch?.(savepoint)
+      hooks?.roleWatch.see(text)
       const results = await target.query(text, [...values]).catch((error: unknown) => {
         const told = toStatementError(error)
-        hooks?.onError(told)
+        hooks?.onError?.(told)
         throw told
       })
       isCarriedOut?.()
@@ -166,7 +189,10 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   #savepoints = 0
   #watch: SavepointWatch | undefined
   #failure: unknown
-  readonly #hooks: StatementHooks = {
+  readonly #roles: RoleRestore
+  readonly #roleWatch = new RoleWatch()
+  readonly #hooks: Required<StatementHooks> = {
+    roleWatch: this.#roleWatch,
     savepointWatch: (savepoint) => {
       const isCarriedOut = this.#watch?.(savepoint)
       return () => {
@@ -182,13 +208,19 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   private constructor(
     target: PgliteQueryable,
     finish: (flush: Statement | undefined) => Promise<PgliteResults>,
+    roles: RoleRestore,
   ) {
     this.#target = target
     this.#finish = finish
+    this.#roles = roles
     this.db = guarded(target, this.#guard, this.#hooks)
   }
 
-  static begin(pglite: PgliteLike, { operationId }: BeginOptions): Promise<PgliteTransaction> {
+  static begin(
+    pglite: PgliteLike,
+    { operationId }: BeginOptions,
+    roles: RoleRestore,
+  ): Promise<PgliteTransaction> {
     return new Promise((resolve, reject) => {
       let end: (flush: Statement | undefined) => void = () => {}
       const ended = new Promise<Statement | undefined>((resolveEnd) => (end = resolveEnd))
@@ -198,14 +230,21 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
           end(flush)
           return finished
         }
-        resolve(new PgliteTransaction(transaction, finish))
+        const opened = new PgliteTransaction(transaction, finish, roles)
+        resolve(opened)
         const flush = await ended
         if (flush === undefined) throw rollBackRequest
-        return sendOwn(transaction, flush)
+        return opened.#flush(flush)
       })
       // Rejects `begin` when BEGIN itself failed; later failures are answered where the end is awaited.
       finished.catch((error: unknown) => reject(toLockstepError(error, 'LS_CONNECTION_LOST')))
     })
+  }
+
+  async #flush(flush: Statement): Promise<PgliteResults> {
+    if (this.#roles.isNeededAfter(this.#roleWatch))
+      await this.#target.exec(restoreForFlush(rights).join('; '))
+    return sendOwn(this.#target, flush)
   }
 
   watchSavepoints(watch: SavepointWatch): void {
@@ -266,6 +305,12 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     try {
       return { ending: 'committed', flushed: toRows<Row>(await this.#finish(flush)) }
     } catch (error) {
+      // The next attempt expects the role that a function of the user's had set.
+      if (this.#roles.learn(error))
+        return {
+          ending: 'rolled_back',
+          error: new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error }),
+        }
       // In the same process there is no reply to lose: an error is a rollback.
       return { ending: 'rolled_back', error }
     }

@@ -4,7 +4,6 @@ import {
   LockstepError,
   type BeginOptions,
   type Database,
-  type Queryable,
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
@@ -12,15 +11,18 @@ import { beginOwn } from './own-connection.ts'
 import { OwnPool } from './own-pool.ts'
 import { openPgSession } from './pg-session.ts'
 import { send, sendScript, timed, tryRollback, type SendOptions } from './pg-statements.ts'
+import { PgBackend } from './pg-backend.ts'
+import { PgSnapshot } from './pg-snapshot.ts'
 import { PgTransaction } from './pg-transaction.ts'
-import { connectionTarget, PgTransactionClient, poolTarget } from './pg-transaction-client.ts'
+import { PgTransactionClient, poolTarget } from './pg-transaction-client.ts'
 import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
 import { migrateSchema } from './migrate.ts'
 import { DatabaseState } from './database-state.ts'
+import { RoleRestore } from './role-restore.ts'
 import { sqlState, toLockstepError } from './sqlstate.ts'
 import { TimeLimit } from '../core/index.ts'
-import { TransactionGuard, whileOpen } from './transaction-guard.ts'
+import { TransactionGuard } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
 export type PgDatabase = Pick<PgTransactionClient, 'query'>
@@ -73,8 +75,21 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
 
   // As it was before `watchPool`: what Lockstep takes itself is not to be heard.
   const connect = pool.connect.bind(pool) as (...given: unknown[]) => Promise<PoolClient>
+  const roles = new RoleRestore()
   const acquire = (): Promise<PoolClient> =>
     acquireClient(pool, { connect, timeoutMs: acquireTimeoutMs, onError, state })
+
+  /** One whose rights are known, before a transaction can change them. */
+  const acquireKnown = async (): Promise<PoolClient> => {
+    const client = await acquire()
+    try {
+      if (PgBackend.known(client) === undefined) await PgBackend.ask(client, sending)
+      return client
+    } catch (error) {
+      client.release(true)
+      throw toLockstepError(error, 'LS_CONNECTION_LOST')
+    }
+  }
 
   return {
     kind: 'postgres',
@@ -99,24 +114,26 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async begin({ operationId }: BeginOptions) {
-      return PgTransaction.begin(await acquire(), { ...sending, own, operationId })
+      return PgTransaction.begin(await acquire(), { ...sending, own, operationId, roles })
     },
 
     async snapshot<T>(work: (snapshot: Snapshot<PgDatabase>) => Promise<T>): Promise<T> {
-      return inTransaction(
-        { connect: acquire },
-        { ...sending, begin: 'begin isolation level repeatable read read only', onError },
-        async (client) => {
-          const guard = new TransactionGuard()
-          const ownHere: Queryable = { query: (statement) => send(client, statement, sending) }
+      const begin = 'begin isolation level repeatable read read only'
+      let hasLearned = false
+      const read = (): Promise<T> =>
+        inTransaction({ connect: acquireKnown }, { ...sending, begin, onError }, async (client) => {
+          const snapshot = new PgSnapshot(client, { ...sending, roles })
           try {
-            const db = new PgTransactionClient(connectionTarget(client), guard)
-            return await work({ db, own: whileOpen(ownHere, guard) })
+            return await work(snapshot.handle)
           } finally {
-            guard.end()
+            snapshot.end()
+            hasLearned = snapshot.hasLearned
           }
-        },
-      )
+        })
+      return read().catch((error: unknown) => {
+        if (hasLearned) return read()
+        throw error
+      })
     },
 
     watchPool(hear) {

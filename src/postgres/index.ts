@@ -2,6 +2,7 @@
  * Room `postgres`: the only one that knows Lockstep's SQL. It knows tables, drivers and SQLSTATE; it refuses to
  * know why a statement is sent.
  */
+export { toAscii } from './ascii.ts'
 export { fromPool, type FromPoolOptions, type PgDatabase } from './from-pool.ts'
 export { fromPglite, type FromPgliteOptions, type PgliteLike } from './from-pglite.ts'
 export { openPglite, type OpenedPglite } from './open-pglite.ts'

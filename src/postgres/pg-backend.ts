@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { PoolClient, QueryResult } from 'pg'
-import type { Queryable } from '../core/index.ts'
+import { LockstepError, type Queryable } from '../core/index.ts'
 import { timed, type SendOptions } from './pg-statements.ts'
+import type { ConnectionRights } from './role-restore.ts'
 
 /** The server's side of one connection: how long it has been silent, and how it is found to be ended. */
 export class PgBackend {
@@ -9,17 +10,20 @@ export class PgBackend {
   readonly #startedAt: string
   /** False behind a pooler, which gives each transaction another backend, and tells the client none of them. */
   readonly #isTheClients: boolean
+  /** Before a transaction has changed anything. */
+  readonly rights: ConnectionRights
   readonly #hasUtf8: boolean
   #clientEncoding = 'UTF8'
   #heardAt = performance.now()
   /** Of the transaction that runs, where a pooler hides its backend. At most 63 bytes. */
   #mark = ''
 
-  private constructor(client: PoolClient, { pid, started_at, encoding }: BackendRow) {
+  private constructor(client: PoolClient, { pid, started_at, encoding, role, session_user }: BackendRow) {
     const { processID, connection } = client as unknown as WatchedClient
     this.#pid = Number(pid)
     this.#startedAt = started_at
     this.#hasUtf8 = encoding === 'UTF8'
+    this.rights = { role, sessionUser: session_user }
     this.#isTheClients = processID === this.#pid
     // Postgres tells of each change of this setting, whoever made it.
     connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
@@ -35,7 +39,9 @@ export class PgBackend {
   /** Asks the server, at the first use of a connection. @throws the driver's own errors */
   static async ask(client: PoolClient, options: SendOptions): Promise<PgBackend> {
     const answer: QueryResult<BackendRow> = await client.query(timed({ text: identify }, options))
-    const backend = new PgBackend(client, answer.rows[0] ?? { pid: '0', started_at: '', encoding: 'UTF8' })
+    const [row] = answer.rows
+    if (row === undefined) throw new LockstepError('LS_CONNECTION_LOST')
+    const backend = new PgBackend(client, row)
     backends.set(client, backend)
     return backend
   }
@@ -88,6 +94,8 @@ interface BackendRow {
   /** In seconds. With the process id it names a backend for good, although process ids come again. */
   readonly started_at: string
   readonly encoding: string
+  readonly role: string
+  readonly session_user: string
 }
 
 /** What is used of a client here, of which its types know nothing. */
@@ -102,5 +110,6 @@ interface WatchedClient {
 }
 
 const identify = `select pid::pg_catalog.text as pid, extract(epoch from backend_start)::pg_catalog.text as started_at,
-    pg_catalog.current_setting('server_encoding') as encoding
+    pg_catalog.current_setting('server_encoding') as encoding, pg_catalog.current_setting('role') as role,
+    session_user::pg_catalog.text as session_user
   from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())`

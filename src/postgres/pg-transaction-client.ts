@@ -1,7 +1,6 @@
-import type { Pool, PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import type { Pool, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import type { SavepointWatch, SqlClient } from '../core/index.ts'
 import type { DatabaseState } from './database-state.ts'
-import { sendAlone } from './pg-flight.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
 import { readUserStatement, refuseSubmittable } from './user-statement.ts'
 import { toStatementError } from './statement-error.ts'
@@ -82,11 +81,6 @@ export class PgTransactionClient implements SqlClient {
     isCarriedOut()
     return result
   }
-}
-
-/** A connection that stays with whoever has taken it. */
-export function connectionTarget(client: PoolClient): PgTarget {
-  return { query: (statement) => sendAlone(client, statement) }
 }
 
 /** A pool: each statement goes over whichever connection is free. */

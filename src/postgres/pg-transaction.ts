@@ -14,6 +14,7 @@ import { beginOwn } from './own-connection.ts'
 import { assertFlights, sendAlone, sendFlight, type FlightResults } from './pg-flight.ts'
 import { timed, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
+import { restoreForFlush, RoleWatch, type RoleRestore } from './role-restore.ts'
 import { isErrorResponse, isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { toStatementError } from './statement-error.ts'
 import { TransactionGuard } from './transaction-guard.ts'
@@ -21,6 +22,7 @@ import { TransactionGuard } from './transaction-guard.ts'
 export interface PgTransactionOptions extends SendOptions {
   readonly own: Queryable
   readonly operationId: string
+  readonly roles: RoleRestore
 }
 
 /**
@@ -36,6 +38,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   #beginning: Promise<void> | undefined
   #hasBegun = false
   readonly #backend: PgBackend
+  readonly #roleWatch = new RoleWatch()
   #discard = false
   #isCancelled = false
   #failure: unknown
@@ -96,6 +99,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   /** @throws LS_TRANSACTION_CLOSED, and the driver's own errors */
   query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
     this.#guard.assertOpen()
+    this.#roleWatch.see(statement.text)
     return this.#beginning === undefined
       ? this.#beginWith<Row>(statement)
       : sendAlone<Row>(this.#client, statement, this.#onError)
@@ -236,7 +240,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
 
   async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
     const { limit } = this.#options
-    const before = this.#beginning === undefined ? this.#begin : []
+    const before = this.#beginning === undefined ? this.#begin : this.#rights
     try {
       await this.pending
     } catch (error) {
@@ -258,9 +262,19 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     }
   }
 
-  /** A prepared flush that the pooler lost is worth another attempt, which sends it without a name. */
+  /** Statements by which the flush gets the rights back that the transaction began with, if the user's code set others. */
+  get #rights(): readonly string[] {
+    const isNeeded = this.#options.roles.isNeededAfter(this.#roleWatch)
+    return isNeeded ? restoreForFlush(this.#backend.rights) : []
+  }
+
+  /**
+   * A prepared flush that the pooler lost is worth another attempt, which sends it without a name; and so is one for
+   * which a function of the user's had set a role without rights, which is expected from then on.
+   */
   #toFlushError(error: unknown): unknown {
-    if (!this.#options.names.wasLost(error)) return error
+    const { names, roles } = this.#options
+    if (!names.wasLost(error) && !roles.learn(error)) return error
     return new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
   }
 

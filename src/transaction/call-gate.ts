@@ -1,9 +1,13 @@
 import { LockstepError, validate, type OutputOf, type Schema, type UserContext } from '../core/index.ts'
+import type { UserScope } from './user-scope.ts'
 
 export interface AuthorizeQuestion<Db, Input> {
   readonly input: Input
   readonly user: UserContext
-  /** For reads: outside the transaction, and inside it where the operation is part of another one (`within`). */
+  /**
+   * For reads: outside the transaction, and inside it where the operation is part of another one (`within`). With
+   * `onBegin`, a snapshot that it has begun.
+   */
   readonly db: Db
 }
 
@@ -18,12 +22,12 @@ export interface CallGateOptions<Db, InputSchema extends Schema> {
 export class CallGate<Db, InputSchema extends Schema> {
   readonly #name: string
   readonly #options: CallGateOptions<Db, InputSchema>
-  readonly #db: Db
+  readonly #scope: UserScope<Db>
 
-  constructor(name: string, options: CallGateOptions<Db, InputSchema>, db: Db) {
+  constructor(name: string, options: CallGateOptions<Db, InputSchema>, scope: UserScope<Db>) {
     this.#name = name
     this.#options = options
-    this.#db = db
+    this.#scope = scope
   }
 
   /** @throws LS_INPUT_INVALID */
@@ -33,11 +37,12 @@ export class CallGate<Db, InputSchema extends Schema> {
   }
 
   /** @throws LS_FORBIDDEN, and what the check itself throws */
-  async authorize(input: OutputOf<InputSchema>, user: UserContext, db: Db = this.#db): Promise<void> {
+  async authorize(input: OutputOf<InputSchema>, user: UserContext, db?: Db): Promise<void> {
     const { authorize } = this.#options
     if (authorize === undefined) return
+    const ask = (handle: Db): boolean | Promise<boolean> => authorize({ input, user, db: handle })
     // Code without types may answer anything: a row that was found, or a promise within an object.
-    const answer: unknown = await authorize({ input, user, db })
+    const answer: unknown = await (db === undefined ? this.#scope.check(user, ask) : ask(db))
     if (answer === true) return
     const facts = { call: this.#name, user: user.id }
     if (answer === false) throw new LockstepError('LS_FORBIDDEN', { details: facts })

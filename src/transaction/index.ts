@@ -30,3 +30,4 @@ export {
 export { Settler } from './settlement.ts'
 export { StoredOutcomes } from './stored-outcomes.ts'
 export { toEventJson, type Transaction } from './transaction.ts'
+export { UserScope, type OnBegin } from './user-scope.ts'

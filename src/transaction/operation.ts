@@ -18,6 +18,7 @@ import type { Ended } from './failure-settlement.ts'
 import type { RollbackOptions } from './notice.ts'
 import type { OperationGuard } from './operation-guard.ts'
 import type { Transaction } from './transaction.ts'
+import type { UserScope } from './user-scope.ts'
 
 export interface OperationContext<Db, Input> {
   readonly input: Input
@@ -58,7 +59,7 @@ export interface CallOptions<Input> {
 
 /** What operations need of the instance they belong to. */
 export interface OperationHost<Db> {
-  readonly db: Db
+  readonly scope: UserScope<Db>
   /** In development. */
   readonly guard?: Pick<OperationGuard, 'called'> | undefined
   run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>>
@@ -79,7 +80,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     this.#options = options
     this.#host = host
     assertWholeNumbers({ timeoutMs: options.timeoutMs })
-    this.#gate = new CallGate(name, options, host.db)
+    this.#gate = new CallGate(name, options, host.scope)
   }
 
   get rollback(): RollbackOptions {
@@ -122,10 +123,10 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       signal: options.signal,
       timeoutMs: this.#options.timeoutMs,
       origin,
-      work: async (tx) => {
+      work: this.#host.scope.begin(async (tx) => {
         if (failure !== undefined) throw failure.error
         return this.#options.run(toContext(input, user, tx))
-      },
+      }),
     })
   }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { ChannelRegistry } from '../../src/core/channel-registry.ts'
+import { ChannelRegistry, type Checks } from '../../src/core/channel-registry.ts'
 import {
   defineChannel,
   isChannelName,
@@ -72,6 +72,9 @@ test('the family of each user is taken, and the refusal names another', () => {
     }),
   )
 })
+
+/** Checks that read over a database without more ado. */
+const checksOver = (db: unknown): Checks => ({ check: async (_, ask) => ask(db) })
 
 describe('a channel pattern', () => {
   const thread = defineChannel('tenant:{tenant}:thread:{id}', nothing)
@@ -200,7 +203,7 @@ describe('who may listen', () => {
   const user = { id: 'ada' }
   const registryOf = (...definitions: ChannelDefinition[]): ChannelRegistry =>
     new ChannelRegistry(definitions, {
-      db: { a: 'database' },
+      checks: checksOver({ a: 'database' }),
       logger: silentLogger,
       databaseCode: databaseErrorCode,
     })
@@ -264,7 +267,11 @@ describe('who may listen', () => {
       },
     })
     const logger = { ...silentLogger, error: (fields: object, text: string) => logged.push(fields, text) }
-    const registry = new ChannelRegistry([room], { db: {}, logger, databaseCode: databaseErrorCode })
+    const registry = new ChannelRegistry([room], {
+      checks: checksOver({}),
+      logger,
+      databaseCode: databaseErrorCode,
+    })
     await expect(registry.authorize(user, 'room:1')).rejects.toMatchObject({ cause: thrown })
     expect(logged).toEqual([
       { error: thrown, channel: 'room:1', user },

@@ -1,0 +1,64 @@
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import type { Rows, Snapshot, Statement } from '../core/index.ts'
+import { PgBackend } from './pg-backend.ts'
+import { sendAlone, sendFlight } from './pg-flight.ts'
+import { send, timed, toRows, type SendOptions } from './pg-statements.ts'
+import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
+import { asOwn, RoleWatch, type RoleRestore } from './role-restore.ts'
+import { toLockstepError } from './sqlstate.ts'
+import { TransactionGuard, whileOpen } from './transaction-guard.ts'
+
+export interface PgSnapshotOptions extends SendOptions {
+  readonly roles: RoleRestore
+}
+
+/** What a user's code reads in one state of the database, over one connection that has begun. */
+export class PgSnapshot implements PgTarget {
+  readonly handle: Snapshot<PgTransactionClient>
+  readonly #client: PoolClient
+  readonly #options: PgSnapshotOptions
+  readonly #guard = new TransactionGuard()
+  readonly #watch = new RoleWatch()
+  #hasLearned = false
+
+  constructor(client: PoolClient, options: PgSnapshotOptions) {
+    this.#client = client
+    this.#options = options
+    this.handle = {
+      db: new PgTransactionClient(this, this.#guard),
+      own: whileOpen({ query: <Row>(statement: Statement) => this.#queryOwn<Row>(statement) }, this.#guard),
+    }
+  }
+
+  /** A read of Lockstep's was refused to a role that the user's code had set: the next snapshot restores the rights. */
+  get hasLearned(): boolean {
+    return this.#hasLearned
+  }
+
+  query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+    this.#watch.see(statement.text)
+    return sendAlone<Row>(this.#client, statement)
+  }
+
+  end(): void {
+    this.#guard.end()
+  }
+
+  async #queryOwn<Row>(statement: Statement): Promise<Rows<Row>> {
+    const { roles } = this.#options
+    const rights = PgBackend.known(this.#client)?.rights
+    if (rights === undefined || !roles.isNeededAfter(this.#watch)) {
+      return send<Row>(this.#client, statement, this.#options).catch((error: unknown) => {
+        this.#hasLearned ||= roles.learn(toLockstepError(error).cause)
+        throw error
+      })
+    }
+    try {
+      const flight = { ...asOwn(rights), statement: timed(statement, this.#options) }
+      const [result] = await sendFlight(this.#client, flight)
+      return toRows<Row>(result)
+    } catch (error) {
+      throw toLockstepError(error, 'LS_CONNECTION_LOST')
+    }
+  }
+}

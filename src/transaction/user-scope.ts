@@ -1,0 +1,49 @@
+import type { Database, Snapshot, UserContext } from '../core/index.ts'
+import type { Transaction } from './transaction.ts'
+
+/** Runs first in everything that the application's code sends for a user. What it throws ends that. */
+export type OnBegin<Db> = (scope: { readonly db: Db; readonly user: UserContext }) => Promise<void>
+
+/** How the application's code meets the database for one user: with `onBegin` before it, if there is one. */
+export class UserScope<Db> {
+  readonly #database: Database<Db>
+  readonly #onBegin: OnBegin<Db> | undefined
+
+  constructor(database: Database<Db>, onBegin: OnBegin<Db> | undefined) {
+    this.#database = database
+    this.#onBegin = onBegin
+  }
+
+  get schema(): string {
+    return this.#database.schema
+  }
+
+  /** The work of an operation. Its first statement may be that of `onBegin`, which then carries BEGIN. */
+  begin<Result>(work: (tx: Transaction<Db>) => Promise<Result>): (tx: Transaction<Db>) => Promise<Result> {
+    const onBegin = this.#onBegin
+    if (onBegin === undefined) return work
+    return async (tx) => {
+      await onBegin({ db: tx.db, user: tx.user })
+      return work(tx)
+    }
+  }
+
+  /** Reads one state of the database. @throws database errors, and what `onBegin` and `work` throw */
+  snapshot<T>(user: UserContext, work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T> {
+    const onBegin = this.#onBegin
+    if (onBegin === undefined) return this.#database.snapshot(work)
+    return this.#database.snapshot(async (snapshot) => {
+      await onBegin({ db: snapshot.db, user })
+      return work(snapshot)
+    })
+  }
+
+  /**
+   * Asks a check of the application's. With `onBegin` it reads in a snapshot, since what that sets holds in a
+   * transaction only; without, over the application's pool, so that a check that reads nothing costs nothing.
+   */
+  async check<T>(user: UserContext, ask: (db: Db) => T | Promise<T>): Promise<T> {
+    if (this.#onBegin === undefined) return ask(this.#database.db)
+    return this.snapshot(user, async ({ db }) => ask(db))
+  }
+}
