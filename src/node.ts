@@ -77,6 +77,7 @@ export class LockstepNode<Db> {
   readonly #lease: NodeLease
   readonly #hub: EventHub
   readonly #orphans: OrphanWatch
+  readonly #unreadableAfterMs: number
   readonly #retention: Retention
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -87,6 +88,7 @@ export class LockstepNode<Db> {
     assertDurations(options)
     const base: Base = { own: database.own, schema: database.schema, clock, logger }
     this.#database = database
+    this.#unreadableAfterMs = options.unreadableAfterMs ?? 10_000
     this.scope = new UserScope(database, options.onBegin)
     this.#logger = logger
     this.clock = clock
@@ -230,13 +232,15 @@ export class LockstepNode<Db> {
     )
   }
 
-  #createHub({ own, schema, clock, logger }: Base, { headCheckMs }: LockstepOptions<Db>): EventHub {
+  #createHub({ own, schema, clock, logger }: Base, options: LockstepOptions<Db>): EventHub {
+    const { headCheckMs, unreadableAfterMs } = options
     return new EventHub({
       log: new EventLog(own, schema),
       clock,
       logger,
       ...(this.health.monitor.isMeasuring ? { ackSample: {} } : {}),
       ...(headCheckMs === undefined ? {} : { headCheckMs }),
+      ...(unreadableAfterMs === undefined ? {} : { unreadableAfterMs }),
     })
   }
 
@@ -284,12 +288,16 @@ export class LockstepNode<Db> {
     const { state } = this.#lease
     const stopping = this.#closed !== undefined || state === 'released'
     const trouble = this.#database.trouble?.() ?? null
+    const unreadableMs = Math.round(this.#hub.unreadableMs)
+    const logUnreadableMs = unreadableMs >= this.#unreadableAfterMs ? unreadableMs : null
+    const isWell = state === 'held' && trouble === null && logUnreadableMs === null
     return {
-      status: stopping ? 'stopping' : state === 'held' && trouble === null ? 'ok' : 'degraded',
+      status: stopping ? 'stopping' : isWell ? 'ok' : 'degraded',
       node: this.#lease.node,
       lease: state,
       database: this.#database.kind,
       databaseTrouble: trouble,
+      logUnreadableMs,
       openOperations: this.coordinator.openCount,
       oldestOperation: this.coordinator.oldest ?? null,
       channels: this.#hub.channelCount,
@@ -341,11 +349,14 @@ function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
   return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
 }
 
-function assertDurations(options: Durations & { readonly headCheckMs?: number }): void {
-  const { leaseMs, headCheckMs, eventRetentionMs: events, operationRetentionMs: operations } = options
+function assertDurations(
+  options: Durations & Pick<LockstepOptions<never>, 'headCheckMs' | 'unreadableAfterMs'>,
+): void {
+  const { leaseMs, headCheckMs, unreadableAfterMs } = options
+  const { eventRetentionMs: events, operationRetentionMs: operations } = options
   // A third of it is how often it is renewed.
   assertWholeNumbers({ leaseMs }, { least: 100 })
-  assertWholeNumbers({ headCheckMs })
+  assertWholeNumbers({ headCheckMs, unreadableAfterMs })
   assertWholeNumbers({ eventRetentionMs: events, operationRetentionMs: operations }, { most: 36_500 * dayMs })
 }
 

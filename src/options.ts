@@ -48,6 +48,11 @@ export interface LockstepOptions<Db> {
   /** How often the channels served here are compared with the database, in milliseconds. Default 1,000. */
   readonly headCheckMs?: number
   /**
+   * How long events may stay unread, because the log cannot be read, before health says `degraded` and the subscribers
+   * that wait for them are told, in milliseconds. Default 10,000.
+   */
+  readonly unreadableAfterMs?: number
+  /**
    * Carries events between nodes: `postgresBus`, `redisBus`, `natsBus`, `memoryBus`, one for each instance. Default:
    * `postgresBus` on the database given, where several nodes can share it. `false`: none, and events of other nodes
    * come by `headCheckMs`.
@@ -139,6 +144,8 @@ export interface NodeHealth {
   readonly database: 'postgres' | 'pglite'
   /** What the database said of its own state within the last 5 s (read-only, out of disk, shut down), or `null`. */
   readonly databaseTrouble: DatabaseTrouble | null
+  /** How long events could not be read from the log by now, once that is longer than `unreadableAfterMs`; or `null`. */
+  readonly logUnreadableMs: number | null
   readonly openOperations: number
   /** The operation that has been open longest, or `null`. */
   readonly oldestOperation: { readonly name: string; readonly openMs: number } | null

@@ -11,6 +11,8 @@ export interface FeedOptions {
   readonly logger: Logger
   /** How long a hole may wait for its event before the log is read: commits can be heard out of order. */
   readonly gapWaitMs: number
+  /** How long a hole may stay because the log cannot be read, before the subscribers are told. */
+  readonly unreadableAfterMs: number
   /** Events kept in memory, so that those who fell behind a little cost no read. */
   readonly recentEvents: number
   /** The last member has left. */
@@ -40,6 +42,8 @@ export class ChannelFeed implements MemberHost {
   #epoch = ''
   #cancelGapTimer: (() => void) | undefined
   #filling: Promise<void> | undefined
+  /** Since when the log could not be read to fill a hole, in monotonic milliseconds. */
+  #unreadSince: number | undefined
 
   constructor(channel: string, options: FeedOptions) {
     this.channel = channel
@@ -189,6 +193,7 @@ export class ChannelFeed implements MemberHost {
   async #fillUntilDone(retryMs: number): Promise<void> {
     try {
       await this.#fill()
+      this.#unreadSince = undefined
       this.#watchGap()
     } catch (error) {
       this.#options.logger.warn(
@@ -196,8 +201,24 @@ export class ChannelFeed implements MemberHost {
         'the log could not be read to fill a gap; trying again',
       )
       if (this.#members.size === 0) return
+      const now = this.#options.clock.monotonic()
+      this.#unreadSince ??= now
+      if (now - this.#unreadSince >= this.#options.unreadableAfterMs) this.#tellUnreadable()
+      if (this.#members.size === 0) return
       this.#fillLater(retryMs, Math.min(retryMs * 2, longestRetryMs))
     }
+  }
+
+  /**
+   * Subscribers must not take the silence for quiet. Each is sent back to ask for what it missed, and is refused, with
+   * an error that its client shows, for as long as that cannot be read.
+   */
+  #tellUnreadable(): void {
+    this.#options.logger.error(
+      { channel: this.channel, position: this.position },
+      'events cannot be read from the log; subscribers are told',
+    )
+    this.#members.forEach((member) => member.reset())
   }
 
   /** One read at a time, whoever asks. */

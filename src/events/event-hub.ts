@@ -13,6 +13,8 @@ export interface EventHubOptions {
   readonly logger: Logger
   /** Default 25: a little more than a bus gathers events for. */
   readonly gapWaitMs?: number
+  /** Default 10,000: how long events may stay unread behind a hole before the subscribers of a channel are told. */
+  readonly unreadableAfterMs?: number
   /** Events kept in memory for each channel with subscribers. Default 100. */
   readonly recentEvents?: number
   /** How often the heads of all served channels are compared with the database. Default 1,000. */
@@ -40,13 +42,14 @@ export class EventHub implements EventSource {
 
   constructor(options: EventHubOptions) {
     this.#options = options
-    const { log, clock, logger, gapWaitMs = 25, recentEvents = 100 } = options
+    const { log, clock, logger, gapWaitMs = 25, unreadableAfterMs = 10_000, recentEvents = 100 } = options
     if (options.ackSample !== undefined) this.#sampler = new AckSampler(clock, options.ackSample)
     this.#feedOptions = {
       log,
       clock,
       logger,
       gapWaitMs,
+      unreadableAfterMs,
       recentEvents,
       onEmpty: (feed) => {
         if (this.#feeds.get(feed.channel) !== feed) return
@@ -64,6 +67,11 @@ export class EventHub implements EventSource {
   close(): void {
     this.#closed = true
     this.#cancelCheck?.()
+  }
+
+  /** How long something could not be read from the log by now, in milliseconds; 0 while all can. */
+  get unreadableMs(): number {
+    return this.#options.log.unreadableMs
   }
 
   get channelCount(): number {

@@ -1,12 +1,14 @@
 import type { Queryable } from '../core/index.ts'
 import { readEvents, readHeads, toEventRow, toHeads, type Heads } from '../postgres/index.ts'
 import { encodeLoggedEvent } from './encode.ts'
+import { LogTrouble } from './log-trouble.ts'
 import type { EncodedEvent } from './subscription.ts'
 
 /** Reads the durable log. Questions for heads that come in one turn of the loop share one statement. */
 export class EventLog {
   readonly #own: Queryable
   readonly #schema: string
+  readonly #trouble = new LogTrouble()
   #asked: Set<string> | undefined
   #answer: Promise<Heads> | undefined
 
@@ -16,8 +18,10 @@ export class EventLog {
   }
 
   async readAfter(channel: string, offset: number, limit: number): Promise<readonly EncodedEvent[]> {
-    const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
-    return rows.map((row) => encodeLoggedEvent({ channel, ...toEventRow(row) }))
+    return this.#watched(channel, async () => {
+      const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
+      return rows.map((row) => encodeLoggedEvent({ channel, ...toEventRow(row) }))
+    })
   }
 
   /** The channel's head as it is at some moment after this call. */
@@ -27,8 +31,26 @@ export class EventLog {
   }
 
   async headsOf(channels: readonly string[]): Promise<Heads> {
-    const { rows } = await this.#own.query(readHeads(this.#schema, channels))
-    return toHeads(rows)
+    return this.#watched('', async () => {
+      const { rows } = await this.#own.query(readHeads(this.#schema, channels))
+      return toHeads(rows)
+    })
+  }
+
+  /** How long something could not be read by now, in milliseconds; 0 while all can. */
+  get unreadableMs(): number {
+    return this.#trouble.longestMs
+  }
+
+  async #watched<T>(channel: string, read: () => Promise<T>): Promise<T> {
+    try {
+      const found = await read()
+      this.#trouble.over(channel)
+      return found
+    } catch (error) {
+      this.#trouble.met(channel)
+      throw error
+    }
   }
 
   #collect(channel: string): Promise<Heads> {

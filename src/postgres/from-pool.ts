@@ -2,6 +2,7 @@ import type { Pool, PoolClient } from 'pg'
 import {
   assertWholeNumbers,
   LockstepError,
+  TimeLimit,
   type BeginOptions,
   type Database,
   type Snapshot,
@@ -21,7 +22,6 @@ import { migrateSchema } from './migrate.ts'
 import { DatabaseState } from './database-state.ts'
 import { RoleRestore } from './role-restore.ts'
 import { sqlState, toLockstepError } from './sqlstate.ts'
-import { TimeLimit } from '../core/index.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
 /** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */

@@ -45,8 +45,8 @@ export async function createSettingsWorld(surroundings: Surroundings = {}) {
   const nodes: SettingsNode[] = []
   const closing: (() => Promise<void>)[] = []
 
-  const startNode = async (): Promise<SettingsNode> => {
-    const pool = new pg.Pool({ connectionString: url, max: 4, ...surroundings.pool })
+  const startNode = async (nodeUrl = url): Promise<SettingsNode> => {
+    const pool = new pg.Pool({ connectionString: nodeUrl, max: 4, ...surroundings.pool })
     pool.on('error', () => {})
     if (surroundings.onConnect !== undefined) pool.on('connect', surroundings.onConnect)
     const node = await createNode(pool, surroundings)
