@@ -64,7 +64,7 @@ export type SavepointWatch = (statement: SavepointStatement) => () => void
 export interface OpenTransaction<Db> {
   readonly db: Db
   /**
-   * What made the database refuse all that follows: the first error of a statement, also where the code that sent it has
+   * The first error of a statement, which made the database refuse all that follow, also where the code that sent it has
    * caught it. Undefined again after a rollback to a savepoint.
    */
   readonly failure: unknown
@@ -108,7 +108,7 @@ export interface DatabaseSession extends Queryable {
   destroy(): void
 }
 
-/** What the database has last said of its own state. */
+/** The last error by which the database told of its own state. */
 export interface DatabaseTrouble {
   readonly code: ErrorCode
   readonly sqlState?: string

@@ -150,7 +150,7 @@ export class Watcher {
       const answer = answers[place] ?? { state: 'unknown', hasEvent: false }
       if (this.#mustWait(waiting, report, answer)) continue
       judged.add(report)
-      // Its outcome may be on its way for as long as the database takes no changes, which is no fault of who was told.
+      // The outcome may be on its way for as long as the database takes no changes, so this notice proves no fault.
       if (answer.state === 'unknown' && isTransientNotice(report)) this.#options.port.unwatched(1)
       else this.#judgeLogged(report, answer)
     }

@@ -17,7 +17,7 @@ export function isDatabaseState(error: unknown): boolean {
   return /^(?:25006|53...|57P0[1-4]|58000|58030)$/.test(state)
 }
 
-/** What the errors of all connections have told of the database lately. */
+/** The state of the database, as far as the errors of all connections tell it. */
 export class DatabaseState {
   #last: { readonly error: unknown; readonly at: number } | undefined
   #readOnlyAt = Number.NEGATIVE_INFINITY

@@ -102,7 +102,7 @@ function inExtendedProtocol(statement: QueryConfig): QueryConfig {
   return Object.create(statement, { queryMode: { value: 'extended', enumerable: true } }) as QueryConfig
 }
 
-/** What the callback throws is nobody's to catch, as with `pg`. */
+/** An error that the callback throws is uncaught, as with `pg`. */
 async function callBack<Row>(sent: Promise<PgResult<Row>>, callback: PgCallback<Row>): Promise<void> {
   try {
     const result = await sent

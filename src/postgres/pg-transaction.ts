@@ -108,7 +108,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   /** The error as the user's code gets it. */
   readonly #onError = (error: unknown): unknown => {
     const told = toStatementError(error)
-    // What is sent after the backend was ended on purpose has failed for that.
+    // A statement that fails after its backend was ended on purpose tells nothing.
     if (this.#isCancelled) return told
     if (isOfDatabase(error)) this.#failure ??= told
     if (this.#options.state.note(error)) this.#discard = true

@@ -111,7 +111,7 @@ async function workAndCommit<Db, Result>(
   const layers = (): readonly string[] => (scope.hasEmitted ? ['database', 'websocket'] : ['database'])
   const hooksOf: HooksOf = (ending) => scope.hooksOf(ending)
   const rolledBack = (error: unknown): AttemptEnding<Result> => {
-    // What was interrupted has failed for that, whatever its statements met then.
+    // An interruption is the reason, whatever the statements met then.
     const code = failureCode(error, request.interruption.reason === undefined ? open.failure : undefined)
     return { ending: 'rolled_back', error, code, affectedLayers: layers(), hooksOf }
   }

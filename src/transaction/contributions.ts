@@ -1,4 +1,4 @@
-/** What one part has contributed to an operation, and can be cut back with a savepoint. */
+/** A part's contributions to an operation, which can be cut back with a savepoint. */
 export interface Cuttable {
   /** A place after all that was contributed so far. Places are never given twice. */
   mark(): number

@@ -215,7 +215,7 @@ export class TransactionCoordinator<Db> {
     const { announce, outcomes } = this.#options
     const ending = await this.#attempts({ request, operation, trace })
     if (ending.ending === 'known') {
-      // It has an outcome, also where that cannot be read now, so its note is needed no longer.
+      // The outcome stands, whether or not it can be read now.
       operation.intent?.ended()
       return this.#failures.orPending(operation, async () => ({
         outcome: await outcomes.find(request.id, operation.key),

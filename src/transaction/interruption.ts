@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { LockstepError } from '../core/index.ts'
 
 /**
- * What ends an operation's work before its time: its limit, its caller, the end of the node. The first reason stands. The
+ * Ends an operation's work before its time: by its limit, its caller, the end of the node. The first reason stands. The
  * signal for the operation's own code is made when that code asks for it.
  */
 export class Interruption {

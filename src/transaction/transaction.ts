@@ -63,7 +63,7 @@ export interface ScopeIdentity {
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
 }
 
-/** What an operation contributes to its ending. Nested scopes share it, and savepoints cut it back. */
+/** The contributions of an operation to its ending. Nested scopes share them, and savepoints cut them back. */
 class OperationParts {
   readonly events = new Contributions<PendingEvent>()
   readonly afterCommit = new Contributions<Hook>()

@@ -8,7 +8,7 @@ const defaultTimeoutMs = 30_000
 /** An application that computes its limits has any number of them: those beyond have a timer each. */
 const mostLimits = 100
 
-/** What an operation is limited by. */
+/** The bounds of an operation's work. */
 export interface WorkLimit {
   readonly name: string
   /** From its beginning to its COMMIT, all attempts together, in milliseconds. Default 30,000. */
