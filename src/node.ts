@@ -31,6 +31,7 @@ import {
 } from './postgres/index.ts'
 import { createRpc, type Callables } from './rpc.ts'
 import {
+  EpochWatch,
   IntentWriter,
   NodeLease,
   OperationGuard,
@@ -74,6 +75,7 @@ export class LockstepNode<Db> {
   readonly guard: OperationGuard | undefined
   readonly #database: Database<Db>
   readonly #logger: Logger
+  readonly #epochs: EpochWatch
   readonly #lease: NodeLease
   readonly #hub: EventHub
   readonly #orphans: OrphanWatch
@@ -92,17 +94,20 @@ export class LockstepNode<Db> {
     this.scope = new UserScope(database, options.onBegin)
     this.#logger = logger
     this.clock = clock
-    this.#lease = createLease({ ...base, own: database.lease }, options)
+    this.#epochs = new EpochWatch(base)
+    this.#lease = createLease({ ...base, own: database.lease, epochs: this.#epochs }, options)
     this.rollout = new Rollout(base, options.rollout)
     this.health = this.#createHealth(base, options)
     const { probe } = this.health.monitor
     this.#hub = this.#createHub(base, options)
-    this.bus = new NodeBus({ bus: busOf(options), hub: this.#hub, clock, logger, probe })
+    const epoch = (): string => this.#epochs.epoch
+    this.bus = new NodeBus({ bus: busOf(options), hub: this.#hub, epoch, clock, logger, probe })
+    // Behind the hub, which began to listen first: its feeds have left the bus by then.
+    this.#epochs.onChange(({ to }) => this.bus.follow(to))
     const { announce, announceTransient } = this.bus
     const settler = new Settler({ ...base, probe, announce })
     const outcomes = new StoredOutcomes({
       ...base,
-      epoch: () => this.#lease.epoch,
       retentionMs: operationRetentionMs(options),
     })
     this.guard = createGuard(base.logger, database)
@@ -117,8 +122,9 @@ export class LockstepNode<Db> {
       clock,
       logger,
       probe,
-      announce: (events) => {
-        announce(events)
+      epoch,
+      announce: (events, committedIn) => {
+        announce(events, committedIn)
         // Before the caller's code goes on, which may take its time.
         this.gateway.flush()
       },
@@ -159,10 +165,11 @@ export class LockstepNode<Db> {
   async #start(): Promise<void> {
     const steps: readonly (() => void | Promise<void>)[] = [
       () => this.#database.migrate(),
+      () => this.#database.guard?.(this.#epochs),
       () => this.#lease.start(),
       () => this.rollout.start(),
       () => this.#hub.start(),
-      () => this.bus.start(this.#lease.epoch),
+      () => this.bus.start(this.#epochs.epoch),
       () => this.revocations.start(),
       () => this.#orphans.start(),
       () => this.#retention.start(),
@@ -235,7 +242,7 @@ export class LockstepNode<Db> {
   #createHub({ own, schema, clock, logger }: Base, options: LockstepOptions<Db>): EventHub {
     const { headCheckMs, unreadableAfterMs } = options
     return new EventHub({
-      log: new EventLog(own, schema),
+      log: new EventLog(own, schema, this.#epochs),
       clock,
       logger,
       ...(this.health.monitor.isMeasuring ? { ackSample: {} } : {}),
@@ -286,6 +293,7 @@ export class LockstepNode<Db> {
 
   #nodeHealth(): NodeHealth {
     const { state } = this.#lease
+    const { lastChange: historyChange } = this.#epochs
     const stopping = this.#closed !== undefined || state === 'released'
     const trouble = this.#database.trouble?.() ?? null
     const unreadableMs = Math.round(this.#hub.unreadableMs)
@@ -303,6 +311,8 @@ export class LockstepNode<Db> {
       channels: this.#hub.channelCount,
       connections: this.gateway.connections(),
       bus: this.bus.health,
+      epoch: this.#epochs.epoch,
+      ...(historyChange === undefined ? {} : { historyChange }),
     }
   }
 }
@@ -334,7 +344,7 @@ function reservedMs(drainMs: number) {
   }
 }
 
-function createLease(base: Base, { leaseMs }: Durations): NodeLease {
+function createLease(base: Base & { readonly epochs: EpochWatch }, { leaseMs }: Durations): NodeLease {
   return new NodeLease({
     ...base,
     ...(leaseMs === undefined ? {} : { leaseMs, renewMs: Math.ceil(leaseMs / 3) }),

@@ -10,7 +10,13 @@ import type {
 } from './core/index.ts'
 import type { Authorize, GatewayLimits, Identity, TokenAuthenticatorOptions } from './gateway/index.ts'
 import type { AlertOptions, HealthSummary, MonitorLevel, Thresholds } from './health/index.ts'
-import type { OnBegin, RollbackOptions, RolloutOptions, Transaction } from './transaction/index.ts'
+import type {
+  HistoryChange,
+  OnBegin,
+  RollbackOptions,
+  RolloutOptions,
+  Transaction,
+} from './transaction/index.ts'
 
 /** What `createLockstep` takes. */
 export interface LockstepOptions<Db> {
@@ -153,4 +159,8 @@ export interface NodeHealth {
   readonly connections: number
   /** How events of other nodes come here. While it is down they come by the comparison of heads. */
   readonly bus: BusHealth
+  /** Names the history of the database that this node serves. Nodes of one cluster name the same. */
+  readonly epoch: string
+  /** The last time that another history took the place of the one before: a failover, or a restored backup. */
+  readonly historyChange?: HistoryChange
 }

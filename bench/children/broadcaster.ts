@@ -98,6 +98,7 @@ async function overLockstep(): Promise<SendBurst> {
     publishTransient: () => {},
     serve: () => {},
     unserve: () => {},
+    follow: () => {},
     health: { kind: 'bench', state: 'up' },
     close: async () => {},
   })

@@ -46,6 +46,8 @@ export interface Bus {
   serve(channel: string): void
   /** Nobody here listens to the channel any more. */
   unserve(channel: string): void
+  /** The events are of another history from now on: those of the one before are neither sent nor brought any more. */
+  follow(scope: string): void
   readonly health: BusHealth
   /** Ends what the bus opened itself; clients that were given to it stay open. Never rejects. */
   close(): Promise<void>

@@ -4,6 +4,8 @@ import type { ChannelHead } from './bus.ts'
 /** What travels between nodes. `data` stays text, so that it arrives as it was emitted. */
 export interface BusMessage {
   readonly from: string
+  /** Of the history that it belongs to. Nodes of an earlier release do not name it. */
+  readonly scope?: string
   readonly events: readonly StoredEvent[]
   readonly heads: readonly ChannelHead[]
   readonly transients: readonly TransientEvent[]
@@ -11,6 +13,7 @@ export interface BusMessage {
 
 /** The parts of a message, each as JSON text. */
 export interface EncodedParts {
+  readonly scope?: string | undefined
   readonly events?: readonly string[]
   readonly heads?: readonly string[]
   readonly transients?: readonly string[]
@@ -47,9 +50,10 @@ export function beginningOf(from: string): string {
 
 /** Puts parts that are encoded already into one message. */
 export function encodeMessage(from: string, parts: EncodedParts): string {
-  const { events = [], heads = [], transients = [] } = parts
+  const { scope, events = [], heads = [], transients = [] } = parts
+  const history = scope === undefined ? '' : `"scope":${JSON.stringify(scope)},`
   const rest = transients.length === 0 ? '' : `,"transients":[${transients.join(',')}]`
-  return `${beginningOf(from)}"events":[${events.join(',')}],"heads":[${heads.join(',')}]${rest}}`
+  return `${beginningOf(from)}${history}"events":[${events.join(',')}],"heads":[${heads.join(',')}]${rest}}`
 }
 
 /** @returns undefined for anything that is not such a message: others may write to the same broker */
@@ -62,12 +66,13 @@ export function decodeMessage(text: string): BusMessage | undefined {
   }
   if (typeof raw !== 'object' || raw === null) return undefined
   // Nodes of an earlier release do not know of the last.
-  const { from, events, heads, transients = [] } = raw
-  if (typeof from !== 'string') return undefined
+  const { from, scope, events, heads, transients = [] } = raw
+  if (typeof from !== 'string' || (scope !== undefined && typeof scope !== 'string')) return undefined
   if (!isListOf(events, isEventTuple) || !isListOf(heads, isHeadTuple)) return undefined
   if (!isListOf(transients, isTransientTuple)) return undefined
   return {
     from,
+    ...(scope === undefined ? {} : { scope }),
     events: events.map(([channel, offset, operationId, type, at, data, traceparent, template]) => ({
       channel,
       offset,

@@ -9,6 +9,8 @@ export interface NodeBusOptions {
     EventHub,
     'announce' | 'announceHeads' | 'announceTransient' | 'checkHeads' | 'watchInterest'
   >
+  /** Of the history that this node serves. Default: there is only one. */
+  readonly epoch?: () => string
   readonly clock: Clock
   readonly logger: Logger
   readonly probe: Probe
@@ -32,8 +34,13 @@ export class NodeBus {
     return this.#options.bus?.health ?? { kind: 'none', state: 'off' }
   }
 
-  /** Takes what this node committed to everybody: here first, then to the other nodes. */
-  readonly announce = (events: readonly StoredEvent[]): void => {
+  /**
+   * Takes what this node committed to everybody: here first, then to the other nodes. What was committed in a history
+   * that has been replaced meanwhile is nobody's any more.
+   * @param epoch of the history that they were committed in, where it is known
+   */
+  readonly announce = (events: readonly StoredEvent[], epoch?: string): void => {
+    if (epoch !== undefined && epoch !== this.#options.epoch?.()) return
     try {
       this.#options.hub.announce(events)
     } finally {
@@ -71,6 +78,11 @@ export class NodeBus {
     })
     // The buses of this package know by themselves when to stop waiting; one that an application has made may not.
     await waitAtMost(clock, longestStartMs, started)
+  }
+
+  /** Another history has taken the place of the one before. */
+  follow(scope: string): void {
+    this.#options.bus?.follow(scope)
   }
 
   async close(): Promise<void> {

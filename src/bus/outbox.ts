@@ -4,6 +4,8 @@ import type { OutgoingMessage } from './transport.ts'
 
 export interface OutboxOptions {
   readonly from: string
+  /** Of the history that the events belong to. */
+  readonly scope?: () => string
   readonly maxMessageBytes: number
   readonly subjectOf: (channel: string) => string
 }
@@ -13,7 +15,7 @@ const maxWaitingBytes = 4 * 1024 * 1024
 /** More is dropped: the comparison of heads finds it. */
 const maxWaitingHeads = 10_000
 /** Of the braces and names around the parts. */
-const envelopeBytes = 100
+const envelopeBytes = 130
 
 /**
  * Events on their way out, bounded whatever the broker does: what is too large for a message, or too much to
@@ -127,6 +129,7 @@ class Packer {
   }
 
   #close(subject: string, parts: Open): void {
-    this.#done.push({ subject, text: encodeMessage(this.#options.from, parts) })
+    const { from, scope } = this.#options
+    this.#done.push({ subject, text: encodeMessage(from, { scope: scope?.(), ...parts }) })
   }
 }

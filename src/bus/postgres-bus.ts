@@ -22,6 +22,7 @@ const longestRetryMs = 2_000
 /** @see https://www.postgresql.org/docs/18/sql-notify.html for the limit of 8,000 bytes, and what a commit costs */
 class PostgresTransport implements Transport {
   readonly kind = 'postgres'
+  readonly isOnDatabase = true
   readonly maxMessageBytes = 7_900
   // Each commit of NOTIFYs takes a lock that all of them in the cluster share, so few of them are better than many.
   readonly pace = { leastMs: 10, mostMs: 20, stream: 10 }

@@ -36,6 +36,7 @@ export class ShardedBus implements Bus {
   /** Ends the wait of `start`. */
   #settled: () => void = () => {}
   #cancelWatch: (() => void) | undefined
+  #scope: Scope | undefined
 
   constructor(transport: Transport, options: BusOptions = {}) {
     this.#transport = transport
@@ -51,16 +52,12 @@ export class ShardedBus implements Bus {
   async start(port: BusPort): Promise<void> {
     if (this.#started !== undefined) return
     const transport = this.#transport
-    // In characters that no broker takes for anything else.
-    const scope = createHash('sha256').update(port.scope).digest('hex').slice(0, 16)
-    const subjects = shards.map((shard) => transport.subjectOf(scope, String(shard)))
-    const subjectOf = (channel: string): string => subjects[shardOf(channel)] as string
-    const ownSubject = transport.subjectOf(scope, this.#id)
+    this.#scope = this.#scopeOf(port.scope)
     const selfTest = new SelfTest({
       clock: port.clock,
       intervalMs: this.#selfTestMs,
       send: (round) =>
-        transport.send([{ subject: ownSubject, text: encodeMessage(`${this.#id}:${round}`, {}) }]),
+        transport.send([{ subject: this.#ownSubject, text: encodeMessage(`${this.#id}:${round}`, {}) }]),
       onHeard: () => this.#isUp(),
       onDeaf: () =>
         this.#isDown(`what this node sends to itself does not come back${transport.deafnessHint}`, true),
@@ -71,8 +68,13 @@ export class ShardedBus implements Bus {
       logger: port.logger,
       onSubscribed: () => this.#missed(),
     })
-    const outbox = new Outbox({ from: this.#id, maxMessageBytes: transport.maxMessageBytes, subjectOf })
-    this.#started = { port, selfTest, subscriptions, outbox, subjectOf }
+    const outbox = new Outbox({
+      from: this.#id,
+      scope: () => this.#scope?.digest ?? '',
+      maxMessageBytes: transport.maxMessageBytes,
+      subjectOf: (channel) => this.#subjectOf(channel),
+    })
+    this.#started = { port, selfTest, subscriptions, outbox }
     const settled = new Promise<void>((resolve) => (this.#settled = resolve))
     this.#watchConnecting(port)
     const opened = transport.open({
@@ -83,10 +85,7 @@ export class ShardedBus implements Bus {
         if (this.#state === 'closed') return
         this.#connected = true
         this.#cancelWatch?.()
-        const subscribed = transport.subscribe(ownSubject)
-        subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true))
-        // At once: a broker that never answers is one that is not heard.
-        selfTest.start(subscribed)
+        this.#listenToItself(selfTest)
       },
       down: (problem) => {
         this.#connected = false
@@ -108,11 +107,24 @@ export class ShardedBus implements Bus {
   }
 
   serve(channel: string): void {
-    this.#started?.subscriptions.want(this.#started.subjectOf(channel))
+    this.#started?.subscriptions.want(this.#subjectOf(channel))
   }
 
   unserve(channel: string): void {
-    this.#started?.subscriptions.unwant(this.#started.subjectOf(channel))
+    this.#started?.subscriptions.unwant(this.#subjectOf(channel))
+  }
+
+  follow(scope: string): void {
+    const [started, before] = [this.#started, this.#scope]
+    if (started === undefined || before === undefined || this.#state === 'closed') return
+    const next = this.#scopeOf(scope)
+    this.#scope = next
+    started.outbox.clear()
+    started.subscriptions.rename((subject) => next.subjects[before.subjects.indexOf(subject)] ?? subject)
+    this.#transport.unsubscribe(before.own).catch(() => {})
+    // The next connection listens to all of it.
+    if (this.#transport.isOnDatabase) this.#transport.reconnect('the database has another history')
+    else if (this.#connected) this.#listenToItself(started.selfTest)
   }
 
   async close(): Promise<void> {
@@ -129,6 +141,31 @@ export class ShardedBus implements Bus {
     } catch (error) {
       started.port.logger.warn({ error: messageOf(error) }, 'the bus was not closed cleanly')
     }
+  }
+
+  get #ownSubject(): string {
+    return this.#scope?.own ?? ''
+  }
+
+  #subjectOf(channel: string): string {
+    return this.#scope?.subjects[shardOf(channel)] ?? ''
+  }
+
+  #scopeOf(name: string): Scope {
+    // In characters that no broker takes for anything else.
+    const digest = createHash('sha256').update(name).digest('hex').slice(0, 16)
+    return {
+      digest,
+      subjects: shards.map((shard) => this.#transport.subjectOf(digest, String(shard))),
+      own: this.#transport.subjectOf(digest, this.#id),
+    }
+  }
+
+  #listenToItself(selfTest: SelfTest): void {
+    const subscribed = this.#transport.subscribe(this.#ownSubject)
+    subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true))
+    // At once: a broker that never answers is one that is not heard.
+    selfTest.start(subscribed)
   }
 
   #give(add: (outbox: Outbox) => void): void {
@@ -153,6 +190,8 @@ export class ShardedBus implements Bus {
       )
       return
     }
+    // On its way when the history was replaced, here or there.
+    if (message.scope !== undefined && message.scope !== this.#scope?.digest) return
     if (message.from.startsWith(`${this.#id}:`)) {
       started.selfTest.hear(message.from.slice(this.#id.length + 1))
       return
@@ -244,5 +283,13 @@ interface Started {
   readonly selfTest: SelfTest
   readonly subscriptions: Subscriptions
   readonly outbox: Outbox
-  readonly subjectOf: (channel: string) => string
+}
+
+/** The names under which the events of one history travel. */
+interface Scope {
+  readonly digest: string
+  /** By the number of the shard. */
+  readonly subjects: readonly string[]
+  /** What this node sends to itself. */
+  readonly own: string
 }

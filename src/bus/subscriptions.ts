@@ -30,10 +30,7 @@ export class Subscriptions {
   }
 
   want(subject: string): void {
-    const entry = this.#subjects.get(subject) ?? { wanted: 0, subscribed: false, busy: false }
-    this.#subjects.set(subject, entry)
-    entry.wanted++
-    void this.#reconcile(subject, entry)
+    this.#add(subject, 1)
   }
 
   unwant(subject: string): void {
@@ -43,8 +40,26 @@ export class Subscriptions {
     void this.#reconcile(subject, entry)
   }
 
+  /** Whoever wanted a subject wants another one in its place from now on. */
+  rename(nameOf: (subject: string) => string): void {
+    const before = [...this.#subjects]
+    for (const [subject, entry] of before) {
+      const { wanted } = entry
+      entry.wanted = 0
+      void this.#reconcile(subject, entry)
+      if (wanted > 0) this.#add(nameOf(subject), wanted)
+    }
+  }
+
   close(): void {
     this.#closed = true
+  }
+
+  #add(subject: string, count: number): void {
+    const entry = this.#subjects.get(subject) ?? { wanted: 0, subscribed: false, busy: false }
+    this.#subjects.set(subject, entry)
+    entry.wanted += count
+    void this.#reconcile(subject, entry)
   }
 
   async #reconcile(subject: string, entry: Subject): Promise<void> {

@@ -26,6 +26,8 @@ export interface Transport {
   readonly pace?: Pace
   /** What may be wrong when this node does not hear what it sends to itself. */
   readonly deafnessHint: string
+  /** It is a connection to the database itself, which another history has another server for. */
+  readonly isOnDatabase?: true
   /** @param scope hexadecimal digits @param part the number of a shard, or the id of a node */
   subjectOf(scope: string, part: string): string
   /** Begins to connect, and goes on trying. Resolves after the first attempt, whatever came of it. */

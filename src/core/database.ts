@@ -63,6 +63,8 @@ export type SavepointWatch = (statement: SavepointStatement) => () => void
  */
 export interface OpenTransaction<Db> {
   readonly db: Db
+  /** Of the history on its connection. Absent where the database has no gate. */
+  readonly epoch?: string | undefined
   /**
    * The first error of a statement, which made the database refuse all that follow, also where the code that sent it has
    * caught it. Undefined again after a rollback to a savepoint.
@@ -116,6 +118,23 @@ export interface DatabaseTrouble {
 }
 
 /**
+ * Which history of the database this process serves. A replica that was promoted, or a backup that was restored, lacks
+ * the last of what was committed before: it is another history, and has another epoch.
+ */
+export interface HistoryGate {
+  /** Empty before any is known. */
+  readonly epoch: string
+  /**
+   * Asked once for each connection, over that connection, before its first use.
+   * @returns the epoch of the history on it
+   * @throws when it leads to a server that may not be used
+   */
+  admit(connection: Queryable): Promise<string>
+  /** Calls back whenever another history has taken the place of the one before. */
+  onChange(changed: () => void): void
+}
+
+/**
  * What Lockstep needs of a database. Two drivers fulfil it, `fromPool` and `fromPglite`, held by one
  * conformance suite.
  */
@@ -139,6 +158,11 @@ export interface Database<Db> {
   watchPool?(hear: () => void): void
   /** The last error that told of the database's state, and not of what was asked, while it is fresh. */
   trouble?(): DatabaseTrouble | undefined
+  /**
+   * From now on a connection is used only after the gate has admitted it, and only while the gate's epoch is that of the
+   * history on it. Absent where there is one connection for good.
+   */
+  guard?(gate: HistoryGate): void
   /** Absent where several nodes cannot share the database. @throws LS_DATABASE_UNREACHABLE */
   openSession?(): Promise<DatabaseSession>
   close(): Promise<void>

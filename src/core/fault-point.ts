@@ -25,6 +25,8 @@ export const faultPoints = [
   'settlement.before-forget',
   'settlement.after-forget',
   'lease.before-renew',
+  'history.before-renew',
+  'history.after-renew',
 ] as const
 
 export type FaultPoint = (typeof faultPoints)[number]

@@ -25,7 +25,7 @@ const longestRetryMs = 1_000
 const mostAhead = 1_000
 
 /**
- * One channel on this node, for as long as it has subscribers. All of them stand at the same position; what
+ * One channel on this node, for as long as it has subscribers, in one history of the log. All of them stand at the same position; what
  * arrives moves them on together, in offset order and without a hole.
  */
 export class ChannelFeed implements MemberHost {
@@ -44,6 +44,7 @@ export class ChannelFeed implements MemberHost {
   #filling: Promise<void> | undefined
   /** Since when the log could not be read to fill a hole, in monotonic milliseconds. */
   #unreadSince: number | undefined
+  #hasEnded = false
 
   constructor(channel: string, options: FeedOptions) {
     this.channel = channel
@@ -68,6 +69,7 @@ export class ChannelFeed implements MemberHost {
       return
     }
     const sequencer = this.#sequencer
+    if (events.some((event) => this.#contradicts(event))) return this.#replaced('one offset has two events')
     this.#deliver(acceptAll(sequencer, events))
     this.#watchGap()
   }
@@ -90,28 +92,41 @@ export class ChannelFeed implements MemberHost {
    * Learns the head from the database; reads what was not heard. A head below `positionBefore`, where the feed
    * stood before the question was asked, means that the history was replaced.
    */
-  expectHead(head: number, epoch: string, positionBefore: number): void {
-    if (this.#sequencer === undefined) return
-    if (epoch !== this.#epoch || head < positionBefore) {
-      this.#startOver(head, epoch)
-      return
-    }
+  expectHead(head: number, positionBefore: number): void {
+    if (this.#sequencer === undefined || this.#hasEnded) return
+    if (head < positionBefore) return this.#replaced('the head of a channel went back')
     this.#sequencer.expect(head)
     this.#watchGap()
   }
 
-  /** @throws retryable errors of the log */
-  async join(request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
+  /**
+   * Undefined when the history was replaced meanwhile: then there is another feed of the channel.
+   * @throws retryable errors of the log
+   */
+  async join(request: JoinRequest, subscriber: Subscriber): Promise<Joined | undefined> {
     const member = new Member(this, subscriber)
     // Before anything is awaited, so that nothing is missed between the answer and the first live event.
     this.#members.add(member)
     try {
       await this.#opened
-      return await this.#answer(request, member)
+      await this.#answer(request, member)
+      if (!this.#hasEnded) return member
     } catch (error) {
-      member.leave()
-      throw error
+      if (!this.#hasEnded) {
+        member.leave()
+        throw error
+      }
     }
+    member.leave()
+    return undefined
+  }
+
+  /** Another history has taken the place of this one: nothing is delivered from here on, and everyone has to reload. */
+  end(): void {
+    this.#hasEnded = true
+    this.#cancelGapTimer?.()
+    this.#cancelGapTimer = undefined
+    this.#members.forEach((member) => member.reset())
   }
 
   leave(member: Member): void {
@@ -121,10 +136,9 @@ export class ChannelFeed implements MemberHost {
     this.#options.onEmpty(this)
   }
 
-  async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Joined> {
+  async #answer({ recoverFrom }: JoinRequest, member: Member): Promise<Member> {
     if (recoverFrom === undefined) return member.joined('fresh', this.#top())
     if (this.#isThisHistory(recoverFrom) && recoverFrom.offset > this.position) await this.#catchUp()
-    // Catching up may have found another history.
     if (!this.#isThisHistory(recoverFrom)) return member.joined('unrecoverable', this.#top())
     const top = this.#top()
     const behind = top.offset - recoverFrom.offset
@@ -164,19 +178,32 @@ export class ChannelFeed implements MemberHost {
   /** Reads the head and everything up to it. */
   async #catchUp(): Promise<void> {
     const positionBefore = this.position
-    const { head, epoch } = await this.#options.log.headOf(this.channel)
-    this.expectHead(head, epoch, positionBefore)
+    const { head } = await this.#options.log.headOf(this.channel)
+    this.expectHead(head, positionBefore)
     if (this.#sequencer?.hasGap) await this.#fill()
   }
 
+  /** An event that stands where another one was delivered. */
+  #contradicts(event: EncodedEvent): boolean {
+    if (event.offset > this.position) return false
+    const known = this.#recent?.at(event.offset)
+    return known !== undefined && known.operationId !== event.operationId
+  }
+
+  #replaced(reason: string): void {
+    const { log, logger } = this.#options
+    logger.warn({ channel: this.channel, position: this.position, epoch: this.#epoch }, reason)
+    log.history.replaced(`${reason}: ${this.channel}`)
+  }
+
   #deliver(events: readonly EncodedEvent[]): void {
-    if (events.length === 0) return
+    if (events.length === 0 || this.#hasEnded) return
     this.#memory().append(events)
     this.#members.forEach((member) => member.deliver(events))
   }
 
   #watchGap(): void {
-    if (!this.#sequencer?.hasGap || this.#members.size === 0) {
+    if (!this.#sequencer?.hasGap || this.#members.size === 0 || this.#hasEnded) {
       this.#cancelGapTimer?.()
       this.#cancelGapTimer = undefined
     } else if (this.#filling === undefined) this.#fillLater(this.#options.gapWaitMs, firstRetryMs)
@@ -196,6 +223,7 @@ export class ChannelFeed implements MemberHost {
       this.#unreadSince = undefined
       this.#watchGap()
     } catch (error) {
+      if (this.#hasEnded) return
       this.#options.logger.warn(
         { channel: this.channel, error: messageOf(error), retryMs },
         'the log could not be read to fill a gap; trying again',
@@ -232,26 +260,26 @@ export class ChannelFeed implements MemberHost {
   async #readMissing(): Promise<void> {
     for (;;) {
       const sequencer = this.#sequencer
-      if (sequencer === undefined || !sequencer.hasGap || this.#members.size === 0) return
+      if (sequencer === undefined || !sequencer.hasGap || this.#members.size === 0 || this.#hasEnded) return
       const { position } = sequencer
       const events = await this.#options.log.readAfter(this.channel, position, limits.recoveryPage)
       if (followsOn(position, events)) this.#deliver(acceptAll(sequencer, events))
       // Neither read nor heard meanwhile: it is not there any more.
       if (sequencer.position === position) {
-        const { head, epoch } = await this.#options.log.headOf(this.channel)
-        this.#startOver(head, epoch)
+        const { head } = await this.#options.log.headOf(this.channel)
+        if (head < position) return this.#replaced('the head of a channel went back')
+        this.#startOver(head)
         return
       }
     }
   }
 
-  /** The events between are gone, or belong to another history: everyone has to reload. */
-  #startOver(head: number, epoch: string): void {
+  /** The events between are gone: everyone has to reload. */
+  #startOver(head: number): void {
     this.#options.logger.warn(
-      { channel: this.channel, position: this.position, head, epoch },
+      { channel: this.channel, position: this.position, head, epoch: this.#epoch },
       'history is no longer continuous; subscribers are told to reload',
     )
-    this.#epoch = epoch
     // Not emptied: a read that is under way would fill it again with what is gone.
     this.#recent = undefined
     this.#sequencer?.restart(head)

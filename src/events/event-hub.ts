@@ -43,6 +43,7 @@ export class EventHub implements EventSource {
   constructor(options: EventHubOptions) {
     this.#options = options
     const { log, clock, logger, gapWaitMs = 25, unreadableAfterMs = 10_000, recentEvents = 100 } = options
+    log.history.onChange(() => this.#startOver())
     if (options.ackSample !== undefined) this.#sampler = new AckSampler(clock, options.ackSample)
     this.#feedOptions = {
       log,
@@ -51,11 +52,7 @@ export class EventHub implements EventSource {
       gapWaitMs,
       unreadableAfterMs,
       recentEvents,
-      onEmpty: (feed) => {
-        if (this.#feeds.get(feed.channel) !== feed) return
-        this.#feeds.delete(feed.channel)
-        this.#interest?.onUnserve(feed.channel)
-      },
+      onEmpty: (feed) => this.#remove(feed),
     }
   }
 
@@ -120,15 +117,34 @@ export class EventHub implements EventSource {
   }
 
   async join(channel: string, request: JoinRequest, subscriber: Subscriber): Promise<Joined> {
-    return this.#feedOf(channel).join(request, subscriber)
+    for (;;) {
+      const joined = await this.#feedOf(channel).join(request, subscriber)
+      // Else the history was replaced meanwhile, and the feed with it.
+      if (joined !== undefined) return joined
+    }
   }
 
   /** Compares every served channel with the database, once. */
   async checkHeads(): Promise<void> {
     const before = [...this.#feeds.values()].map((feed) => ({ feed, position: feed.position }))
     if (before.length === 0) return
-    const { heads, epoch } = await this.#options.log.headsOf(before.map(({ feed }) => feed.channel))
-    for (const { feed, position } of before) feed.expectHead(heads.get(feed.channel) ?? 0, epoch, position)
+    const { heads } = await this.#options.log.headsOf(before.map(({ feed }) => feed.channel))
+    for (const { feed, position } of before) feed.expectHead(heads.get(feed.channel) ?? 0, position)
+  }
+
+  /** Another history: every feed ends, and whoever was in it has to reload. */
+  #startOver(): void {
+    const before = [...this.#feeds.values()]
+    for (const feed of before) {
+      this.#remove(feed)
+      feed.end()
+    }
+  }
+
+  #remove(feed: ChannelFeed): void {
+    if (this.#feeds.get(feed.channel) !== feed) return
+    this.#feeds.delete(feed.channel)
+    this.#interest?.onUnserve(feed.channel)
   }
 
   #deliver(channel: string, events: readonly StoredEvent[]): void {

@@ -1,25 +1,32 @@
-import type { Queryable } from '../core/index.ts'
+import { LockstepError, type Queryable } from '../core/index.ts'
 import { readEvents, readHeads, toEventRow, toHeads, type Heads } from '../postgres/index.ts'
 import { encodeLoggedEvent } from './encode.ts'
+import { UnwatchedHistory, type LogHistory } from './log-history.ts'
 import { LogTrouble } from './log-trouble.ts'
 import type { EncodedEvent } from './subscription.ts'
 
-/** Reads the durable log. Questions for heads that come in one turn of the loop share one statement. */
+/**
+ * Reads the durable log, of one history at a time: what was asked of the one before is no answer. Questions for heads that come in one turn of the loop share one statement. */
 export class EventLog {
+  readonly history: LogHistory
   readonly #own: Queryable
   readonly #schema: string
   readonly #trouble = new LogTrouble()
   #asked: Set<string> | undefined
   #answer: Promise<Heads> | undefined
 
-  constructor(own: Queryable, schema: string) {
+  constructor(own: Queryable, schema: string, history: LogHistory = new UnwatchedHistory()) {
     this.#own = own
     this.#schema = schema
+    this.history = history
   }
 
+  /** @throws LS_CONNECTION_LOST when the history was replaced meanwhile; retryable database errors */
   async readAfter(channel: string, offset: number, limit: number): Promise<readonly EncodedEvent[]> {
+    const { epoch } = this.history
     return this.#watched(channel, async () => {
       const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
+      this.#assertSame(epoch)
       return rows.map((row) => encodeLoggedEvent({ channel, ...toEventRow(row) }))
     })
   }
@@ -30,10 +37,15 @@ export class EventLog {
     return { head: heads.get(channel) ?? 0, epoch }
   }
 
+  /** @throws as `readAfter` */
   async headsOf(channels: readonly string[]): Promise<Heads> {
+    const { epoch: known } = this.history
     return this.#watched('', async () => {
       const { rows } = await this.#own.query(readHeads(this.#schema, channels))
-      return toHeads(rows)
+      const heads = toHeads(rows)
+      this.history.heard(heads.epoch, known)
+      this.#assertSame(heads.epoch)
+      return heads
     })
   }
 
@@ -51,6 +63,13 @@ export class EventLog {
       this.#trouble.met(channel)
       throw error
     }
+  }
+
+  #assertSame(epoch: string): void {
+    if (epoch === this.history.epoch) return
+    throw new LockstepError('LS_CONNECTION_LOST', {
+      message: 'The history of the database was replaced while it was read.',
+    })
   }
 
   #collect(channel: string): Promise<Heads> {

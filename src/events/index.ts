@@ -5,6 +5,7 @@
 export { encodeEvent, type StoredEvent, type TransientEvent } from './encode.ts'
 export { EventHub, type EventHubOptions, type InterestWatcher } from './event-hub.ts'
 export { EventLog } from './event-log.ts'
+export type { LogHistory } from './log-history.ts'
 export { Retention, type RetentionOptions, type SweptTable } from './retention.ts'
 export type {
   EncodedEvent,

@@ -26,6 +26,10 @@ export class Member implements Joined {
     this.#subscriber = subscriber
   }
 
+  get wasReset(): boolean {
+    return this.#resetHeld
+  }
+
   /** How the join ended. */
   joined(kind: Joined['kind'], position: StreamPosition, missed: readonly EncodedEvent[] = none): this {
     this.kind = kind

@@ -17,6 +17,12 @@ export class RecentEvents {
     this.#keep = keep
   }
 
+  /** The event at an offset, if it is still in memory. */
+  at(offset: number): EncodedEvent | undefined {
+    const first = this.#events[0]
+    return first === undefined ? undefined : this.#events[offset - first.offset]
+  }
+
   append(events: readonly EncodedEvent[]): void {
     this.#events.push(...events)
     if (this.#events.length > 2 * this.#keep) this.#events = this.#events.slice(-this.#keep)

@@ -59,6 +59,8 @@ export interface Joined {
   readonly kind: 'fresh' | 'recovered' | 'unrecoverable'
   readonly position: StreamPosition
   readonly missed: readonly EncodedEvent[]
+  /** Continuity was lost before `start`: the answer must not promise it. */
+  readonly wasReset: boolean
   /** Hands over what arrived since `position`, then delivers live. Call it once the reply is on its way. */
   start(): void
   /** No delivery after this returns. May be called at any time, also before `start`, and twice. */

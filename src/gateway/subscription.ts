@@ -1,6 +1,7 @@
 import {
   isChannelName,
   isLockstepError,
+  LockstepError,
   messageOf,
   userChannel,
   waitAtMost,
@@ -238,6 +239,11 @@ export class Subscriptions implements Receiver {
   ): void {
     if (joined === undefined || subscription.state === 'ended') {
       return this.host.push(errorReply(id, replyCodes.permissionDenied))
+    }
+    if (subscription.joined?.wasReset === true) {
+      // Told "recovered" and then the contrary, a client may have shown the first. An error makes it ask again.
+      this.#remove(subscription)
+      return this.host.push(failureReply(id, new LockstepError('LS_CONNECTION_LOST'), this.host.id))
     }
     if (joined.kind === 'unrecoverable' && asked.recover === true && asked.rejectUnrecovered) {
       this.#remove(subscription)

@@ -8,6 +8,7 @@ import {
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { GuardedPool } from './guarded-pool.ts'
 import { beginOwn } from './own-connection.ts'
 import { OwnPool } from './own-pool.ts'
 import { openPgSession } from './pg-session.ts'
@@ -76,8 +77,12 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   // As it was before `watchPool`: what Lockstep takes itself is not to be heard.
   const connect = pool.connect.bind(pool) as (...given: unknown[]) => Promise<PoolClient>
   const roles = new RoleRestore()
-  const acquire = (): Promise<PoolClient> =>
-    acquireClient(pool, { connect, timeoutMs: acquireTimeoutMs, onError, state })
+  const users = new GuardedPool({
+    pool,
+    connect: () => acquireClient(pool, { connect, timeoutMs: acquireTimeoutMs, onError, state }),
+    over: (client) => ({ query: (statement) => send(client, statement, sending) }),
+  })
+  const acquire = (): Promise<PoolClient> => users.lend()
 
   /** One whose rights are known, before a transaction can change them. */
   const acquireKnown = async (): Promise<PoolClient> => {
@@ -114,7 +119,14 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async begin({ operationId }: BeginOptions) {
-      return PgTransaction.begin(await acquire(), { ...sending, own, operationId, roles })
+      const client = await acquire()
+      return PgTransaction.begin(client, {
+        ...sending,
+        own,
+        operationId,
+        roles,
+        epoch: users.epochOf(client),
+      })
     },
 
     async snapshot<T>(work: (snapshot: Snapshot<PgDatabase>) => Promise<T>): Promise<T> {
@@ -144,6 +156,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     trouble: () => state.trouble(),
+
+    guard(gate) {
+      for (const each of [users, own, lease]) each.guard(gate)
+    },
 
     openSession: () => openPgSession(pool, acquireTimeoutMs),
 

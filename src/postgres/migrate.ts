@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { LockstepError, type Queryable } from '../core/index.ts'
 import { quoteSchema } from './identifier.ts'
 import { localSettings } from './own-connection.ts'
 import { migrations } from './migrations.generated.ts'
+import { newEpoch } from './queries/history.ts'
 
 /** Runs statements inside one transaction on one connection. */
 export interface MigrationRunner extends Queryable {
@@ -61,28 +61,19 @@ function assertNotNewer(version: number, schemaName: string): void {
 }
 
 /**
- * Offsets belong to one history. A backup restored into another cluster, and a replica promoted to another
- * timeline, may lack the last commits of it, so both get a new epoch and clients reload.
- * Source: Postgres manual, "Control Data Functions".
+ * Offsets belong to one history. A backup restored into another cluster, and a replica promoted to another timeline,
+ * may lack the last commits of it, so both get a new epoch and clients reload. What the server does not tell is not
+ * compared, and is not forgotten.
  */
 async function renewEpochWhenHistoryChanged(runner: Queryable, schema: string): Promise<void> {
-  const { rows } = await runner.query<{ system_identifier: string; timeline: number }>({
-    text: `select (select system_identifier::text from pg_control_system()) as system_identifier,
-                  (select timeline_id from pg_control_checkpoint()) as timeline`,
-  })
-  const here = rows[0]
   await runner.query({
-    text: `insert into ${schema}.meta as m (epoch, system_identifier, timeline) values ($1, $2, $3)
+    text: `insert into ${schema}.meta as m (epoch, system_identifier, timeline)
+           select $1, h.system_identifier, h.timeline from ${schema}.server_history() h
            on conflict (only_row) do update
-           set epoch = excluded.epoch, system_identifier = excluded.system_identifier,
-               timeline = excluded.timeline
-           where (m.system_identifier, m.timeline)
-             is distinct from (excluded.system_identifier, excluded.timeline)`,
-    values: [newEpoch(), here?.system_identifier ?? null, here?.timeline ?? null],
+           set epoch = case when ${schema}.is_other_history() then excluded.epoch else m.epoch end,
+               system_identifier = coalesce(excluded.system_identifier, m.system_identifier),
+               timeline = coalesce(excluded.timeline, m.timeline)
+           where (m.system_identifier, m.timeline) is distinct from (excluded.system_identifier, excluded.timeline)`,
+    values: [newEpoch()],
   })
-}
-
-/** Short, since it travels with every position; random, since two histories must never share one. */
-export function newEpoch(): string {
-  return randomBytes(6).toString('base64url')
 }

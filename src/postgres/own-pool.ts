@@ -1,15 +1,25 @@
 import pg from 'pg'
 import type { ClientBase, Pool, PoolClient, PoolConfig } from 'pg'
-import type { Queryable, Rows, Statement } from '../core/index.ts'
+import {
+  isLockstepError,
+  type HistoryGate,
+  type Queryable,
+  type Rows,
+  type Statement,
+} from '../core/index.ts'
+import { GuardedPool } from './guarded-pool.ts'
 import { beginOwn, localSettings, ownConfig, setUp, type ConnectionFacts } from './own-connection.ts'
 import { sendFlight } from './pg-flight.ts'
-import { send, toConfig, toRows, type SendOptions } from './pg-statements.ts'
+import { send, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
 import { toLockstepError } from './sqlstate.ts'
 
 export interface OwnPoolOptions extends SendOptions {
   /** What these connections have of their own. */
   readonly config: PoolConfig
 }
+
+/** A pool may hold so many connections to a server that has become read-only. */
+const mostReadOnly = 4
 
 /**
  * Lockstep's own connections to the database of an application's pool: they write intents and notices while that pool is
@@ -18,6 +28,7 @@ export interface OwnPoolOptions extends SendOptions {
 export class OwnPool implements Queryable {
   readonly connections: Pool
   readonly #sending: SendOptions
+  readonly #lender: GuardedPool
   #facts: ConnectionFacts | undefined
 
   constructor(pool: Pool, { config, ...sending }: OwnPoolOptions) {
@@ -34,50 +45,73 @@ export class OwnPool implements Queryable {
         this.#facts = await setUp(client, sending.limit.ms)
       },
     })
+    this.#lender = new GuardedPool({
+      pool: this.connections,
+      connect: () => this.#connect(),
+      over: (client) => ({ query: (statement) => this.#send(client, statement) }),
+    })
+  }
+
+  guard(gate: HistoryGate): void {
+    this.#lender.guard(gate)
   }
 
   async query<Row>(statement: Statement): Promise<Rows<Row>> {
-    const facts = this.#facts ?? (await this.#connect())
-    const sending = facts.isUtf8 ? this.#sending : { ...this.#sending, isAscii: true }
-    return facts.isPooled
-      ? this.#sendPooled<Row>(statement, sending)
-      : send<Row>(this.connections, statement, sending)
+    for (let attempt = 1; ; attempt++) {
+      const client = await this.#lender.lend()
+      try {
+        const rows = await this.#send<Row>(client, statement)
+        client.release()
+        return rows
+      } catch (error) {
+        // After an error it is not used again, as in `pool.query`.
+        client.release(true)
+        const isReadOnly = isLockstepError(error) && error.details['sqlState'] === '25006'
+        if (!isReadOnly || attempt >= mostReadOnly) throw error
+      }
+    }
   }
 
   async close(): Promise<void> {
     await this.connections.end()
   }
 
-  /** The first connection, whose facts are not known before. */
-  async #connect(): Promise<ConnectionFacts> {
+  /** @throws errors of the catalogue */
+  async #connect(): Promise<PoolClient> {
     try {
-      const client = await this.connections.connect()
-      client.release()
+      return await this.connections.connect()
     } catch (error) {
+      this.#sending.state.note(error)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
     }
-    return this.#facts ?? { isPooled: false, isUtf8: true }
   }
 
-  /** In a transaction with its own settings, in one flight: a pooler may have another client's connection behind it. */
-  async #sendPooled<Row>(statement: Statement, sending: SendOptions): Promise<Rows<Row>> {
-    let client: PoolClient | undefined
-    try {
-      client = await this.connections.connect()
-      const [result] = await sendFlight(client, {
-        before: [beginOwn, ...localSettings],
-        statement: toConfig(statement, sending),
-        after: ['commit'],
-        limit: sending.limit,
-      })
-      client.release()
-      return toRows<Row>(result)
-    } catch (error) {
-      // The transaction may still be open.
-      client?.release(true)
-      sending.state.note(error)
-      if (sending.names.wasLost(error)) return this.#sendPooled<Row>(statement, sending)
-      throw toLockstepError(error, 'LS_CONNECTION_LOST')
-    }
+  #send<Row>(client: PoolClient, statement: Statement): Promise<Rows<Row>> {
+    const { isPooled, isUtf8 } = this.#facts ?? { isPooled: false, isUtf8: true }
+    const sending = isUtf8 ? this.#sending : { ...this.#sending, isAscii: true }
+    return isPooled ? sendPooled<Row>(client, statement, sending) : send<Row>(client, statement, sending)
+  }
+}
+
+/** In a transaction with its own settings, in one flight: a pooler may have another client's connection behind it. */
+async function sendPooled<Row>(
+  client: PoolClient,
+  statement: Statement,
+  sending: SendOptions,
+): Promise<Rows<Row>> {
+  try {
+    const [result] = await sendFlight(client, {
+      before: [beginOwn, ...localSettings],
+      statement: toConfig(statement, sending),
+      after: ['commit'],
+      limit: sending.limit,
+    })
+    return toRows<Row>(result)
+  } catch (error) {
+    sending.state.note(error)
+    if (!sending.names.wasLost(error)) throw toLockstepError(error, 'LS_CONNECTION_LOST')
+    // The transaction is still open. Where it cannot be ended, the next statement says so.
+    await tryRollback(client, sending)
+    return sendPooled<Row>(client, statement, sending)
   }
 }

@@ -3,7 +3,7 @@ import type { Rows, Statement } from '../core/index.ts'
 import { toAsciiValues } from './ascii.ts'
 import type { DatabaseState } from './database-state.ts'
 import { ownTypes } from './own-types.ts'
-import { sqlState, toLockstepError } from './sqlstate.ts'
+import { toLockstepError } from './sqlstate.ts'
 import type { StatementNames } from './statement-names.ts'
 import type { TimeLimit } from '../core/index.ts'
 
@@ -40,27 +40,19 @@ export interface SendOptions {
   readonly isAscii?: boolean
 }
 
-/** A pool may hold so many connections to a server that has become read-only. */
-const mostReadOnly = 4
-
 /** Sends one of Lockstep's own statements. @throws errors of the catalogue */
 export async function send<Row>(
   target: Pool | PoolClient,
   statement: Statement,
   options: SendOptions,
 ): Promise<Rows<Row>> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return toRows<Row>(await target.query(timed(statement, options)))
-    } catch (error) {
-      options.state.note(error)
-      // It was refused before it ran. Inside a transaction the second one is refused, too, and says so.
-      const isAgain =
-        options.names.wasLost(error) ||
-        (sqlState(error) === '25006' && 'totalCount' in target && attempt < mostReadOnly)
-      // A pool drops the connection of a statement that failed, so the next attempt goes over another one.
-      if (!isAgain) throw toLockstepError(error, 'LS_CONNECTION_LOST')
-    }
+  try {
+    return toRows<Row>(await target.query(timed(statement, options)))
+  } catch (error) {
+    options.state.note(error)
+    // It was refused before it ran. Inside a transaction the second one is refused, too, and says so.
+    if (options.names.wasLost(error)) return send<Row>(target, statement, options)
+    throw toLockstepError(error, 'LS_CONNECTION_LOST')
   }
 }
 

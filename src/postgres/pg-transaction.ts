@@ -23,6 +23,8 @@ export interface PgTransactionOptions extends SendOptions {
   readonly own: Queryable
   readonly operationId: string
   readonly roles: RoleRestore
+  /** Of the history on the connection. */
+  readonly epoch?: string | undefined
 }
 
 /**
@@ -31,6 +33,7 @@ export interface PgTransactionOptions extends SendOptions {
  */
 export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTarget {
   readonly db: PgTransactionClient
+  readonly epoch: string | undefined
   readonly #client: PoolClient
   readonly #options: PgTransactionOptions
   readonly #guard = new TransactionGuard()
@@ -49,6 +52,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     this.#client = client
     this.#backend = backend
     this.#options = options
+    this.epoch = options.epoch
     this.db = new PgTransactionClient(this, this.#guard)
   }
 

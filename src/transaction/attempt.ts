@@ -59,6 +59,8 @@ export type AttemptEnding<Result> =
       readonly events: readonly PendingEvent[]
       readonly flushed: FlushRow
       readonly hooksOf: HooksOf
+      /** Of the history that it was committed in. Absent where the database knows only one. */
+      readonly epoch: string | undefined
     }
   | (Failure & { readonly ending: 'rolled_back' })
   /** `events` are what it has emitted, if it has committed. */
@@ -163,6 +165,7 @@ async function workAndCommit<Db, Result>(
     events: scope.events,
     flushed: toFlushRow(row, scope.events),
     hooksOf,
+    epoch: open.epoch,
   }
 }
 

@@ -29,7 +29,7 @@ import { OpenOperation } from './open-operation.ts'
 import type { OperationGuard } from './operation-guard.ts'
 import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
-import { assertSameInput } from './stored-outcomes.ts'
+import { assertSameInput, positionsIn } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 import { WorkLimits, type WorkLimit } from './work-limits.ts'
 
@@ -54,6 +54,8 @@ export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp' | 
   readonly rollout: Pick<Rollout, 'modeOf'>
   /** In development. */
   readonly guard?: OperationGuard | undefined
+  /** Of the history that this node serves. */
+  readonly epoch: () => string
   /**
    * Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. One that met a read-only
    * server has a second one, over a connection that was made since.
@@ -227,7 +229,10 @@ export class TransactionCoordinator<Db> {
       return ended
     }
     this.#reportCommitted(operation, ending.flushed.offsets)
-    trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), announce)
+    const epoch = ending.epoch ?? this.#options.epoch()
+    trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), (events) =>
+      announce(events, epoch),
+    )
     trace.settled('committed')
     const facts = { operationId: request.id, operation: request.name, ending: ending.ending }
     this.#hooks.run(ending.hooksOf('committed'), facts)
@@ -237,7 +242,7 @@ export class TransactionCoordinator<Db> {
         outcome: 'committed',
         operationId: request.id,
         result: ending.result,
-        positions: outcomes.positions(ending.flushed.offsets),
+        positions: positionsIn(epoch, ending.flushed.offsets),
       },
     }
   }

@@ -45,7 +45,7 @@ export interface FailureOptions {
   readonly logger: Logger
   readonly probe: Probe
   /** Takes committed events to their subscribers. */
-  readonly announce: (events: readonly StoredEvent[]) => void
+  readonly announce: (events: readonly StoredEvent[], epoch: string) => void
   readonly database: { readonly own: Queryable; readonly schema: string }
   readonly hooks: HookRunner
   /** Shows what is in no log, such as a notice that could not be made durable yet. */
@@ -97,7 +97,7 @@ export class FailureSettlement {
       settled.state === 'committed' && (failed.ending === 'rolled_back' || settled.isAnothers === true)
     if (!isAnothers) this.#report(operation, settled, failedAt)
     if (!isAnothers && settled.state === 'committed' && failed.ending === 'unknown')
-      void this.#announceFound(request, { emitted: failed.events, offsets: settled.offsets })
+      void this.#announceFound(request, { emitted: failed.events, offsets: settled.offsets }, settled.epoch)
     const ending = isAnothers ? 'rolled_back' : settled.state
     const facts = { operationId: request.id, operation: request.name, ending }
     this.#options.hooks.run(failed.hooksOf(ending), facts)
@@ -105,11 +105,11 @@ export class FailureSettlement {
   }
 
   /** Where this fails, the comparison of heads finds the events a little later. */
-  async #announceFound({ id }: RequestFacts, found: FoundCommit): Promise<void> {
+  async #announceFound({ id }: RequestFacts, found: FoundCommit, epoch: string): Promise<void> {
     const { announce, database, logger } = this.#options
     try {
       const events = await readFoundEvents(database.own, database.schema, found)
-      if (events.length > 0) announce(events)
+      if (events.length > 0) announce(events, epoch)
     } catch (error) {
       logger.warn({ operationId: id, error: messageOf(error) }, 'events of a found commit were not read')
     }

@@ -5,6 +5,7 @@
 export type { AppOf } from './app-types.ts'
 export type { AuthorizeQuestion } from './call-gate.ts'
 export { TransactionCoordinator, type OperationRequest } from './coordinator.ts'
+export { EpochWatch, type HistoryChange } from './epoch-watch.ts'
 export type { Ended } from './failure-settlement.ts'
 export { IntentWriter } from './intent-writer.ts'
 export { NodeLease, type LeaseState } from './node-lease.ts'

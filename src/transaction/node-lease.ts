@@ -9,12 +9,15 @@ import {
   type Queryable,
 } from '../core/index.ts'
 import { forgetNodes, registerNode, releaseLease, renewLease, type LeaseRow } from '../postgres/index.ts'
+import type { EpochWatch } from './epoch-watch.ts'
 
 export interface NodeLeaseOptions {
   readonly own: Queryable
   readonly schema: string
   readonly clock: Clock
   readonly logger: Logger
+  /** Each renewal asks whether the history is still the same. */
+  readonly epochs: EpochWatch
   /** Default 1,000. */
   readonly renewMs?: number
   /** How long the lease lives without renewal, by the database's clock. Default 3,000. */
@@ -37,7 +40,6 @@ export class NodeLease {
   readonly #renewMs: number
   #node: string = randomUUID()
   #state: LeaseState = 'starting'
-  #epoch = ''
   #renewedAt = 0
   #cancelTimer: (() => void) | undefined
   /** Settles when no renewal is under way. */
@@ -53,11 +55,6 @@ export class NodeLease {
   /** The id under which operations started from now on are this node's. */
   get node(): string {
     return this.#node
-  }
-
-  /** The history that offsets belong to, as of the last renewal. */
-  get epoch(): string {
-    return this.#epoch
   }
 
   /** As good as the round trips of the renewals. */
@@ -103,13 +100,14 @@ export class NodeLease {
   }
 
   async #renew(): Promise<void> {
-    const { own, schema, clock, logger } = this.#options
+    const { own, schema, clock, logger, epochs } = this.#options
     this.#underWay += 1
     try {
       await faultPoint('lease.before-renew')
       if (this.#state === 'lost') return await this.#registerAgain()
       const node = this.#node
       const askedAt = clock.monotonic()
+      const { epoch: known } = epochs
       const { rows } = await own.query<LeaseRow>(renewLease(schema, node, this.#leaseMs))
       // A later one was answered first.
       if (node !== this.#node || askedAt < this.#renewedAt) return
@@ -121,8 +119,8 @@ export class NodeLease {
         return await this.#registerAgain()
       }
       this.#renewedAt = askedAt
-      this.#epoch = rows[0].epoch
       this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
+      await this.#compareHistory(rows[0], known)
     } catch (error) {
       logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
     } finally {
@@ -130,23 +128,37 @@ export class NodeLease {
     }
   }
 
+  async #compareHistory(row: LeaseRow, known: string): Promise<void> {
+    const { own, epochs } = this.#options
+    const renewals = Number(row.renewals)
+    epochs.heard(row.epoch, known)
+    if (row.is_other || renewals <= epochs.renewalsOf(this.#node)) await epochs.admit(own)
+    else epochs.leaseRenewed(this.#node, renewals)
+  }
+
   /** What was begun under the lost lease stays under it; whoever comes now need not wait for the next renewal. */
   async #registerAgain(): Promise<void> {
+    // A lease may be gone because the history is another, which knows nothing of it.
+    await this.#options.epochs.admit(this.#options.own)
     await this.#register()
     this.#options.logger.info({ node: this.#node }, 'the node has a new lease and takes work again')
   }
 
   async #register(): Promise<void> {
-    const { own, schema, clock } = this.#options
+    const { own, schema, clock, epochs } = this.#options
     const node = randomUUID()
     const askedAt = clock.monotonic()
+    const { epoch: known } = epochs
     const { rows } = await own.query<LeaseRow>(registerNode(schema, node, this.#leaseMs))
     // Another renewal came first; this one runs out unused.
     if (this.#state === 'held') return
     this.#node = node
     this.#renewedAt = askedAt
-    this.#epoch = rows[0]?.epoch ?? ''
-    if (rows[0] !== undefined) this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
+    if (rows[0] !== undefined) {
+      this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
+      epochs.heard(rows[0].epoch, known)
+      epochs.leaseRenewed(node, 0)
+    }
     if (this.#state !== 'released') this.#state = 'held'
   }
 }

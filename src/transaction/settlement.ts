@@ -33,6 +33,8 @@ export type SettledOperation =
       readonly state: 'committed'
       readonly result: unknown
       readonly offsets: Offsets
+      /** Of the history that it stands in. */
+      readonly epoch: string
       /** It was a copy that ran elsewhere. Absent also where nobody asked. */
       readonly isAnothers?: true
     }
@@ -50,7 +52,7 @@ export interface SettlerOptions {
   readonly logger: Logger
   readonly probe: Probe
   /** Takes the notice event to its subscribers. */
-  readonly announce: (events: readonly StoredEvent[]) => void
+  readonly announce: (events: readonly StoredEvent[], epoch: string) => void
   /** Longest wait for a COMMIT in flight before the question is asked again. Default 1,000. */
   readonly lockTimeoutMs?: number
 }
@@ -101,7 +103,12 @@ export class Settler {
     }
     if (row.settled) this.#announceNotice(key, notice, row)
     if (row.state === 'committed') {
-      return { state: 'committed', result: fromJson(row.result), offsets: toOffsets(row.positions) }
+      return {
+        state: 'committed',
+        result: fromJson(row.result),
+        offsets: toOffsets(row.positions),
+        epoch: row.epoch,
+      }
     }
     return { state: 'rolled_back', notice: row.notice, ...(row.settled ? {} : { wasDecidedBefore: true }) }
   }
@@ -202,16 +209,19 @@ export class Settler {
 
   #announceNotice(key: OperationKey, notice: Notice, row: SettleRow): void {
     if (row.offset === null || row.at_ms === null) return
-    this.#options.announce([
-      {
-        channel: userChannel(key.userId),
-        offset: row.offset,
-        operationId: key.id,
-        type: coordinationEvents.transactionRolledBack,
-        data: JSON.stringify(notice),
-        at: new Date(row.at_ms),
-      },
-    ])
+    this.#options.announce(
+      [
+        {
+          channel: userChannel(key.userId),
+          offset: row.offset,
+          operationId: key.id,
+          type: coordinationEvents.transactionRolledBack,
+          data: JSON.stringify(notice),
+          at: new Date(row.at_ms),
+        },
+      ],
+      row.epoch,
+    )
   }
 }
 

@@ -26,8 +26,6 @@ export interface StoredOutcomesOptions {
   readonly own: Queryable
   readonly schema: string
   readonly clock: Clock
-  /** The history that offsets belong to. */
-  readonly epoch: () => string
   /** How long outcomes are kept, in milliseconds. */
   readonly retentionMs: number
 }
@@ -119,19 +117,14 @@ export class StoredOutcomes {
       outcome: 'committed',
       operationId: id,
       result: settled.result,
-      positions: this.positions(settled.offsets),
+      positions: positionsIn(settled.epoch, settled.offsets),
     }
-  }
-
-  positions(offsets: Offsets): Positions {
-    const epoch = this.#options.epoch()
-    return Object.fromEntries(Array.from(offsets, ([channel, offset]) => [channel, { offset, epoch }]))
   }
 
   #outcomeOf(row: OperationRow): Outcome {
     const settled: SettledOperation =
       row.state === 'committed'
-        ? { state: 'committed', result: fromJson(row.result), offsets: row.offsets }
+        ? { state: 'committed', result: fromJson(row.result), offsets: row.offsets, epoch: row.epoch }
         : { state: 'rolled_back', notice: row.notice }
     // Only an id that was closed before its call arrived has no notice of its own.
     const notice = createNotice({
@@ -164,6 +157,11 @@ export class StoredOutcomes {
     const { rows } = await this.#options.own.query<{ readonly id: string }>(statement)
     return new Set(rows.map((row) => row.id))
   }
+}
+
+/** Where the events of an operation stand, in the history that its outcome was read in. */
+export function positionsIn(epoch: string, offsets: Offsets): Positions {
+  return Object.fromEntries(Array.from(offsets, ([channel, offset]) => [channel, { offset, epoch }]))
 }
 
 /** @throws LS_OPERATION_ID_REUSED */

@@ -136,6 +136,7 @@ export function unreliable(bus: Bus): Bus {
     start: (port) => bus.start(port),
     serve: (channel) => bus.serve(channel),
     unserve: (channel) => bus.unserve(channel),
+    follow: (scope) => bus.follow(scope),
     close: () => bus.close(),
     publishTransient: (event) => bus.publishTransient(event),
     get health() {

@@ -119,6 +119,7 @@ export class MemoryEvents implements EventSource {
       kind: from === undefined ? 'fresh' : known ? 'recovered' : 'unrecoverable',
       position: { offset: head, epoch: this.epoch },
       missed: known ? events.slice(from.offset) : [],
+      wasReset: false,
       start: () => {
         if (left) return
         subscribers.add(subscriber)

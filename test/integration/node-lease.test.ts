@@ -1,8 +1,8 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createLockstep, fromPool } from '../../src/index.ts'
-import type { Queryable, Statement } from '../../src/core/index.ts'
-import { NodeLease } from '../../src/transaction/index.ts'
+import { systemClock, type Queryable, type Statement } from '../../src/core/index.ts'
+import { EpochWatch, NodeLease } from '../../src/transaction/index.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { createTestLogger } from '../support/world.ts'
 import { ManualClock } from './gateway-harness.ts'
@@ -19,12 +19,15 @@ afterAll(async () => {
   await test.drop()
 })
 
+const epochsOf = (database: ReturnType<typeof fromPool>, logger = createTestLogger()): EpochWatch =>
+  new EpochWatch({ ...database, clock: systemClock, logger })
+
 it('a node whose lease has run out takes a new one in the same renewal, under another id', async () => {
   const database = fromPool(pool)
   await database.migrate()
   const clock = new ManualClock()
   const logger = createTestLogger()
-  const lease = new NodeLease({ ...database, clock, logger })
+  const lease = new NodeLease({ ...database, clock, logger, epochs: epochsOf(database, logger) })
   await lease.start()
   const first = lease.node
   await pool.query(`update lockstep.nodes set lease_until = '-infinity'`)
@@ -53,7 +56,13 @@ it('a lease that is given back while a renewal finds that it has run out stays g
       return database.own.query<Row>(statement)
     },
   }
-  const lease = new NodeLease({ own, schema: database.schema, clock, logger: createTestLogger() })
+  const lease = new NodeLease({
+    own,
+    schema: database.schema,
+    clock,
+    logger: createTestLogger(),
+    epochs: epochsOf(database),
+  })
   await lease.start()
   await pool.query(`update lockstep.nodes set lease_until = '-infinity'`)
   clock.advance(1_000)
@@ -92,7 +101,13 @@ it('a renewal that is not answered does not hold up the next one, and what it sa
       return answer
     },
   }
-  const lease = new NodeLease({ own, schema: database.schema, clock, logger })
+  const lease = new NodeLease({
+    own,
+    schema: database.schema,
+    clock,
+    logger,
+    epochs: epochsOf(database, logger),
+  })
   await lease.start()
   const { node } = lease
   for (let second = 1; second <= 8; second++) {

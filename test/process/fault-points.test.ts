@@ -43,6 +43,12 @@ function planFor(point: FaultPoint): Plan {
 /** Passed only when a node that died has left something. */
 const ofOrphans = new Set<FaultPoint>(['settlement.before-forget', 'settlement.after-forget'])
 
+/** Passed only by the node that finds out first that the history is another. */
+const ofHistory = new Set<FaultPoint>(['history.before-renew', 'history.after-renew'])
+
+/** As if the server had been promoted. */
+const promote = (arena: Arena) => arena.direct.query('update lockstep.meta set timeline = timeline + 1')
+
 /** Both nodes see it, and settle it, and go on to forget it. */
 async function plantOrphan(arena: Arena): Promise<void> {
   await arena.direct.query(
@@ -74,7 +80,10 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
   const call = caller.call(id, plan)
   let polls = 0
   await arena.until(`${point} is reached`, async () => {
-    if (ofOrphans.has(point) && polls++ % 20 === 0) await plantOrphan(arena)
+    if (polls++ % 20 === 0) {
+      if (ofOrphans.has(point)) await plantOrphan(arena)
+      if (ofHistory.has(point)) await promote(arena)
+    }
     return victim.node.reached(point)
   })
   if (action === 'stop') {

@@ -106,7 +106,10 @@ it('a read that was under way when the history was replaced serves nobody of the
   await comparing
   expect(feed.resets()).toBe(1)
   old.answer(rowsOf([2, 3], '"old"'))
+  // Whoever was about to join comes into the new history, and hears that what it has is of another.
+  ;(await feed.asked()).answer(headOf(3, 'b'))
   const one = await early
+  expect(one).toMatchObject({ kind: 'unrecoverable', position: { offset: 3, epoch: 'b' }, missed: [] })
   const joining = feed.join({ offset: 1, epoch: 'b' })
   const read = await feed.asked()
   read.answer(rowsOf([2, 3], '"new"'))
@@ -120,11 +123,54 @@ it('a client that is ahead of this node is told to reload when catching up finds
   const feed = createFeed()
   const anchor = await feed.open(3, 'a')
   const joining = feed.join({ offset: 5, epoch: 'a' })
-  ;(await feed.asked()).answer(headOf(5, 'b'))
+  for (const _ of ['catching up', 'joining again']) (await feed.asked()).answer(headOf(5, 'b'))
   const joined = await joining
   expect(joined).toMatchObject({ kind: 'unrecoverable', position: { offset: 5, epoch: 'b' } })
   anchor.leave()
   joined.leave()
+})
+
+it('what waited behind a hole when the history was replaced reaches nobody of the new one', async () => {
+  const feed = createFeed()
+  const anchor = await feed.open(3, 'a')
+  feed.hub.announce([eventOf(5, '"old"')])
+  const comparing = feed.hub.checkHeads()
+  ;(await feed.asked()).answer(headOf(3, 'b'))
+  await comparing
+  const joining = feed.join({ offset: 3, epoch: 'a' })
+  ;(await feed.asked()).answer(headOf(3, 'b'))
+  const joined = await joining
+  joined.start()
+  feed.hub.announce([eventOf(4)])
+  expect(feed.delivered).toEqual([4])
+  feed.hub.announce([eventOf(5)])
+  expect(feed.delivered).toEqual([4, 5])
+  anchor.leave()
+  joined.leave()
+})
+
+it('another event at an offset that was delivered shows that the history was replaced, before any more is', async () => {
+  const feed = createFeed()
+  await feed.open(1, 'a')
+  const other = '0197a6b0-0000-7000-8000-000000000002'
+  feed.hub.announce([eventOf(2), eventOf(3)])
+  // The same again is only what a bus may do.
+  feed.hub.announce([eventOf(2)])
+  expect(feed.resets()).toBe(0)
+  feed.hub.announce([{ ...eventOf(3), operationId: other }, eventOf(4)])
+  expect(feed.resets()).toBe(1)
+  expect(feed.delivered).toEqual([2, 3])
+  expect(feed.hub.channelCount).toBe(0)
+})
+
+it('a head that went back shows that the history was replaced', async () => {
+  const feed = createFeed()
+  await feed.open(1, 'a')
+  feed.hub.announce([eventOf(2)])
+  const comparing = feed.hub.checkHeads()
+  ;(await feed.asked()).answer(headOf(1, 'a'))
+  await comparing
+  expect(feed.resets()).toBe(1)
 })
 
 it('a reply that waits for long holds a bounded number of events: its subscriber starts over then', async () => {

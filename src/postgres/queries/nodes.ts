@@ -5,17 +5,25 @@ export interface LeaseRow {
   readonly epoch: string
   /** The database's clock, in milliseconds since the epoch. */
   readonly now_ms: number
+  /** How often the lease has been renewed. */
+  readonly renewals: string
+  /** The server is another than the one that the epoch was made on. */
+  readonly is_other: boolean
 }
 
-const nowMs = `${msOf('clock_timestamp()')} as now_ms`
+const answer = (
+  schema: string,
+): string => `(select epoch from ${schema}.meta) as epoch, renewals::text as renewals,
+             ${schema}.is_other_history() as is_other,
+             ${msOf('clock_timestamp()')} as now_ms`
 
 /** Renews a node's lease, by the database's clock; no row back means that it had run out. */
 export function renewLease(schema: string, node: string, leaseMs: number): Statement {
   return {
     text: `update ${schema}.nodes
-           set lease_until = clock_timestamp() + make_interval(secs => $2::float8)
+           set lease_until = clock_timestamp() + make_interval(secs => $2::float8), renewals = renewals + 1
            where node = $1 and lease_until >= clock_timestamp()
-           returning (select epoch from ${schema}.meta) as epoch, ${nowMs}`,
+           returning ${answer(schema)}`,
     values: [node, leaseMs / 1000],
   }
 }
@@ -25,7 +33,7 @@ export function registerNode(schema: string, node: string, leaseMs: number): Sta
   return {
     text: `insert into ${schema}.nodes (node, lease_until)
            values ($1, clock_timestamp() + make_interval(secs => $2::float8))
-           returning (select epoch from ${schema}.meta) as epoch, ${nowMs}`,
+           returning ${answer(schema)}`,
     values: [node, leaseMs / 1000],
   }
 }

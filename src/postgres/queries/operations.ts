@@ -37,6 +37,8 @@ export interface OperationRow {
   readonly result: string | null
   readonly notice: Notice | null
   readonly offsets: Offsets
+  /** Of the history that it stands in. */
+  readonly epoch: string
 }
 
 /** What the flush gives back: the last offset in each channel, and when it ran by the database's clock. */
@@ -58,6 +60,7 @@ export interface SettleRow {
   readonly at_ms: number | null
   readonly user_id: string
   readonly input_hash: string
+  readonly epoch: string
 }
 
 /**
@@ -128,7 +131,7 @@ export function settleOperation(
 ): Statement {
   return {
     text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
-             user_id, input_hash
+             user_id, input_hash, (select epoch from ${schema}.meta) as epoch
            from ${schema}.settle_operation($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)`,
     values: [
       key.id,
@@ -153,7 +156,7 @@ export function settleSilently(
 ): Statement {
   return {
     text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
-             user_id, input_hash
+             user_id, input_hash, (select epoch from ${schema}.meta) as epoch
            from ${schema}.settle_silently($1, $2, $3, $4, $5, $6::text::json, $7)`,
     values: [
       key.id,
@@ -170,7 +173,8 @@ export function settleSilently(
 /** Outcomes of one user's operations that stand. */
 export function readOperations(schema: string, userId: string, ids: readonly string[]): Statement {
   return {
-    text: `select o.id, o.name, o.user_id, o.input_hash, o.state, o.result::text as result, o.notice, o.positions
+    text: `select o.id, o.name, o.user_id, o.input_hash, o.state, o.result::text as result, o.notice, o.positions,
+             (select epoch from ${schema}.meta) as epoch
            from ${schema}.operations o where o.id = any($1::uuid[]) and o.user_id = $2`,
     values: [ids, userId],
   }
@@ -205,6 +209,7 @@ export function toOperationRow(row: unknown): OperationRow {
     result: string | null
     notice: Notice | null
     positions: Readonly<Record<string, number>> | null
+    epoch: string
   }
   return {
     id: raw.id,
@@ -215,6 +220,7 @@ export function toOperationRow(row: unknown): OperationRow {
     result: raw.result,
     notice: raw.notice,
     offsets: toOffsets(raw.positions),
+    epoch: raw.epoch,
   }
 }
 

@@ -1,0 +1,164 @@
+import { faultPoint } from '../core/fault-point.ts'
+import {
+  LockstepError,
+  isLockstepError,
+  messageOf,
+  type Clock,
+  type HistoryGate,
+  type Logger,
+  type Queryable,
+} from '../core/index.ts'
+import { readHistory, renewEpoch, type HistoryRow } from '../postgres/index.ts'
+
+export interface EpochWatchOptions {
+  readonly own: Queryable
+  readonly schema: string
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** When this node began to serve another history, and why. */
+export interface HistoryChange {
+  readonly from: string
+  readonly to: string
+  readonly reason: string
+  /** ISO 8601. */
+  readonly at: string
+}
+
+/** How often a lease was renewed, as far as its node was answered. */
+interface LeaseMark {
+  readonly node: string
+  readonly renewals: number
+}
+
+/**
+ * Knows which history of the database this node serves, and finds out when it is another: at each connection before its
+ * first use, at each renewal of the lease, and by what the feeds have seen. Whoever finds it out renews the epoch, by
+ * compare-and-set, so that all nodes go on in the same one.
+ */
+export class EpochWatch implements HistoryGate {
+  readonly #options: EpochWatchOptions
+  readonly #listeners: ((change: HistoryChange) => void)[] = []
+  #epoch = ''
+  #mark: LeaseMark | undefined
+  #lastChange: HistoryChange | undefined
+  #isRenewing = false
+
+  constructor(options: EpochWatchOptions) {
+    this.#options = options
+  }
+
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  get lastChange(): HistoryChange | undefined {
+    return this.#lastChange
+  }
+
+  /** In the turn of the loop in which the epoch changes: nothing of the old history comes in between. */
+  onChange(changed: (change: HistoryChange) => void): void {
+    this.#listeners.push(changed)
+  }
+
+  /** @throws LS_DATABASE_UNREACHABLE for a standby, and database errors */
+  async admit(connection: Queryable): Promise<string> {
+    const { schema } = this.#options
+    const [known, mark] = [this.#epoch, this.#mark]
+    let row: HistoryRow | undefined
+    try {
+      const { rows } = await connection.query<HistoryRow>(readHistory(schema, mark?.node ?? null))
+      row = rows[0]
+    } catch (error) {
+      // A role that may not read the schema cannot tell; what it is used for cannot write there, either.
+      if (isLockstepError(error, 'LS_DATABASE_RIGHTS')) return known
+      throw error
+    }
+    if (row === undefined) throw new LockstepError('LS_CONNECTION_LOST')
+    if (row.is_standby === 'true') {
+      throw new LockstepError('LS_DATABASE_UNREACHABLE', {
+        message: 'The server is a standby: it takes no writes until it is promoted.',
+      })
+    }
+    const reason = reasonOf(row, known, mark)
+    if (reason === undefined) {
+      this.heard(row.epoch, known)
+      return row.epoch
+    }
+    const epoch = await this.#renew(connection, row.epoch)
+    this.#learn(epoch, known, reason)
+    return epoch
+  }
+
+  /**
+   * An answer of the database named its epoch.
+   * @param known the epoch of this node when it asked: an answer to an older question says nothing
+   */
+  heard(epoch: string, known: string): void {
+    this.#learn(epoch, known, 'the epoch was renewed')
+  }
+
+  /** The lease was renewed so often. */
+  leaseRenewed(node: string, renewals: number): void {
+    this.#mark = { node, renewals }
+  }
+
+  /** How often that lease was renewed, as far as is known; -1 where nothing is. */
+  renewalsOf(node: string): number {
+    return this.#mark?.node === node ? this.#mark.renewals : -1
+  }
+
+  /** What this node has seen of the log is not in it any more. */
+  replaced(reason: string): void {
+    if (this.#isRenewing) return
+    this.#isRenewing = true
+    void this.#replace(reason).finally(() => {
+      this.#isRenewing = false
+    })
+  }
+
+  async #replace(reason: string): Promise<void> {
+    const { own, logger } = this.#options
+    const known = this.#epoch
+    try {
+      this.#learn(await this.#renew(own, known), known, reason)
+    } catch (error) {
+      // Whoever has seen it sees it again.
+      logger.warn({ epoch: known, reason, error: messageOf(error) }, 'the epoch was not renewed this time')
+    }
+  }
+
+  /** @returns the epoch that stands now, whoever renewed it */
+  async #renew(connection: Queryable, expected: string): Promise<string> {
+    await faultPoint('history.before-renew')
+    const { rows } = await connection.query<{ epoch: string }>(renewEpoch(this.#options.schema, expected))
+    await faultPoint('history.after-renew')
+    return rows[0]?.epoch ?? expected
+  }
+
+  #learn(epoch: string, known: string, reason: string): void {
+    if (epoch === this.#epoch || known !== this.#epoch) return
+    this.#epoch = epoch
+    if (known === '') return
+    // It counts the renewals of the other history.
+    this.#mark = undefined
+    const { clock, logger } = this.#options
+    const change = { from: known, to: epoch, reason, at: new Date(clock.now()).toISOString() }
+    this.#lastChange = change
+    logger.error(
+      { ...change },
+      'the database has another history than before: subscribers are told to reload',
+    )
+    for (const changed of this.#listeners) changed(change)
+  }
+}
+
+/** Why the server does not hold the history that the epoch names; undefined when it does, as far as can be told. */
+function reasonOf(row: HistoryRow, known: string, mark: LeaseMark | undefined): string | undefined {
+  if (row.is_other === 'true') return 'the server is another one, or was promoted'
+  // Another node may have found out before, and the lease may be one of the new history by now.
+  if (mark === undefined || row.epoch !== known) return undefined
+  if (row.renewals !== null && Number(row.renewals) >= mark.renewals) return undefined
+  return 'renewals of the lease of this node are gone'
+}

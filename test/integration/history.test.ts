@@ -1,0 +1,175 @@
+// Another history takes the place of the one that nodes serve, while they run. A real failover and a real restore are
+// played in test/failover; here one server is made to look like another.
+import { afterEach, expect, it } from 'vitest'
+import { newOperationId } from '../../src/index.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { centrifuge, connected, Inbox, serve } from '../support/sockets.ts'
+import { createWorld, type World, type WorldOptions } from '../support/world.ts'
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+async function openDatabase(): Promise<TestDatabase> {
+  const test = await createTestDatabase()
+  cleanups.push(() => test.drop())
+  return test
+}
+
+async function openNode(test: TestDatabase, options: WorldOptions = {}): Promise<World> {
+  const world = await createWorld({ databaseUrl: test.url, ...options })
+  cleanups.push(() => world.close())
+  return world
+}
+
+const epochOf = async (world: World): Promise<string> =>
+  (await world.rows<{ epoch: string }>('select epoch from lockstep.meta'))[0]?.epoch ?? ''
+
+const reported = async (world: World) => {
+  const { epoch, historyChange } = await world.lockstep.health.report()
+  return { epoch, reason: historyChange?.reason }
+}
+
+/** As if the server had been promoted since the epoch was made. */
+const promote = (world: World) => world.direct.query('update lockstep.meta set timeline = timeline + 1')
+
+/** What the unmodified client is told of the channel `room:lobby`. */
+async function listenTo(world: World, since?: { offset: number; epoch: string }): Promise<Inbox<string>> {
+  const served = await serve(world)
+  const client = await connected(centrifuge(served.url, 'ben'))
+  cleanups.push(async () => {
+    client.disconnect()
+    await served.close()
+  })
+  const told = new Inbox<string>()
+  const subscription = client.newSubscription('room:lobby', {
+    recoverable: true,
+    positioned: true,
+    minResubscribeDelay: 10,
+    maxResubscribeDelay: 50,
+    ...(since === undefined ? {} : { since }),
+  })
+  subscription.on('subscribed', ({ wasRecovering, recovered }) =>
+    told.push(wasRecovering ? (recovered ? 'recovered' : 'reload') : 'joined'),
+  )
+  subscription.on('publication', ({ offset }) => told.push(`event ${offset}`))
+  subscription.on('error', () => {})
+  subscription.subscribe()
+  await subscription.ready()
+  return told
+}
+
+async function addNote(node: World): Promise<{ readonly offset: number; readonly epoch: string }> {
+  const outcome = await node.addNote.call({
+    user: 'ada',
+    input: { room: 'lobby', id: newOperationId(), text: 'x' },
+  })
+  if (outcome.outcome !== 'committed') throw new Error(JSON.stringify(outcome))
+  return outcome.positions['room:lobby'] ?? { offset: 0, epoch: '' }
+}
+
+it('a promoted server is noticed by the next renewal: one new epoch for all nodes, and subscribers are told to reload', async () => {
+  const test = await openDatabase()
+  const nodes = [await openNode(test), await openNode(test)] as const
+  const [one, other] = [await listenTo(nodes[0]), await listenTo(nodes[1])]
+  const before = await addNote(nodes[0])
+  for (const told of [one, other]) await told.until((items) => items.includes('event 1'))
+  await promote(nodes[0])
+  for (const told of [one, other]) await told.until((items) => items.includes('reload'))
+  const epoch = await epochOf(nodes[0])
+  expect(epoch).not.toBe(before.epoch)
+  for (const node of nodes) await expect.poll(() => reported(node)).toMatchObject({ epoch })
+  expect(await addNote(nodes[0])).toEqual({ offset: 2, epoch })
+  for (const told of [one, other]) {
+    await told.until((items) => items.at(-1) === 'event 2')
+    expect(told.items).toEqual(['joined', 'event 1', 'reload', 'event 2'])
+  }
+  // Whoever was away comes with a position of the history before.
+  expect((await listenTo(nodes[1], before)).items).toEqual(['reload'])
+  expect(await epochOf(nodes[0])).toBe(epoch)
+})
+
+it('a connection is compared before its first use: nothing is committed to another history under the old epoch', async () => {
+  const test = await openDatabase()
+  // No renewal comes in time.
+  const node = await openNode(test, { leaseMs: 600_000, headCheckMs: 600_000 })
+  const one = await listenTo(node)
+  const before = await addNote(node)
+  await promote(node)
+  await node.direct.query(`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()`)
+  await expect.poll(() => node.pool.totalCount).toBe(0)
+  const after = await addNote(node)
+  expect(after).toEqual({ offset: 2, epoch: await epochOf(node) })
+  expect(after.epoch).not.toBe(before.epoch)
+  await one.until((items) => items.includes('reload'))
+  expect(await reported(node)).toMatchObject({ reason: 'the server is another one, or was promoted' })
+})
+
+it('renewals that are gone show a backup restored on the same timeline', async () => {
+  const test = await openDatabase()
+  const node = await openNode(test, { leaseMs: 900 })
+  const one = await listenTo(node)
+  const before = await addNote(node)
+  await expect
+    .poll(() => node.rows<{ renewals: string }>('select renewals from lockstep.nodes'))
+    .not.toEqual([{ renewals: '0' }])
+  await node.direct.query('update lockstep.nodes set renewals = -1')
+  await one.until((items) => items.includes('reload'))
+  expect(await epochOf(node)).not.toBe(before.epoch)
+  expect(await reported(node)).toMatchObject({ reason: 'renewals of the lease of this node are gone' })
+})
+
+it('a head that went back renews the epoch', async () => {
+  const test = await openDatabase()
+  const node = await openNode(test)
+  const one = await listenTo(node)
+  const before = await addNote(node)
+  await one.until((items) => items.includes('event 1'))
+  await node.direct.query('begin; delete from lockstep.events; delete from lockstep.channels; commit')
+  await one.until((items) => items.includes('reload'))
+  const epoch = await epochOf(node)
+  expect(epoch).not.toBe(before.epoch)
+  expect(await addNote(node)).toEqual({ offset: 1, epoch })
+})
+
+it('an epoch that somebody renews is followed, and the connections of the one before are not used again', async () => {
+  const test = await openDatabase()
+  const node = await openNode(test)
+  const one = await listenTo(node)
+  await addNote(node)
+  await node.direct.query(`select lockstep.renew_epoch(null, 'renewed by hand')`)
+  await one.until((items) => items.includes('reload'))
+  expect(await addNote(node)).toEqual({ offset: 2, epoch: 'renewed by hand' })
+  expect(await reported(node)).toEqual({ epoch: 'renewed by hand', reason: 'the epoch was renewed' })
+})
+
+it('a role that may read neither cluster nor timeline serves, and goes by what it can see', async () => {
+  const test = await openDatabase()
+  const admin = await openNode(test)
+  const role = `plain_${test.name}`
+  await admin.direct.query(`
+    create role ${role} login password 'plain';
+    revoke execute on function pg_control_system(), pg_walfile_name(pg_lsn) from public;
+    grant usage, create on schema lockstep to ${role};
+    grant select, insert, update, delete on all tables in schema lockstep to ${role};
+    grant select, insert, update, delete on notes to ${role}`)
+  cleanups.push(async () => {
+    // Functions of the catalogue belong to one database each, roles to the server.
+    await admin.direct.query(`drop owned by ${role}; drop role ${role}`)
+  })
+  const url = new URL(test.url)
+  url.username = role
+  url.password = 'plain'
+  const node = await openNode(test, { through: () => url.href, leaseMs: 900 })
+  const one = await listenTo(node)
+  const before = await addNote(node)
+  await promote(node)
+  expect(await addNote(node)).toEqual({ offset: 2, epoch: before.epoch })
+  await expect
+    .poll(() => node.rows<{ renewals: string }>(`select max(renewals)::text as renewals from lockstep.nodes`))
+    .not.toEqual([{ renewals: '0' }])
+  await node.direct.query('update lockstep.nodes set renewals = -1')
+  await one.until((items) => items.includes('reload'))
+})
