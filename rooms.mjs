@@ -60,6 +60,12 @@ export const rooms = [
     refuses: 'the server, except for its wire contract',
     only: ['protocol'],
   },
+  {
+    name: 'cli',
+    knows: 'the command lockstep: arguments, what an operator reads, exit codes',
+    refuses: 'nodes, sockets and operations',
+    only: ['core', 'postgres'],
+  },
 ]
 
 /** Rooms that the given one may import. @param {Room} room @returns {readonly string[]} */
