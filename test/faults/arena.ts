@@ -22,6 +22,12 @@ export interface ArenaOptions extends Pick<
   readonly createClient?: typeof createClient
 }
 
+export interface VerdictOptions {
+  /** Default true. */
+  readonly heal?: boolean
+  readonly isEpochRenewed?: boolean
+}
+
 const waitLimitMs = 15_000
 /** Longer than any healthy node takes. */
 const probeLimitMs = 5_000
@@ -179,7 +185,7 @@ export class Arena {
   }
 
   /** Heals unless told otherwise, waits for the recovery and checks. */
-  async verdict({ heal = true }: { readonly heal?: boolean } = {}): Promise<readonly Violation[]> {
+  async verdict({ heal = true, isEpochRenewed = false }: VerdictOptions = {}): Promise<readonly Violation[]> {
     if (heal) await this.cluster.heal()
     this.history.add({ kind: 'healed' })
     if (heal) await this.#probeNodes()
@@ -187,7 +193,7 @@ export class Arena {
     await awaitRecovery({ history: this.history, direct: this.direct, ...people, limitMs: recoveryLimitMs })
     await Promise.all(this.#reads)
     const oracle = await readOracle(this.cluster.directUrl)
-    return check({ history: this.history.lines, oracle })
+    return check({ history: this.history.lines, oracle, isEpochRenewed })
   }
 
   /** A call to each node, now that nothing is broken: each has to serve. */

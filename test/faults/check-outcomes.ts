@@ -17,13 +17,21 @@ interface Story {
   readonly notices: Line<'notice'>[]
 }
 
-export function checkOutcomes(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
+/** @param earlier what stood in histories that were replaced: what was told in one of them was true there */
+export function checkOutcomes(
+  history: readonly HistoryLine[],
+  oracle: Oracle,
+  earlier: readonly Oracle[] = [],
+): readonly Violation[] {
   const events = groupBy(oracle.events, (event) => event.id)
+  const logs = [events, ...earlier.map((before) => groupBy(before.events, (event) => event.id))]
   const found: Violation[] = []
   for (const story of stories(history).values()) {
-    const own = events.get(story.id) ?? []
-    found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle), ...unequal(story))
-    found.push(...ofAnotherInput(story), ...misplaced(story, own), ...otherWords(story, oracle, own))
+    // What was told of an operation that is lost was true in its own history.
+    const own = logs.find((log) => log.has(story.id))?.get(story.id) ?? []
+    found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle, earlier))
+    found.push(...unequal(story), ...ofAnotherInput(story))
+    found.push(...misplaced(story, own), ...otherWords(story, oracle, own))
   }
   found.push(...forgotten(history, oracle))
   for (const { id, state, user, unheard } of oracle.operations.values()) {
@@ -101,14 +109,18 @@ function toldTwice({ outcomes, notices }: Story): readonly Violation[] {
     .map((lines) => ({ rule: 'I6', what: 'a user was told of one operation twice', witness: lines }))
 }
 
-function toldWrongly(story: Story, oracle: Oracle): readonly Violation[] {
+function toldWrongly(story: Story, oracle: Oracle, earlier: readonly Oracle[]): readonly Violation[] {
   const operation = oracle.operations.get(story.id)
   const copied = story.invokes.some((line) => line.copy === true)
   const found = new Map<string, Violation>()
   for (const { line, said } of allTold(story)) {
     // While the database is away a rollback is told from memory, and a node that dies then never writes it.
     const fromMemory = said === 'rolled_back' && 'transient' in line && line.transient
-    if (isTrue(said, operation, copied) || (fromMemory && operation === undefined)) continue
+    const wasTrue = earlier.some(({ operations }) => {
+      const before = operations.get(story.id)
+      return before !== undefined && isTrue(said, before, copied)
+    })
+    if (wasTrue || isTrue(said, operation, copied) || (fromMemory && operation === undefined)) continue
     // Nor can a node know then that a copy has overtaken the call that was sent first.
     const known = fromMemory && copied
     const when = known ? ', while the database was away, of a call that was sent more than once,' : ''

@@ -1,5 +1,6 @@
 // Holds what the driver saw against what the database holds in the end. Pure: history and oracle in, violations out.
 import { checkDeliveries } from './check-deliveries.ts'
+import { byEpoch, checkHistories } from './check-histories.ts'
 import { checkIsolation } from './check-isolation.ts'
 import { checkLog } from './check-log.ts'
 import { checkOutcomes } from './check-outcomes.ts'
@@ -20,6 +21,7 @@ export const rules = {
   I9: 'fencing: nothing of a rolled back operation stands in the database',
   I11: 'recovery: soon after the last fault everyone is at the head, no operation is open, and new ones commit',
   I12: 'containment: no process ended that was not ended on purpose',
+  I17: 'histories: nobody is told that it missed nothing across a change of the history, or hears of another one',
   I13: 'not vacuous: enough operations, and enough faults of each kind',
 } as const
 
@@ -37,16 +39,33 @@ export interface Violation {
 export interface CheckInput {
   readonly history: readonly HistoryLine[]
   readonly oracle: Oracle
+  /** What stood in each history that another one has replaced, oldest first, at its end. Default: there was one history. */
+  readonly earlier?: readonly Oracle[]
+  /** The epoch was renewed for a history that stayed the same: only the fault points of that do so. */
+  readonly isEpochRenewed?: boolean
   /** What a run must have had in it to count. */
   readonly weight?: Weight
 }
 
+/** Each delivery is held against the history that its subscriber stood in. */
+function checkDeliveriesOf(
+  history: readonly HistoryLine[],
+  oracles: readonly Oracle[],
+): readonly Violation[] {
+  const inEpochs = byEpoch(history, oracles[0]?.epoch ?? '')
+  return oracles.flatMap((oracle) => checkDeliveries(inEpochs.get(oracle.epoch) ?? [], oracle))
+}
+
 /** All violations, in the order of the rules. Takes time in proportion to the history. */
-export function check({ history, oracle, weight }: CheckInput): readonly Violation[] {
+export function check(input: CheckInput): readonly Violation[] {
+  const { history, oracle, earlier = [], isEpochRenewed = false, weight } = input
   const found = [
-    ...checkDeliveries(history, oracle),
+    ...(earlier.length === 0
+      ? checkDeliveries(history, oracle)
+      : checkDeliveriesOf(history, [...earlier, oracle])),
     ...checkLog(history, oracle),
-    ...checkOutcomes(history, oracle),
+    ...checkOutcomes(history, oracle, earlier),
+    ...(isEpochRenewed ? [] : checkHistories(history, [...earlier, oracle])),
     ...checkIsolation(history),
     ...checkRecovery(history, oracle),
     ...(weight === undefined ? [] : checkWeight(history, oracle, weight)),

@@ -20,6 +20,8 @@ export interface ClusterOptions {
   readonly history: History
   /** The server, as its superuser. */
   readonly serverUrl: string
+  /** Where the nodes reach it. Default: the port of `serverUrl`. */
+  readonly postgresPort?: () => number | undefined
   /** Made by `createCluster`. */
   readonly database: string
   readonly config?: Partial<NodeConfig>
@@ -65,7 +67,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const postgresPort = Number(new URL(options.serverUrl).port)
   const listening = new WatchedLinks()
   const postgresLeg = await createFaultProxy({
-    target: () => postgresPort,
+    target: options.postgresPort ?? (() => postgresPort),
     intercept: (link) =>
       listening.watch(
         link,

@@ -13,6 +13,15 @@ interface Send {
   readonly copy?: boolean
 }
 
+/** Where a subscriber of a channel stands. */
+interface Placing {
+  readonly subscriber: string
+  readonly channel: string
+  readonly offset: number
+  /** Of the history that the offset belongs to, where the subscriber notes it. */
+  readonly epoch?: string
+}
+
 export type HistoryEntry =
   | (Send & {
       readonly kind: 'invoke'
@@ -65,9 +74,11 @@ export type HistoryEntry =
       readonly words: string
     }
   /** A subscriber joined a channel; what comes after `offset` is its. */
-  | { readonly kind: 'join'; readonly subscriber: string; readonly channel: string; readonly offset: number }
+  | (Placing & { readonly kind: 'join' })
   /** A subscriber was told that it missed something: it reloads, and goes on after `offset`. */
-  | { readonly kind: 'reset'; readonly subscriber: string; readonly channel: string; readonly offset: number }
+  | (Placing & { readonly kind: 'reset' })
+  /** A subscriber came back and was told that it has missed nothing, or gets what it has missed. */
+  | (Placing & { readonly kind: 'resume' })
   | {
       readonly kind: 'deliver'
       readonly subscriber: string

@@ -25,6 +25,8 @@ export interface Oracle {
   readonly heads: ReadonlyMap<string, number>
   /** Rows that each operation left in the business table. */
   readonly effects: ReadonlyMap<string, number>
+  /** Names the history that the offsets belong to. */
+  readonly epoch: string
 }
 
 export const noticeType = 'transaction_rolled_back'
@@ -65,7 +67,9 @@ export async function readOracle(url: string): Promise<Oracle> {
     const effects = await client.query<{ id: string; count: string }>(
       'select operation_id as id, count(*) from effects group by 1',
     )
+    const meta = await client.query<{ epoch: string }>('select epoch from lockstep.meta')
     return {
+      epoch: meta.rows[0]?.epoch ?? '',
       operations: new Map(
         operations.rows.map(({ id, user_id: user, state, input_hash: hash }) => [
           id,

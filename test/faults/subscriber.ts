@@ -26,7 +26,7 @@ interface Joined {
   readonly channel: string
   readonly wasRecovering: boolean
   readonly recovered: boolean
-  readonly streamPosition?: { readonly offset: number }
+  readonly streamPosition?: { readonly offset: number; readonly epoch: string }
 }
 
 export class Subscriber {
@@ -122,11 +122,10 @@ export class Subscriber {
   }
 
   #joined({ channel, wasRecovering, recovered, streamPosition }: Joined): void {
-    if (wasRecovering && recovered) return
-    const offset = streamPosition?.offset ?? 0
-    const kind = wasRecovering ? 'reset' : 'join'
-    this.#options.history.add({ kind, subscriber: this.name, channel, offset })
-    this.#positions.set(channel, offset)
+    const { offset = 0, epoch = '' } = streamPosition ?? {}
+    const kind = wasRecovering ? (recovered ? 'resume' : 'reset') : 'join'
+    this.#options.history.add({ kind, subscriber: this.name, channel, offset, epoch })
+    if (kind !== 'resume') this.#positions.set(channel, offset)
   }
 
   #received(channel: string, { data, offset }: PublicationContext): void {

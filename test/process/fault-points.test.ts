@@ -116,7 +116,7 @@ describe.each<FaultAction>(['kill', 'stop', 'throw'])(
       })
       try {
         expect(await play(arena, point, action)).toBe(1)
-        expect(await arena.verdict({ heal: false })).toEqual([])
+        expect(await arena.verdict({ heal: false, isEpochRenewed: ofHistory.has(point) })).toEqual([])
       } finally {
         await arena.close()
       }

@@ -12,6 +12,7 @@ const oracle: Oracle = {
   events: [],
   heads: new Map(),
   effects: new Map(),
+  epoch: 'first',
 }
 
 const invoke = (id: string): HistoryEntry => ({

@@ -193,8 +193,11 @@ function readPidFile(data: string): { pid: number; port: number; ready: boolean 
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
-  return { pid: Number(lines[0]), port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' }
+  return { pid: Number(lines[0]), port: Number(lines[3]), ready: isServing(lines[7]?.trim()) }
 }
+
+/** A standby serves reads, and says `standby` for as long as it is one. */
+const isServing = (status: string | undefined): boolean => status === 'ready' || status === 'standby'
 
 function openLog(path: string): number {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
