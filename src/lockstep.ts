@@ -54,6 +54,11 @@ class LockstepInstance<Db> {
     this.health = this.#node.health
   }
 
+  /** What waits for a connection of the pool at this moment, and what was refused since the start. */
+  get admission(): { readonly waiting: number; readonly refused: number } {
+    return this.#node.admission
+  }
+
   /**
    * Migrates, takes the node's lease and begins to serve. Called by the first use if not before; call it yourself
    * to hear of a database that cannot be reached.

@@ -1,6 +1,7 @@
 import { NodeBus, postgresBus, type Bus } from './bus/index.ts'
 import { ChannelRegistry } from './core/channel-registry.ts'
 import {
+  Admission,
   assertWholeNumbers,
   Deadline,
   jsonLogger,
@@ -21,7 +22,7 @@ import {
   type Identity,
 } from './gateway/index.ts'
 import { Health } from './monitoring.ts'
-import type { LockstepOptions, NodeHealth } from './options.ts'
+import type { AdmissionLimits, LockstepOptions, NodeHealth } from './options.ts'
 import {
   databaseErrorCode,
   eventPages,
@@ -74,6 +75,8 @@ export class LockstepNode<Db> {
   /** In development. */
   readonly guard: OperationGuard | undefined
   readonly #database: Database<Db>
+  /** Who may take a connection of the pool, and when. */
+  readonly admission: Admission
   readonly #logger: Logger
   readonly #epochs: EpochWatch
   readonly #lease: NodeLease
@@ -90,8 +93,9 @@ export class LockstepNode<Db> {
     assertDurations(options)
     const base: Base = { own: database.own, schema: database.schema, clock, logger }
     this.#database = database
+    this.admission = createAdmission(database, clock, options.admission)
     this.#unreadableAfterMs = options.unreadableAfterMs ?? 10_000
-    this.scope = new UserScope(database, options.onBegin)
+    this.scope = new UserScope({ database, admission: this.admission, onBegin: options.onBegin })
     this.#logger = logger
     this.clock = clock
     this.#epochs = new EpochWatch(base)
@@ -119,6 +123,7 @@ export class LockstepNode<Db> {
       outcomes,
       lease: this.#lease,
       rollout: this.rollout,
+      admission: this.admission,
       clock,
       logger,
       probe,
@@ -257,7 +262,7 @@ export class LockstepNode<Db> {
     callables: Callables,
     outcomes: StoredOutcomes,
   ): Gateway {
-    const { metrics } = options
+    const { health, metrics } = options
     const authenticate = toAuthenticator(options.auth, logger)
     const channels = new ChannelRegistry([revocations, ...(options.channels ?? [])], {
       checks: this.scope,
@@ -282,6 +287,8 @@ export class LockstepNode<Db> {
           ready: () => this.start(),
         }),
         health: () => this.health.report(),
+        status: () => this.#nodeHealth().status,
+        ...(health === undefined ? {} : { authorizeHealth: health.authorize }),
         metrics: () => this.health.metrics(),
         ...(metrics === undefined ? {} : { authorizeMetrics: metrics.authorize }),
         dashboard: { ...options.dashboard, data: (minutes) => this.health.dashboard({ minutes }) },
@@ -342,6 +349,16 @@ function reservedMs(drainMs: number) {
     forLease: 1_000,
     forDatabase: 500,
   }
+}
+
+function createAdmission<Db>(
+  { connections }: Database<Db>,
+  clock: Clock,
+  options: AdmissionLimits = {},
+): Admission {
+  const { maxOpen, maxOpenPerUser, maxWaitMs } = options
+  assertWholeNumbers({ maxOpen, maxOpenPerUser, maxWaitMs })
+  return new Admission({ clock, slots: connections, maxOpen, maxOpenPerUser, maxWaitMs })
 }
 
 function createLease(base: Base & { readonly epochs: EpochWatch }, { leaseMs }: Durations): NodeLease {

@@ -64,14 +64,31 @@ export interface LockstepOptions<Db> {
    * come by `headCheckMs`.
    */
   readonly bus?: Bus | false
+  /** How much may be open at once, and how long it may wait for a connection of the pool. */
+  readonly admission?: AdmissionLimits
   /** In which mode operations run, from the start; `lockstep.rollout.set` changes it at run time. */
   readonly rollout?: RolloutOptions
   /** How far the layers drift from the commit: what is measured, and who is alarmed. */
   readonly monitor?: MonitorOptions
-  /** Who may read `/lockstep/metrics`. Absent: whoever can reach it. */
+  /** Who may read all of `/lockstep/health`. Absent: nobody, and everybody its status. */
+  readonly health?: { readonly authorize: Authorize }
+  /** Who may read `/lockstep/metrics`. Absent: nobody. */
   readonly metrics?: { readonly authorize: Authorize }
   /** Who may see `/lockstep/dashboard`, and its data. Absent: nobody. */
   readonly dashboard?: { readonly authorize: Authorize }
+}
+
+/**
+ * What `createLockstep` takes as `admission`. What is beyond it is refused with LS_NODE_OVERLOADED, has no effect, and may be
+ * sent again.
+ */
+export interface AdmissionLimits {
+  /** Operations, queries and checks that are open on this node at once. Default 10,000. */
+  readonly maxOpen?: number
+  /** Those of one user. Less while the node has less than that to spare. Default 1,000. */
+  readonly maxOpenPerUser?: number
+  /** Longest wait for a connection of the pool, in milliseconds. Default 5,000. */
+  readonly maxWaitMs?: number
 }
 
 /** What `createLockstep` takes as `monitor`. */

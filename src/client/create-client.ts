@@ -1,16 +1,17 @@
-import { coordinationEvents, type AppShape, type Notice } from '../protocol/index.ts'
+import { coordinationEvents, retryAfterMsOf, type AppShape, type Notice } from '../protocol/index.ts'
 import { later } from './backoff.ts'
 import { localStorageOrNone, type OperationStorage } from './browser.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { ChannelHandle, type Channel, type ChannelOptions } from './channel.ts'
 import { ClientConnection, type Connection } from './connection.ts'
-import { clientError, fromWireError, LockstepClientError } from './errors.ts'
+import { clientError, fromWireError, LockstepClientError, toWireError } from './errors.ts'
 import type { Off } from './listeners.ts'
 import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
 import { Patience } from './patience.ts'
 import { inputRefusal } from './pending-operation.ts'
 import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
+import { jittered } from './sending-window.ts'
 import { StoredOperations, type StoredOperation } from './stored-operations.ts'
 import { ToldNotices } from './told-notices.ts'
 import { UserStorage } from './user-storage.ts'
@@ -61,6 +62,8 @@ export interface ClientOptions {
 
 /** A page that is reloaded comes back for its operations itself; other tabs leave it that long, in milliseconds. */
 const reloadMs = 3_000
+/** How often one query is sent while the server has too much to do. */
+const maxQueryAttempts = 6
 const dayMs = 24 * 60 * 60 * 1_000
 
 type Key<Names> = keyof Names & string
@@ -99,8 +102,8 @@ export interface Client<App extends AppShape = AppShape> {
   ): Channel<App['channels'][Name]>
   /**
    * Calls an operation. It is remembered before it is sent. Without a connection it is queued. A reply that was
-   * lost is neither guessed nor sent again: the server is asked what became of the operation. When the server says
-   * "not now" it is sent again, at most six times in all.
+   * lost is neither guessed nor sent again: the server is asked what became of the operation. When the server has too
+   * much to do it is sent again, for as long as that takes; when it says "not now" for another reason, six times in all.
    */
   call<const Name extends Key<App['operations']>>(
     name: Name,
@@ -231,12 +234,18 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
   const query = async (name: string, input?: unknown): Promise<unknown> => {
     const refusal = closed ? clientError('LS_CLIENT_CLOSED') : inputRefusal(input)
     if (refusal !== undefined) throw refusal
-    try {
-      return await connection.rpc(name, input)
-    } catch (thrown) {
-      const error = fromWireError(thrown)
-      // Without a connection the package says only that there is none.
-      throw error.code < 100 ? (connection.error ?? error) : error
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await connection.rpc(name, input)
+      } catch (thrown) {
+        const retryAfterMs = retryAfterMsOf(toWireError(thrown).message)
+        if (closed || retryAfterMs === undefined || attempt >= maxQueryAttempts) {
+          const error = fromWireError(thrown)
+          // Without a connection the package says only that there is none.
+          throw error.code < 100 ? (connection.error ?? error) : error
+        }
+        await new Promise<void>((resolve) => later(resolve, jittered(retryAfterMs)))
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import { limits, replyCodes, reservedMethods } from '../protocol/index.ts'
+import { replyCodes, reservedMethods, retryAfterMsOf } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
@@ -16,6 +16,7 @@ import type {
   Waiter,
 } from './pending-operation.ts'
 import { RecentIds } from './recent-ids.ts'
+import { SendingWindow } from './sending-window.ts'
 import type { StoredOperation, StoredOperations } from './stored-operations.ts'
 
 /** How often one operation is sent while the server says "not now". */
@@ -53,6 +54,9 @@ export class Operations {
   readonly #operations = new Map<string, Operation>()
   readonly #sent = new RecentIds()
   readonly #inquiry: OutcomeInquiry
+  readonly #window = new SendingWindow(() => {
+    this.#sendQueued()
+  })
   readonly #onSettled: Listeners<[StoredOperation, FinalOutcome]>
   readonly #onChange: Listeners<[readonly PendingOperation[]]>
   /** Outcomes of an earlier page's operations that nobody has listened for yet. */
@@ -141,6 +145,7 @@ export class Operations {
       this.#clearRetry(operation)
       operation.endWait?.()
     }
+    this.#window.reset()
     this.#sendQueued()
     void this.takeOver()
   }
@@ -151,6 +156,7 @@ export class Operations {
     this.#online = false
     this.#ended = undefined
     this.#inquiry.stop()
+    this.#window.reset()
     this.#cancelLook?.()
     if (wasOnline) for (const operation of this.#operations.values()) this.#awaitConnection(operation)
   }
@@ -185,6 +191,7 @@ export class Operations {
       return
     }
     this.#inquiry.delete(operation.id)
+    this.#window.widen()
     // First, so that a listener that closes the client does not take from the call the outcome that it has.
     this.#forget(operation)
     // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
@@ -320,14 +327,19 @@ export class Operations {
 
   #sendQueued(): void {
     if (!this.#online) return
-    const operations = [...this.#operations.values()]
-    let free = limits.maxOutstandingCalls - operations.filter(({ state }) => state !== 'queued').length
-    for (const operation of operations) {
+    let free = this.#window.room(this.#outstanding)
+    for (const operation of this.#operations.values()) {
       if (operation.state !== 'queued' || operation.cancelRetry !== undefined) continue
       if (free <= 0) break
       free -= 1
       void this.#send(operation)
     }
+  }
+
+  get #outstanding(): number {
+    let count = 0
+    for (const { state } of this.#operations.values()) if (state !== 'queued') count += 1
+    return count
   }
 
   async #send(operation: Operation): Promise<void> {
@@ -367,9 +379,12 @@ export class Operations {
     if (this.#operations.get(operation.id) !== operation) return
     const error = toWireError(thrown)
     const acceptance = acceptanceOf(error)
+    const retryAfterMs = retryAfterMsOf(error.message)
     // A limit that is no error of the catalogue is that of the answer: there is an outcome, too large to send.
     const answerTooLarge = error.code === replyCodes.limitExceeded && !error.message.startsWith('LS_')
     if (acceptance === 'unknown' || answerTooLarge) this.#ask(operation)
+    else if (acceptance === 'try_again' && retryAfterMs !== undefined)
+      this.#sendLater(operation, retryAfterMs)
     else if (acceptance === 'not_accepted' || operation.attempts >= maxAttempts) {
       this.#reject(operation, fromWireError(error))
     } else {
@@ -383,6 +398,15 @@ export class Operations {
       )
       this.#changed()
     }
+  }
+
+  /** For the server's load alone no call is given up. */
+  #sendLater(operation: Operation, retryAfterMs: number): void {
+    operation.state = 'queued'
+    operation.attempts = 0
+    this.#window.narrow(this.#outstanding, retryAfterMs)
+    this.#changed()
+    this.#sendQueued()
   }
 
   #reject(operation: Operation, error: LockstepClientError): void {

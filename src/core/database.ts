@@ -101,6 +101,9 @@ export interface Snapshot<Db> {
   readonly own: Queryable
 }
 
+/** Does the work once it is its turn. */
+export type TakeTurn = <T>(work: () => Promise<T>) => Promise<T>
+
 /** One connection of its own, for what belongs to a session, such as LISTEN. */
 export interface DatabaseSession extends Queryable {
   /** Resolves to the reason when the connection has ended, whoever ended it. */
@@ -148,8 +151,12 @@ export interface Database<Db> {
   readonly own: Queryable
   /** Statements of the node's lease, on a connection that nothing else uses: no load may cost a node its lease. */
   readonly lease: Queryable
-  /** The user's reads outside a transaction. */
+  /** Reads outside a transaction. */
   readonly db: Db
+  /** How many transactions, snapshots and reads can hold a connection at once. */
+  readonly connections: number
+  /** As `db`, where each statement takes its turn before it takes a connection. */
+  reads(takeTurn: TakeTurn): Db
   /** Applies the migrations that are missing. @throws LS_SCHEMA_NEWER, LS_DATABASE_UNREACHABLE */
   migrate(): Promise<void>
   begin(options: BeginOptions): Promise<OpenTransaction<Db>>

@@ -72,7 +72,7 @@ export const errorCatalogue = {
   ),
   LS_NODE_OVERLOADED: entry(
     true,
-    'The server works on as much as it can hold. Send it again in a moment.',
+    'The server works on as much as it can hold, so this was not begun. Send it again later.',
     replyCodes.tooManyRequests,
   ),
   LS_NODE_FENCED: entry(

@@ -2,6 +2,7 @@
  * Room `core`: pure rules. It knows ids, channels, errors, the database contract and the machines that decide;
  * it refuses to do I/O: time, sockets and the database reach it through ports.
  */
+export * from './admission.ts'
 export * from './channel.ts'
 export * from './clock.ts'
 export * from './clock-alignment.ts'

@@ -9,7 +9,12 @@ import { errorReply, failureReply, reply } from './replies.ts'
 export interface CallHost {
   readonly id: string
   push(frame: string): void
+  /** Counts against the user's pace. */
+  charge(cost: number): void
 }
+
+/** In commands: whoever sends more than is taken is read more slowly, since to refuse costs, too. */
+export const costOfRefusal = 10
 
 export interface Call {
   readonly id: number
@@ -43,6 +48,7 @@ export class Calls {
     const handler = this.#ports.rpc(call.method)
     if (handler === undefined) return this.#host.push(errorReply(call.id, replyCodes.methodNotFound))
     if (this.#outstanding >= this.#limits.maxOutstandingCalls) {
+      this.#host.charge(costOfRefusal)
       return this.#host.push(errorReply(call.id, replyCodes.tooManyRequests))
     }
     this.#outstanding += 1
@@ -62,6 +68,7 @@ export class Calls {
       const user = Object.freeze({ ...call.user, requestId })
       answer = this.#encode(call, await handler({ data, user, signal: this.#abort.signal }), requestId)
     } catch (error) {
+      if (isLockstepError(error, 'LS_NODE_OVERLOADED')) this.#host.charge(costOfRefusal)
       this.#report(error, call, requestId)
       answer = failureReply(call.id, error, requestId)
     }

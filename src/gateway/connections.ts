@@ -1,15 +1,23 @@
 import type { Clock } from '../core/index.ts'
 import type { GatewaySettings } from './options.ts'
+import type { Pace } from './pace.ts'
 
 /** What the registry needs of a session. */
 export interface Connection {
   tick(monotonicMs: number, wallMs: number): void
 }
 
+/** A user with connections. */
+export interface ConnectedUser {
+  connections: number
+  /** Made by the first command: most connections only listen. */
+  pace: Pace | undefined
+}
+
 /** All connections of a gateway, how many each user has, and the one timer that looks after them all. */
 export class Connections<C extends Connection> {
   readonly #all = new Set<C>()
-  readonly #perUser = new Map<string, number>()
+  readonly #perUser = new Map<string, ConnectedUser>()
   readonly #clock: Clock
   readonly #periodMs: number
   readonly #maxPerUser: number
@@ -37,19 +45,25 @@ export class Connections<C extends Connection> {
     this.#cancelSweep ??= this.#clock.after(this.#periodMs, this.#sweep)
   }
 
-  /** False when the user has as many connections as one may have. */
-  admit(userId: string): boolean {
-    const count = this.#perUser.get(userId) ?? 0
-    if (count >= this.#maxPerUser) return false
-    this.#perUser.set(userId, count + 1)
-    return true
+  /** What all connections of the user share. Undefined when there are as many as one user may have. */
+  admit(userId: string): ConnectedUser | undefined {
+    const known = this.#perUser.get(userId)
+    if (known === undefined) {
+      const user: ConnectedUser = { connections: 1, pace: undefined }
+      this.#perUser.set(userId, user)
+      return user
+    }
+    if (known.connections >= this.#maxPerUser) return undefined
+    known.connections += 1
+    return known
   }
 
   /** A connection that was admitted no longer speaks for its user; its socket may still be closing. */
   release(userId: string): void {
-    const count = this.#perUser.get(userId) ?? 0
-    if (count > 1) this.#perUser.set(userId, count - 1)
-    else this.#perUser.delete(userId)
+    const user = this.#perUser.get(userId)
+    if (user === undefined) return
+    user.connections -= 1
+    if (user.connections === 0) this.#perUser.delete(userId)
   }
 
   remove(connection: C): void {

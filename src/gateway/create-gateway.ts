@@ -119,6 +119,7 @@ class WebSocketGateway implements Gateway {
       this.#reauthorizer.start()
     }
     this.#routes = createRoutes(options.ports, {
+      clock,
       isStopping: () => this.#closing !== undefined,
       webSocketPath: settings.path,
       isAttached: () => this.#detach.size > 0,

@@ -1,7 +1,6 @@
 import type { UserContext } from '../core/index.ts'
 import { limits as wire, replyCodes, reservedMethods, type RecoveryRequest } from '../protocol/index.ts'
-import { Allowance } from './allowance.ts'
-import { Calls } from './calls.ts'
+import { Calls, costOfRefusal } from './calls.ts'
 import type { ClientCommand } from './commands.ts'
 import { Lane } from './lane.ts'
 import { errorReply, invalidReply, reply } from './replies.ts'
@@ -18,7 +17,6 @@ export class Dispatcher {
   readonly #context: SessionContext
   readonly #subscriptions: Subscriptions
   /** Made by the first command: most connections only listen. */
-  #allowance: Allowance | undefined
   #lane: Lane | undefined
   #calls: Calls | undefined
 
@@ -45,16 +43,6 @@ export class Dispatcher {
   /** Calls of this connection are not answered yet. */
   get isBusy(): boolean {
     return this.#calls?.isBusy === true
-  }
-
-  /** Counts one command; false when it was answered with error 111 instead, or passed over. */
-  admit(command: Exclude<ClientCommand, { readonly kind: 'pong' }>): boolean {
-    const { limits, clock } = this.#context.settings
-    const now = clock.monotonic()
-    this.#allowance ??= new Allowance(limits.maxCommandsPerSecond, now)
-    if (this.#allowance.take(now, costOf(command))) return true
-    if (command.kind !== 'send') this.#host.push(errorReply(command.id, replyCodes.tooManyRequests))
-    return false
   }
 
   dispatch(command: UserCommand): void {
@@ -103,6 +91,7 @@ export class Dispatcher {
   #enqueue(id: number, exclusive: boolean, run: () => Promise<() => void>): void {
     this.#lane ??= new Lane()
     if (this.#lane.length >= this.#context.settings.limits.maxPendingCommands) {
+      this.#host.charge(costOfRefusal)
       return this.#host.push(errorReply(id, replyCodes.tooManyRequests))
     }
     this.#lane.add({ exclusive, run })
@@ -114,7 +103,7 @@ export class Dispatcher {
 }
 
 /** A question for outcomes counts as one command for each id: each is looked for, and may become a row. */
-function costOf(command: ClientCommand): number {
+export function costOf(command: ClientCommand): number {
   if (command.kind !== 'rpc' || command.method !== reservedMethods.outcomes) return 1
   const { ids } = Object(command.data) as { readonly ids?: unknown }
   return Array.isArray(ids) ? Math.min(Math.max(1, ids.length), wire.maxOutcomeIds) : 1

@@ -1,18 +1,26 @@
 import type { Context } from 'hono'
-import { messageOf } from '../core/index.ts'
+import { messageOf, type Clock } from '../core/index.ts'
+import { isAdmitted } from './admission.ts'
+import { atMostEachSecond } from './at-most-each-second.ts'
 import type { GatewayPorts } from './ports.ts'
 
 /** A probe waits for its answer, and the next one comes soon. */
 const healthTimeoutMs = 2_000
 
 /**
- * `GET /lockstep/health`: 503 when the node is stopping or cannot tell. `?probe=live`: 200 as long as this process
- * answers at all. `?probe=ready`: 200 only while it takes operations.
+ * `GET /lockstep/health`: the status, and all that is known for whom `authorizeHealth` lets in; 503 when the node is
+ * stopping or cannot tell. `?probe=live`: 200 as long as this process answers at all. `?probe=ready`: 200 only while it
+ * takes operations.
  */
 export function healthRoute(
   ports: GatewayPorts,
+  clock: Clock,
   isStopping: () => boolean,
 ): (context: Context) => Promise<Response> {
+  const status = atMostEachSecond(clock, () => ports.status())
+  const detail = atMostEachSecond(clock, () => ports.health())
+  const maySeeDetail = async (request: Request): Promise<boolean> =>
+    ports.authorizeHealth !== undefined && (await isAdmitted(ports.authorizeHealth, request, ports.logger))
   return async (context) => {
     context.header('Cache-Control', 'no-store')
     const probe = context.req.query('probe')
@@ -24,15 +32,23 @@ export function healthRoute(
       )
     }
     try {
-      const health = isStopping() ? { status: 'stopping' as const } : await inTime(ports.health())
-      if (probe === undefined) return context.json(health, health.status === 'stopping' ? 503 : 200)
-      const ready = health.status === 'ok'
-      return context.json({ probe, ready, status: health.status }, ready ? 200 : 503)
+      if (isStopping()) return context.json(answerOf(probe, 'stopping'), 503)
+      if (probe === undefined && (await maySeeDetail(context.req.raw))) {
+        const health = await inTime(detail())
+        return context.json(health, health.status === 'stopping' ? 503 : 200)
+      }
+      const current = await inTime(status())
+      const isGood = probe === 'ready' ? current === 'ok' : current !== 'stopping'
+      return context.json(answerOf(probe, current), isGood ? 200 : 503)
     } catch (error) {
       ports.logger.error({ error }, `health check failed: ${messageOf(error)}`)
       return context.json({ status: 'unavailable' }, 503)
     }
   }
+}
+
+function answerOf(probe: 'ready' | undefined, status: string): object {
+  return probe === undefined ? { status } : { probe, ready: status === 'ok', status }
 }
 
 async function inTime<T>(answer: Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
+import type { Clock } from '../core/index.ts'
 import { dashboardRoutes } from './dashboard-routes.ts'
 import { healthRoute } from './health-route.ts'
 import { metricsRoute } from './metrics-route.ts'
@@ -12,6 +13,7 @@ export interface FetchHandler {
 }
 
 export interface RouteOptions {
+  readonly clock: Clock
   readonly isStopping: () => boolean
   readonly webSocketPath: string
   readonly isAttached: () => boolean
@@ -21,14 +23,14 @@ export interface RouteOptions {
 
 /** The gateway's HTTP routes, all under `/lockstep/`. All of them only read: GET and HEAD. */
 export function createRoutes(ports: GatewayPorts, options: RouteOptions): FetchHandler {
-  const { isStopping, webSocketPath, isAttached, onNotAttached } = options
+  const { clock, isStopping, webSocketPath, isAttached, onNotAttached } = options
   const app = new Hono()
   app.use(async (context, next) => {
     if (context.req.method === 'GET' || context.req.method === 'HEAD') return next()
     return context.json({ error: 'method not allowed' }, 405, { Allow: 'GET, HEAD' })
   })
-  app.get('/lockstep/health', healthRoute(ports, isStopping))
-  app.get('/lockstep/metrics', metricsRoute(ports))
+  app.get('/lockstep/health', healthRoute(ports, clock, isStopping))
+  app.get('/lockstep/metrics', metricsRoute(ports, clock))
   app.route('/', dashboardRoutes(ports))
   app.get(webSocketPath, (context) => {
     if (isAttached()) {

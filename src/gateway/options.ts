@@ -17,7 +17,7 @@ export interface GatewayLimits {
   readonly maxOutstandingCalls: number
   /** Subscribes and unsubscribes of one connection that are not answered yet. Beyond it error 111. */
   readonly maxPendingCommands: number
-  /** Sustained commands a second of one connection; twice as many in a burst. Beyond it error 111. */
+  /** Sustained commands a second of one user; five times as many in a burst. Beyond it their sockets are read more slowly. */
   readonly maxCommandsPerSecond: number
   /** Bytes that may wait for one connection that does not read. Beyond it 3008. */
   readonly maxQueuedBytes: number
@@ -85,7 +85,7 @@ export const defaultLimits: GatewayLimits = {
   maxChannelsPerConnection: wire.maxChannelsPerConnection,
   maxOutstandingCalls: wire.maxOutstandingCalls,
   maxPendingCommands: 256,
-  maxCommandsPerSecond: 5_000,
+  maxCommandsPerSecond: 1_000,
   maxQueuedBytes: 1024 * 1024,
   maxConnections: 20_000,
   maxConnectsPerSecond: 5_000,

@@ -19,6 +19,9 @@ export interface RpcRequest {
 /** Answers one RPC method. What it returns becomes the reply's `data`; a `LockstepError` becomes an error reply. */
 export type RpcHandler = (request: RpcRequest) => Promise<unknown>
 
+/** How a node is, in a word. */
+export type NodeStatus = 'ok' | 'degraded' | 'stopping'
+
 /** What `/lockstep/dashboard` needs. */
 export interface DashboardPort {
   /** Who may see it. Without it nobody may. */
@@ -38,11 +41,15 @@ export interface GatewayPorts {
   readonly events: EventSource
   /** By method name. */
   rpc(method: string): RpcHandler | undefined
-  /** What `GET /lockstep/health` answers. */
-  health(): Promise<{ readonly status: 'ok' | 'degraded' | 'stopping' } & Readonly<Record<string, unknown>>>
+  /** What `GET /lockstep/health` answers to everybody. */
+  status(): NodeStatus | Promise<NodeStatus>
+  /** What it answers to whom `authorizeHealth` lets in. */
+  health(): Promise<{ readonly status: NodeStatus } & Readonly<Record<string, unknown>>>
   /** What `GET /lockstep/metrics` answers. Absent: 404. */
   metrics?(): Promise<{ readonly contentType: string; readonly body: string }>
-  /** Who may read the metrics. Absent: whoever can reach them. */
+  /** Who may read more of the health than the status. Absent: nobody. */
+  readonly authorizeHealth?: Authorize
+  /** Who may read the metrics. Absent: nobody. */
   readonly authorizeMetrics?: Authorize
   /** Absent: closed. */
   readonly dashboard?: DashboardPort

@@ -1,7 +1,13 @@
 import { errorCatalogue, isLockstepError, type LockstepError } from '../core/index.ts'
 import type { InvalidCommand } from './commands.ts'
 import type { Joined } from '../events/subscription.ts'
-import { replyCodes, temporaryReplyCodes, type RecoveryRequest, type ReplyCode } from '../protocol/index.ts'
+import {
+  replyCodes,
+  retryHint,
+  temporaryReplyCodes,
+  type RecoveryRequest,
+  type ReplyCode,
+} from '../protocol/index.ts'
 
 /** How a join ended, as far as a reply tells it. */
 export type Recovered = Pick<Joined, 'kind' | 'position' | 'missed'>
@@ -32,9 +38,15 @@ const plainMessages: Readonly<Record<ReplyCode, string>> = {
   407: 'token not yet valid',
 }
 
-export function errorReply(id: number, code: ReplyCode, message: string = plainMessages[code]): string {
+export function errorReply(
+  id: number,
+  code: ReplyCode,
+  message: string = plainMessages[code],
+  retryAfterMs?: number,
+): string {
   const temporary = temporaryReplyCodes.has(code) ? ',"temporary":true' : ''
-  return `{"id":${id},"error":{"code":${code},"message":${JSON.stringify(message)}${temporary}}}`
+  const after = retryAfterMs === undefined ? '' : `,"retryAfterMs":${retryAfterMs}`
+  return `{"id":${id},"error":{"code":${code},"message":${JSON.stringify(message)}${temporary}${after}}}`
 }
 
 /** Text of the reply to a command that does not follow the protocol. */
@@ -53,7 +65,11 @@ export function invalidReply({ id, reason, isBeyondBounds }: InvalidCommand): st
 export function catalogueReply(id: number, error: LockstepError): string {
   // The text of an input error names paths and rules of a schema, made for the caller to read.
   const shown = error.code === 'LS_INPUT_INVALID' ? error.message : error.publicMessage
-  return errorReply(id, errorCatalogue[error.code].reply, `${error.code}: ${shown}`)
+  const { reply: code } = errorCatalogue[error.code]
+  const { retryAfterMs } = error.details
+  if (typeof retryAfterMs !== 'number') return errorReply(id, code, `${error.code}: ${shown}`)
+  // SDKs hand on the text, and no other field than those of the protocol.
+  return errorReply(id, code, `${error.code}: ${shown} ${retryHint(retryAfterMs)}`, retryAfterMs)
 }
 
 /** `requestId` is what the operator finds the raw error under. */

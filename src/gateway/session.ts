@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { isLockstepError, LockstepError, messageOf, type UserContext } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
 import { closeCodes, replyCodes, type ReplyCode } from '../protocol/index.ts'
+import type { ConnectedUser } from './connections.ts'
 import { decodeCommand, type ClientCommand, type ConnectCommand } from './commands.ts'
-import { Dispatcher } from './dispatcher.ts'
+import { costOf, Dispatcher } from './dispatcher.ts'
 import { FailedCheck } from './failed-checks.ts'
 import { authenticate, concerns, userFields, type Revocation } from './identity.ts'
 import { MalformedMessage } from './json.ts'
+import { Pace } from './pace.ts'
 import { Outbound, type OutboundOwner } from './outbound.ts'
 import type { Identity } from './ports.ts'
 import { longestFrameBytes } from './options.ts'
@@ -35,6 +37,9 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   readonly #outbound: Outbound
   #state: State = 'new'
   #dispatcher: Dispatcher | undefined
+  /** What all connections of the user share. */
+  #user: ConnectedUser | undefined
+  #cancelPause: (() => void) | undefined
   #expiresAt = Infinity
   #refreshing = false
   /** While a token is being checked: what is revoked meanwhile, in case it concerns whoever that turns out to be. */
@@ -103,6 +108,17 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const { tap } = this.#context
     if (tap !== undefined && this.#dispatcher !== undefined)
       tap.handedTransient(this.#dispatcher.user.id, channel, push)
+  }
+
+  /** Counts commands of the user, and reads this connection no further when they were too many lately. */
+  charge(cost: number): void {
+    const user = this.#user
+    if (user === undefined) return
+    const { limits, clock } = this.#context.settings
+    const now = clock.monotonic()
+    user.pace ??= new Pace(limits.maxCommandsPerSecond, now)
+    const waitMs = user.pace.charge(cost, now)
+    if (waitMs > 0) this.#stopReading(waitMs)
   }
 
   /** What was answered is sent first. */
@@ -244,7 +260,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
 
   #dispatch(command: ClientCommand): void {
     const dispatcher = this.#dispatcher
-    if (command.kind === 'pong' || dispatcher?.admit(command) !== true) return
+    this.charge(command.kind === 'pong' ? 1 : costOf(command))
+    if (command.kind === 'pong' || dispatcher === undefined) return
     if (command.kind === 'connect')
       this.#refuseCommand(command, replyCodes.badRequest, requestInvalid('already connected'))
     else if (command.kind === 'refresh') void this.#refresh(dispatcher, command.id, command.token)
@@ -263,7 +280,8 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
 
   #admit(user: UserContext): void {
     if (this.#isClosed()) return
-    if (this.#context.connections.admit(user.id)) {
+    this.#user = this.#context.connections.admit(user.id)
+    if (this.#user !== undefined) {
       this.#dispatcher = new Dispatcher(this, this.#context, user)
     } else {
       const text = 'too many connections of this user'
@@ -355,6 +373,20 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.refuse('token', closeCodes.invalidToken, 'invalid token', () => ({ why: messageOf(error), error }))
   }
 
+  #stopReading(forMs: number): void {
+    if (this.#cancelPause !== undefined || this.#isClosed()) return
+    this.#socket.pause()
+    this.#cancelPause = this.#context.settings.clock.after(forMs, () => this.#readOn())
+  }
+
+  /** Also of a connection that is closed: the answer to the close has to be read. */
+  #readOn(): void {
+    if (this.#cancelPause === undefined) return
+    this.#cancelPause()
+    this.#cancelPause = undefined
+    this.#socket.resume()
+  }
+
   /** Whatever a peer sends shows that it is there. */
   #heard(): void {
     if (this.#awaits !== 'pong') return
@@ -372,6 +404,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const dispatcher = this.#dispatcher
     if (dispatcher === undefined) return
     this.#dispatcher = undefined
+    this.#user = undefined
     dispatcher.end()
     this.#context.connections.release(dispatcher.user.id)
   }
@@ -381,6 +414,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#state = 'closed'
     this.#held = undefined
     this.#outbound.close(drop)
+    this.#readOn()
     this.#leaveUser()
   }
 }

@@ -16,6 +16,7 @@ import {
   type ReplyCode,
 } from '../protocol/index.ts'
 import type { Receiver } from './acknowledgements.ts'
+import { costOfRefusal } from './calls.ts'
 import type { SubscribeCommand } from './commands.ts'
 import { userFields } from './identity.ts'
 import {
@@ -39,6 +40,8 @@ export interface SubscriptionHost {
   handed(channel: string, events: readonly EncodedEvent[]): void
   handedTransient(channel: string, push: TransientPush): void
   close(code: number, reason: string): void
+  /** Counts against the user's pace. */
+  charge(cost: number): void
 }
 
 const userPrefix = userChannel('')
@@ -140,6 +143,7 @@ export class Subscriptions implements Receiver {
     } catch (error) {
       this.#remove(subscription)
       const requestId = `${this.host.id}/${id}`
+      if (isLockstepError(error, 'LS_NODE_OVERLOADED')) this.host.charge(costOfRefusal)
       this.#report(error, requestId, command.channel, user)
       return () => this.host.push(failureReply(id, error, requestId))
     }

@@ -51,6 +51,9 @@ export interface FromPgliteOptions {
   readonly schema?: string
 }
 
+/** What waits in PGlite for its one session: more than one, so that it has no idle moment between two transactions. */
+const sessionQueue = 4
+
 /**
  * The driver for PGlite: one process, one session. While an operation is open, every other statement waits.
  * The instance stays yours: `close` leaves it open.
@@ -76,6 +79,15 @@ export function fromPglite(pglite: PgliteLike, options: FromPgliteOptions = {}):
     // There is one session, and so nothing to keep apart.
     lease: own,
     db: guarded(pglite, new TransactionGuard()),
+    connections: sessionQueue,
+    reads: (takeTurn) =>
+      guarded(
+        {
+          query: (text, values) => takeTurn(() => pglite.query(text, values)),
+          exec: (text) => pglite.exec(text),
+        },
+        new TransactionGuard(),
+      ),
 
     async migrate() {
       await pglite.transaction(async (transaction) => {

@@ -103,6 +103,14 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     own,
     lease,
     db: new PgTransactionClient(poolTarget(pool, state), new TransactionGuard()),
+    connections: pool.options.max,
+    reads: (takeTurn) => {
+      const target = poolTarget(pool, state)
+      return new PgTransactionClient(
+        { query: (statement) => takeTurn(() => target.query(statement)) },
+        new TransactionGuard(),
+      )
+    },
 
     async migrate() {
       await inTransaction(own.connections, { ...sending, begin: beginOwn, onError }, async (client) => {

@@ -7,10 +7,12 @@ import {
   operationKey,
   pause,
   waitAtMost,
+  type Admission,
   type Database,
   type ErrorCode,
   type Offsets,
   type OperationRef,
+  type Turn,
 } from '../core/index.ts'
 import type { OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './attempt.ts'
@@ -56,19 +58,20 @@ export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp' | 
   readonly guard?: OperationGuard | undefined
   /** Of the history that this node serves. */
   readonly epoch: () => string
+  /** Whose turn it is for a connection. */
+  readonly admission: Admission
   /**
    * Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. One that met a read-only
    * server has a second one, over a connection that was made since.
    */
   readonly maxAttempts?: number
-  /** Operations this process works on at once, those that wait for the database included. Default 10,000. */
-  readonly maxOpen?: number
 }
 
 interface Accepted<Db, Result> {
   readonly request: OperationRequest<Db, Result>
   readonly operation: OpenOperation<Ended<unknown>>
   readonly trace: OperationTrace
+  readonly turn: Turn
 }
 
 /** Runs operations: one transaction, one outcome, and its user is told. */
@@ -138,10 +141,11 @@ export class TransactionCoordinator<Db> {
     this.#assertAccepting()
     // Its outcome may be forgotten, so that a copy could not be told from a new operation.
     this.#options.outcomes.assertKept(key.id)
+    const turn = this.#options.admission.ask(key.userId)
     const beganAt = this.#options.clock.monotonic()
     const operation = new OpenOperation<Ended<unknown>>(key, beganAt, (self) => {
       this.#open.set(place, self)
-      return this.#runToItsEnd(request, self)
+      return this.#runToItsEnd(request, self, turn)
     })
     return (await operation.answered) as Ended<Result>
   }
@@ -149,6 +153,7 @@ export class TransactionCoordinator<Db> {
   /** Takes no more work; what runs is given `drainMs`, then rolled back, and its users are told. */
   async close(drainMs: number): Promise<void> {
     this.#stopping = true
+    this.#options.admission.refuseWaiting(new LockstepError('LS_NODE_STOPPING'))
     await this.#drained(drainMs)
     const stopped = new LockstepError('LS_OPERATION_INTERRUPTED')
     for (const { interruption } of this.#open.values()) interruption.interrupt(stopped)
@@ -160,12 +165,11 @@ export class TransactionCoordinator<Db> {
   }
 
   #assertAccepting(): void {
-    const { database, lease, maxOpen = 10_000 } = this.#options
+    const { database, lease } = this.#options
     if (this.#stopping) throw new LockstepError('LS_NODE_STOPPING')
     // With one session there is no other node, and the new lease waits for it behind everything else.
     if (lease.state === 'lost' && !database.singleSession) throw new LockstepError('LS_NODE_FENCED')
     if (lease.state === 'starting' || lease.state === 'released') throw new LockstepError('LS_NODE_STOPPING')
-    if (this.#open.size >= maxOpen) throw new LockstepError('LS_NODE_OVERLOADED')
   }
 
   /**
@@ -175,15 +179,17 @@ export class TransactionCoordinator<Db> {
   async #runToItsEnd<Result>(
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
+    turn: Turn,
   ): Promise<Ended<unknown>> {
     let trace: OperationTrace | undefined
     try {
+      if (turn.granted !== undefined) await this.#waitFor(turn.granted, operation)
       let ended: Ended<unknown>
       try {
         const mode = this.#options.rollout.modeOf(request.name, request.user)
         operation.mode = typeof mode === 'string' ? mode : await mode
         trace = new OperationTrace({ id: request.id, name: request.name, mode: operation.mode })
-        ended = await this.#run(request, operation, trace)
+        ended = await this.#run({ request, operation, trace, turn })
       } catch (error) {
         if (isLockstepError(error)) throw error
         ended = await this.#failures.settleBroken(request, operation, error)
@@ -196,6 +202,7 @@ export class TransactionCoordinator<Db> {
       throw error
     } finally {
       this.#open.delete(operationKey(operation.key))
+      turn.end()
       this.#endTrace(trace)
     }
   }
@@ -209,13 +216,19 @@ export class TransactionCoordinator<Db> {
     }
   }
 
-  async #run<Result>(
-    request: OperationRequest<Db, Result>,
-    operation: OpenOperation<Ended<unknown>>,
-    trace: OperationTrace,
-  ): Promise<Ended<unknown>> {
+  /** Nothing has begun yet: whoever is refused here was not accepted. */
+  async #waitFor(granted: Promise<void>, { key }: OpenOperation<Ended<unknown>>): Promise<void> {
+    await granted
+    this.#assertAccepting()
+    // Under a lease that was lost meanwhile, others would settle it while it runs.
+    if (key.node !== this.#options.lease.node) throw new LockstepError('LS_NODE_FENCED')
+  }
+
+  async #run<Result>(accepted: Accepted<Db, Result>): Promise<Ended<unknown>> {
+    const { request, operation, trace, turn } = accepted
     const { announce, outcomes } = this.#options
-    const ending = await this.#attempts({ request, operation, trace })
+    const ending = await this.#attempts(accepted)
+    turn.release()
     if (ending.ending === 'known') {
       // The outcome stands, whether or not it can be read now.
       operation.intent?.ended()

@@ -108,7 +108,8 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     const failure = await this.#gate.authorize(input, user).then(
       () => undefined,
       (error: unknown) => {
-        if (isLockstepError(error, 'LS_FORBIDDEN')) throw error
+        if (isLockstepError(error, 'LS_FORBIDDEN') || isLockstepError(error, 'LS_NODE_OVERLOADED'))
+          throw error
         return { error }
       },
     )

@@ -1,16 +1,27 @@
-import type { Database, Snapshot, UserContext } from '../core/index.ts'
+import type { Admission, Database, Snapshot, UserContext } from '../core/index.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Runs first in everything that the application's code sends for a user. What it throws ends that. */
 export type OnBegin<Db> = (scope: { readonly db: Db; readonly user: UserContext }) => Promise<void>
 
-/** How the application's code meets the database for one user: with `onBegin` before it, if there is one. */
+export interface UserScopeOptions<Db> {
+  readonly database: Database<Db>
+  readonly admission: Admission
+  readonly onBegin: OnBegin<Db> | undefined
+}
+
+/**
+ * How the application's code meets the database for one user: when it is that user's turn, and with `onBegin` before it, if
+ * there is one.
+ */
 export class UserScope<Db> {
   readonly #database: Database<Db>
+  readonly #admission: Admission
   readonly #onBegin: OnBegin<Db> | undefined
 
-  constructor(database: Database<Db>, onBegin: OnBegin<Db> | undefined) {
+  constructor({ database, admission, onBegin }: UserScopeOptions<Db>) {
     this.#database = database
+    this.#admission = admission
     this.#onBegin = onBegin
   }
 
@@ -28,22 +39,25 @@ export class UserScope<Db> {
     }
   }
 
-  /** Reads one state of the database. @throws database errors, and what `onBegin` and `work` throw */
+  /** Reads one state of the database. @throws LS_NODE_OVERLOADED, database errors, and what `onBegin` and `work` throw */
   snapshot<T>(user: UserContext, work: (snapshot: Snapshot<Db>) => Promise<T>): Promise<T> {
     const onBegin = this.#onBegin
-    if (onBegin === undefined) return this.#database.snapshot(work)
-    return this.#database.snapshot(async (snapshot) => {
-      await onBegin({ db: snapshot.db, user })
-      return work(snapshot)
-    })
+    if (onBegin === undefined) return this.#admission.run(user.id, () => this.#database.snapshot(work))
+    return this.#admission.run(user.id, () =>
+      this.#database.snapshot(async (snapshot) => {
+        await onBegin({ db: snapshot.db, user })
+        return work(snapshot)
+      }),
+    )
   }
 
   /**
    * Asks a check of the application's. With `onBegin` it reads in a snapshot, since what that sets holds in a
-   * transaction only; without, over the application's pool, so that a check that reads nothing costs nothing.
+   * transaction only; without, over the application's pool, in turn for each statement, so that a check that reads nothing costs nothing.
    */
   async check<T>(user: UserContext, ask: (db: Db) => T | Promise<T>): Promise<T> {
-    if (this.#onBegin === undefined) return ask(this.#database.db)
+    if (this.#onBegin === undefined)
+      return ask(this.#database.reads((work) => this.#admission.run(user.id, work)))
     return this.snapshot(user, async ({ db }) => ask(db))
   }
 }

@@ -29,17 +29,18 @@ interface Esbuild {
   build(options: object): Promise<unknown>
 }
 
-export async function createNodeBundles(): Promise<NodeBundles> {
+/** @param entry what a node runs, below the repository's root */
+export async function createNodeBundles(entry = 'test/faults/node.ts'): Promise<NodeBundles> {
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-fault-node-'))
   // The bundles import packages, and so has whoever runs them to find them.
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
   const own = createRequire(import.meta.url)
   const esbuild = createRequire(own.resolve('tsx'))('esbuild') as Esbuild
-  const bundle = async (entry: string, outfile: string, replacements: readonly Replacement[]) => {
+  const bundle = async (source: string, outfile: string, replacements: readonly Replacement[]) => {
     const replaced = await replace(replacements)
     await mkdir(dirname(outfile), { recursive: true })
     await esbuild.build({
-      entryPoints: [join(root, entry)],
+      entryPoints: [join(root, source)],
       outfile,
       bundle: true,
       platform: 'node',
@@ -63,8 +64,7 @@ export async function createNodeBundles(): Promise<NodeBundles> {
     return outfile
   }
   return {
-    build: (name, replacements = []) =>
-      bundle('test/faults/node.ts', join(folder, name, 'node.mjs'), replacements),
+    build: (name, replacements = []) => bundle(entry, join(folder, name, 'node.mjs'), replacements),
     buildClient: (name, replacements) =>
       bundle('src/client/index.ts', join(folder, name, 'client.mjs'), replacements),
     close: () => rm(folder, { recursive: true, force: true }),

@@ -29,8 +29,7 @@ function breakTracer(method: 'startSpan' | 'end'): void {
 }
 
 const openOperations = async (): Promise<unknown> => {
-  const answer = await world.lockstep.fetch(new Request('http://localhost/lockstep/health'))
-  return ((await answer.json()) as { openOperations: unknown }).openOperations
+  return (await world.lockstep.health.report()).openOperations
 }
 
 it('an operation whose span cannot be started is rolled back and told, and the same id can be asked for again', async () => {

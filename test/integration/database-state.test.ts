@@ -9,11 +9,7 @@ import { centrifuge, connected, Inbox, serve } from '../support/sockets.ts'
 import { createWorld, type World } from '../support/world.ts'
 
 const healthOf = async (world: World) => {
-  const answer = await world.lockstep.fetch(new Request('http://localhost/lockstep/health'))
-  return (await answer.json()) as {
-    status: string
-    databaseTrouble: { code: string; sqlState?: string } | null
-  }
+  return world.lockstep.health.report()
 }
 
 describe('a server that is out of something', () => {

@@ -187,6 +187,7 @@ export async function startWorld(
     },
     events,
     rpc: (method) => methods.get(method),
+    status: () => 'ok',
     health: async () => ({ status: 'ok' }),
     logger: { ...silentLogger, warn: log('warn'), error: log('error') },
     ...options.ports,

@@ -4,7 +4,8 @@ import { connect as connectTcp, type AddressInfo } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { createGateway, toNodeHandler, type GatewayPorts } from '../../src/gateway/index.ts'
-import { RawClient, startWorld, type World } from './gateway-harness.ts'
+import { silentLogger } from '../../src/index.ts'
+import { ManualClock, RawClient, startWorld, type World } from './gateway-harness.ts'
 
 let world: World
 beforeEach(async () => {
@@ -20,18 +21,58 @@ test.each([
   ['degraded', 200],
   ['stopping', 503],
 ] as const)('health: %s is %i', async (status, code) => {
-  const response = await health({ health: async () => ({ status, score: 1 }) })
+  const ports = { status: () => status, health: async () => ({ status, score: 1 }) }
+  const response = await health({ ...ports, authorizeHealth: () => true })
   expect(response.status).toBe(code)
   expect(response.headers.get('cache-control')).toBe('no-store')
   expect(await response.json()).toEqual({ status, score: 1 })
+  const toEverybody = await health(ports)
+  expect([toEverybody.status, await toEverybody.json()]).toEqual([code, { status }])
 })
 
 test('health: a check that fails is 503 and shows nothing', async () => {
   const { logger } = { logger: { error: () => {} } }
-  const failing = { health: () => Promise.reject(new Error('db.internal:5432')), logger: logger as never }
+  const failing = { status: () => Promise.reject(new Error('db.internal:5432')), logger: logger as never }
   const response = await health(failing)
   expect(response.status).toBe(503)
   expect(await response.text()).toBe('{"status":"unavailable"}')
+})
+
+test('health: whoever may not see more than the status costs nothing more, however often it is asked for', async () => {
+  let [statuses, reports] = [0, 0]
+  const clock = new ManualClock()
+  const asked: (string | null)[] = []
+  const gateway = createGateway({
+    clock,
+    ports: {
+      status: () => {
+        statuses += 1
+        return 'ok'
+      },
+      health: async () => {
+        reports += 1
+        return { status: 'ok', score: 1 }
+      },
+      authorizeHealth: (request) => {
+        asked.push(request.headers.get('authorization'))
+        if (asked.at(-1) === 'throws') throw new Error('no')
+        return asked.at(-1) === 'Bearer right'
+      },
+      logger: silentLogger,
+    } as Partial<GatewayPorts> as GatewayPorts,
+  })
+  const ask = async (authorization: string): Promise<unknown> => {
+    const request = new Request('http://any/lockstep/health', { headers: { authorization } })
+    return (await gateway.fetch(request)).json()
+  }
+  for (let n = 0; n < 100; n += 1)
+    expect(await ask(n % 2 === 0 ? 'Bearer wrong' : 'throws')).toEqual({ status: 'ok' })
+  expect([statuses, reports]).toEqual([1, 0])
+  for (let n = 0; n < 100; n += 1) expect(await ask('Bearer right')).toEqual({ status: 'ok', score: 1 })
+  expect([statuses, reports]).toEqual([1, 1])
+  clock.advance(1_000)
+  await Promise.all([ask('Bearer wrong'), ask('Bearer right'), ask('Bearer right')])
+  expect([statuses, reports]).toEqual([2, 2])
 })
 
 test('health: 503 as soon as the gateway closes', async () => {

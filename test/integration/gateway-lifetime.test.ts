@@ -170,11 +170,9 @@ test('drafts are dropped for a peer that is behind, events are not', async () =>
   expect(slow.messages.flat().length).toBeLessThan(500)
 })
 
-test('limits: connections in all, of one user, and commands a second', async () => {
-  const { at } = await clocked({
-    limits: { maxConnections: 3, maxConnectionsPerUser: 2, maxCommandsPerSecond: 5 },
-  })
-  const first = await RawClient.connect(at, 'ann')
+test('limits: connections in all, and of one user', async () => {
+  const { at } = await clocked({ limits: { maxConnections: 3, maxConnectionsPerUser: 2 } })
+  await RawClient.connect(at, 'ann')
   await RawClient.connect(at, 'ann')
   const third = await RawClient.open(at.url)
   third.send({ id: 1, connect: { token: await token('ann') } })
@@ -184,12 +182,53 @@ test('limits: connections in all, of one user, and commands a second', async () 
   fourth.on('error', () => {})
   fourth.terminate()
   expect(await third.closed).toEqual({ code: 4000, reason: 'too many connections of this user' })
-  for (let id = 2; id < 14; id += 1) first.send({ id, ping: {} })
-  const errors = (await first.take(12)).filter((frame) => frame['error'] !== undefined)
-  expect(errors).toMatchObject([
-    { id: 12, error: { code: 111, temporary: true } },
-    { id: 13, error: { code: 111, temporary: true } },
-  ])
+})
+
+test('a user who sends too many commands is read more slowly, over all connections, and others are not', async () => {
+  const { clock, at } = await clocked({ limits: { maxCommandsPerSecond: 10 } })
+  const [first, second] = [await RawClient.connect(at, 'ann'), await RawClient.connect(at, 'ann')]
+  const other = await RawClient.connect(at, 'bob')
+  // A burst of five seconds' worth, and one more.
+  for (let id = 2; id < 53; id += 1) first.send({ id, ping: {} })
+  expect((await first.take(51)).map(({ id }) => id)).toEqual(Array.from({ length: 51 }, (_, n) => n + 2))
+  first.send({ id: 60, ping: {} })
+  const heard = first.messages.length
+  second.send({ id: 60, ping: {} })
+  expect((await second.take(1)).map(({ id }) => id)).toEqual([60])
+  second.send({ id: 61, ping: {} })
+  for (let id = 2; id < 40; id += 1) other.send({ id, ping: {} })
+  await other.take(38)
+  expect([first.messages.length, second.messages.length]).toEqual([heard, 2])
+  // Nothing is lost: what waits in the sockets is read as time passes.
+  clock.advance(1_000)
+  expect((await first.take(1)).map(({ id }) => id)).toEqual([60])
+  expect((await second.take(1)).map(({ id }) => id)).toEqual([61])
+})
+
+test('what is refused counts for more than what is taken', async () => {
+  const { clock, at } = await clocked({ limits: { maxCommandsPerSecond: 10, maxOutstandingCalls: 1 } })
+  at.methods.set('never', () => new Promise(() => {}))
+  const client = await RawClient.connect(at, 'ann')
+  for (let id = 2; id < 9; id += 1) client.send({ id, rpc: { method: 'never' } })
+  // Five refusals are as much as fifty commands.
+  await client.take(5)
+  client.send({ id: 20, ping: {} })
+  const other = await RawClient.connect(at, 'bob')
+  other.send({ id: 2, ping: {} })
+  await other.take(1)
+  clock.advance(2_000)
+  const frames = await client.take(2)
+  expect(frames.map(({ id }) => id)).toEqual([8, 20])
+})
+
+test('a connection that is not read any further can still be closed', async () => {
+  const { at } = await clocked({ limits: { maxCommandsPerSecond: 1 } })
+  const client = await RawClient.connect(at, 'ann')
+  for (let id = 2; id < 9; id += 1) client.send({ id, ping: {} })
+  await client.take(6)
+  const closed = at.gateway.close()
+  expect((await client.closed).code).toBe(3001)
+  await closed
 })
 
 test('close: no new connections, all others 3001 over the drain time, and the promise waits for them', async () => {

@@ -36,6 +36,7 @@ const gateway = (ports: Partial<GatewayPorts>): ReturnType<typeof createGateway>
   createGateway({
     ports: {
       logger: { ...silentLogger, error: (_fields: object, message: string) => void errors.push(message) },
+      status: () => 'ok',
       health: async () => ({ status: 'ok' }),
       ...ports,
     } as GatewayPorts,
@@ -55,7 +56,7 @@ const open = (more: Partial<NonNullable<GatewayPorts['dashboard']>> = {}): Parti
 
 describe('probes', () => {
   test('live: 200 while the process runs, also when nothing else does', async () => {
-    const broken = gateway({ health: () => Promise.reject(new Error('no database')) })
+    const broken = gateway({ status: () => Promise.reject(new Error('no database')) })
     await broken.close()
     const response = await broken.fetch(new Request('http://any/lockstep/health?probe=live'))
     expect([response.status, await response.json()]).toEqual([200, { probe: 'live', live: true }])
@@ -66,7 +67,7 @@ describe('probes', () => {
     ['degraded', 503],
     ['stopping', 503],
   ] as const)('ready: %s is %i', async (status, code) => {
-    const response = await get({ health: async () => ({ status }) }, '/lockstep/health?probe=ready')
+    const response = await get({ status: () => status }, '/lockstep/health?probe=ready')
     expect([response.status, await response.json()]).toEqual([
       code,
       { probe: 'ready', ready: code === 200, status },
@@ -76,11 +77,11 @@ describe('probes', () => {
 
   test('ready: 503 when the check fails, when it never answers, and as soon as the gateway closes', async () => {
     const failing = await get(
-      { health: () => Promise.reject(new Error('db.internal')) },
+      { status: () => Promise.reject(new Error('db.internal')) },
       '/lockstep/health?probe=ready',
     )
     expect([failing.status, await failing.text()]).toEqual([503, '{"status":"unavailable"}'])
-    const hanging = await get({ health: () => new Promise(() => {}) }, '/lockstep/health?probe=ready')
+    const hanging = await get({ status: () => new Promise(() => {}) }, '/lockstep/health?probe=ready')
     expect([hanging.status, await hanging.text()]).toEqual([503, '{"status":"unavailable"}'])
     const closed = gateway({})
     await closed.close()
@@ -95,14 +96,33 @@ describe('probes', () => {
 describe('metrics', () => {
   const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', body: 'lockstep_score 1\n' }) // prettier-ignore
 
-  test('are open by default, and 404 where none are kept', async () => {
-    const response = await get({ metrics }, '/lockstep/metrics')
-    expect([response.status, await response.text()]).toEqual([200, 'lockstep_score 1\n'])
-    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4')
+  test('are closed by default, and 404 where none are kept', async () => {
+    const closed = await get({ metrics }, '/lockstep/metrics')
+    expect([closed.status, await closed.text()]).toEqual([
+      403,
+      expect.stringContaining('metrics: { authorize:'),
+    ])
     expect((await get({}, '/lockstep/metrics')).status).toBe(404)
   })
 
-  test('may be closed, by the request', async () => {
+  test('are open to whom metrics.authorize lets in, and written at most once a second', async () => {
+    let written = 0
+    const one = gateway({
+      metrics: () => {
+        written += 1
+        return metrics()
+      },
+      authorizeMetrics: () => true,
+    })
+    for (let n = 0; n < 20; n += 1) {
+      const response = await one.fetch(new Request('http://any/lockstep/metrics'))
+      expect([response.status, await response.text()]).toEqual([200, 'lockstep_score 1\n'])
+      expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4')
+    }
+    expect(written).toBeLessThan(3)
+  })
+
+  test('are closed to all others, by the request', async () => {
     const authorizeMetrics = (request: Request): boolean =>
       request.headers.get('authorization') === 'Bearer right'
     const ask = (authorization: string): Promise<Response> =>
@@ -114,7 +134,7 @@ describe('metrics', () => {
 
   test('a failure is 500, shows nothing and is logged', async () => {
     const response = await get(
-      { metrics: () => Promise.reject(new Error('db.internal')) },
+      { metrics: () => Promise.reject(new Error('db.internal')), authorizeMetrics: () => true },
       '/lockstep/metrics',
     )
     expect([response.status, await response.text()]).toEqual([500, 'The metrics cannot be read right now.\n'])

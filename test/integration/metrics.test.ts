@@ -21,7 +21,11 @@ interface Node {
 }
 
 async function start(options: WorldOptions = {}): Promise<Node> {
-  const world = await createWorld({ monitor: { rollupMs: 200 }, ...options })
+  const world = await createWorld({
+    monitor: { rollupMs: 200 },
+    metrics: { authorize: () => true },
+    ...options,
+  })
   opened.push(() => world.close())
   const server = createServer(world.lockstep.nodeHandler())
   world.lockstep.attach(server)

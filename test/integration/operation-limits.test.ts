@@ -68,12 +68,12 @@ describe('an operation beyond its time limit', () => {
   })
 
   it('that waits for a connection of its own pool lets the others go on', async () => {
-    const leak = () =>
-      world.lockstep.transaction({ name: 'leaks', user: 'ada', timeoutMs: 1_500 }, async (tx) => {
+    const leak = (user: string) =>
+      world.lockstep.transaction({ name: 'leaks', user, timeoutMs: 1_500 }, async (tx) => {
         await tx.db.query('select 1')
         return world.pool.query('select 1')
       })
-    const all = await Promise.allSettled([leak(), leak(), leak(), leak(), leak(), leak()])
+    const all = await Promise.allSettled(['ann', 'bob', 'cy', 'dan', 'eve', 'fay'].map(leak))
     expect(all.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(0)
     const last = world.lockstep.transaction({ name: 'after', user: 'ada' }, (tx) =>
       tx.db.query('select 1 as n'),
@@ -176,10 +176,7 @@ it('in production nothing is followed, and nothing is said', async () => {
 })
 
 it('health shows the operation that has been open longest', async () => {
-  const health = async () => {
-    const answer = await world.lockstep.fetch(new Request('http://localhost/lockstep/health'))
-    return (await answer.json()) as { oldestOperation: { name: string; openMs: number } | null }
-  }
+  const health = () => world.lockstep.health.report()
   expect((await health()).oldestOperation).toBeNull()
   let release = (): void => {}
   const gate = new Promise<void>((resolve) => (release = resolve))

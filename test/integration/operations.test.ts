@@ -199,18 +199,15 @@ describe('an operation that fails', () => {
     expect(kept()).toEqual(before)
   })
 
-  it('says so when the pool is full, and commits nothing', async () => {
+  it('says so when the application itself has taken the whole pool, and commits nothing', async () => {
     const small = await createWorld({ poolSize: 1, acquireTimeoutMs: 200 })
     try {
-      let release = (): void => {}
-      const gate = new Promise<void>((resolve) => (release = resolve))
-      const holding = small.lockstep.transaction({ name: 'holds', user: 'ada' }, () => gate)
+      const taken = await small.pool.connect()
       await expect(
         small.lockstep.transaction({ name: 'waits', user: 'bob' }, () => Promise.resolve()),
       ).rejects.toMatchObject({ code: 'LS_POOL_EXHAUSTED' })
       expect(await small.eventsOf('user:bob')).toMatchObject([{ data: { errorCode: 'LS_POOL_EXHAUSTED' } }])
-      release()
-      await holding
+      taken.release()
     } finally {
       await small.close()
     }

@@ -27,7 +27,7 @@ export interface ChatNode {
   readonly lockstep: Lockstep<SqlClient>
   readonly http: string
   readonly pool: pg.Pool
-  /** `GET /lockstep/health`, as anybody gets it. */
+  /** `GET /lockstep/health`, in full. */
   health(): Promise<LockstepHealth>
   /** `POST /demo/mode`. */
   setMode(mode: string): Promise<void>
@@ -46,6 +46,7 @@ export async function startChatNode(databaseUrl: string, monitor: MonitorOptions
     auth: { secret: chatSecret },
     logger: silentLogger,
     monitor,
+    health: { authorize: () => true },
     dashboard: { authorize: () => true },
   })
   defineChat(lockstep)

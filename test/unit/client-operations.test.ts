@@ -185,6 +185,51 @@ describe('an operation', () => {
     expect(sent).toBe(6)
   })
 
+  test('that the server has no room for is sent again until it has, with the same id, after the pause it asks for', async () => {
+    const refusals = 10
+    const sentAt: number[] = []
+    gateway.onRpc = (_, data) => {
+      sentAt.push(performance.now())
+      if (sentAt.length > refusals) return committed((data as { id: string }).id)
+      return { error: { code: 111, message: 'LS_NODE_OVERLOADED: Too much to do. Retry after 40 ms.' } }
+    }
+    const { id, outcome } = connect().call('send_message', 1)
+    expect(await outcome).toMatchObject({ outcome: 'committed', operationId: id })
+    expect(sentAt.length).toBe(refusals + 1)
+    for (const [n, at] of sentAt.slice(1).entries()) expect(at - (sentAt[n] ?? 0)).toBeGreaterThan(30)
+  })
+
+  test('of many that the server has no room for, fewer are sent at once from then on, and none is lost', async () => {
+    const [calls, room] = [200, 40]
+    let [open, most, refused] = [0, 0, 0]
+    gateway.onRpc = () => undefined
+    const client = connect()
+    const outcomes = Array.from({ length: calls }, (_, n) => client.call('send_message', n).outcome)
+    const serve = async (): Promise<void> => {
+      for (let served = 0; served < calls;) {
+        const call = await gateway.calls.next()
+        if (open >= room) {
+          refused += 1
+          call.reply({
+            error: { code: 111, message: 'LS_NODE_OVERLOADED: Too much to do. Retry after 20 ms.' },
+          })
+          continue
+        }
+        open += 1
+        served += 1
+        most = Math.max(most, open)
+        setImmediate(() => {
+          open -= 1
+          call.reply(committed((call.data as { id: string }).id))
+        })
+      }
+    }
+    await serve()
+    await Promise.all(outcomes)
+    // All were sent once, and by far not all of the refused ones a second time too early.
+    expect(refused).toBeLessThan(2 * calls)
+  })
+
   test('called anew with the id of a call that has ended is sent as a repeat', async () => {
     const client = connect()
     const { id, outcome } = client.call('send_message', 1)

@@ -1,0 +1,86 @@
+// Thousands of users who call now and then: what they were answered, and how long it took.
+import { newOperationId } from '../../src/index.ts'
+import { LightSocket } from './light-socket.ts'
+
+export interface CrowdOptions {
+  readonly ports: readonly number[]
+  readonly secret: string
+  readonly sockets: number
+  readonly users: number
+  readonly rooms: number
+}
+
+export interface Measured {
+  readonly calls: number
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+  /** What was answered, other than that it was committed. */
+  readonly others: ReadonlyMap<string, number>
+}
+
+export class Crowd {
+  readonly #sockets: readonly LightSocket[]
+  readonly #rooms: number
+  #called = 0
+
+  private constructor(sockets: readonly LightSocket[], rooms: number) {
+    this.#sockets = sockets
+    this.#rooms = rooms
+  }
+
+  static async open({ ports, secret, sockets, users, rooms }: CrowdOptions): Promise<Crowd> {
+    const all: LightSocket[] = []
+    for (let from = 0; from < sockets; from += 100) {
+      const batch = Array.from(
+        { length: Math.min(100, sockets - from) },
+        (_, n) => new LightSocket(ports[n % ports.length] ?? 0, `user${(from + n) % users}`, secret),
+      )
+      await Promise.all(batch.map(({ ready }) => ready))
+      await Promise.all(batch.map((socket, n) => socket.subscribe(`room:${(from + n) % rooms}`)))
+      all.push(...batch)
+    }
+    return new Crowd(all, rooms)
+  }
+
+  get closed(): number {
+    return this.#sockets.filter(({ isOpen }) => !isOpen).length
+  }
+
+  /** Calls at this rate, whatever the answers take, by one socket after the other. */
+  async call(perSecond: number, forMs: number): Promise<Measured> {
+    const took: number[] = []
+    const others = new Map<string, number>()
+    const call = async (): Promise<void> => {
+      this.#called += 1
+      // A stride that is prime to their number, so that neighbours are of different nodes, users and rooms.
+      const socket = this.#sockets[(this.#called * 1_009) % this.#sockets.length]
+      const room = String(this.#called % this.#rooms)
+      const began = performance.now()
+      const reply = await socket?.rpc('send', { id: newOperationId(), input: { room, n: this.#called } })
+      took.push(performance.now() - began)
+      const answer = reply?.rpc?.data?.outcome ?? reply?.error?.message.split(':', 1)[0] ?? 'no answer'
+      if (answer !== 'committed') others.set(answer, (others.get(answer) ?? 0) + 1)
+    }
+    const began = performance.now()
+    const calls: Promise<void>[] = []
+    await new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        const elapsed = performance.now() - began
+        while (calls.length < (Math.min(elapsed, forMs) / 1_000) * perSecond) calls.push(call())
+        if (elapsed < forMs) return
+        clearInterval(timer)
+        resolve()
+      }, 5)
+    })
+    await Promise.all(calls)
+    took.sort((a, b) => a - b)
+    const at = (share: number): number =>
+      took[Math.min(took.length - 1, Math.floor(took.length * share))] ?? 0
+    return { calls: took.length, p50: at(0.5), p99: at(0.99), max: at(1), others }
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.close()
+  }
+}
