@@ -28,7 +28,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      lane('unit', { include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'] }),
+      // Some of them compute for seconds: on a machine with other work, that is many.
+      lane('unit', { include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'], testTimeout: 120_000 }),
       lane('integration', { include: ['test/integration/**/*.test.ts'] }),
       // These start and kill processes and watch the clock: one file at a time, after the others.
       lane('process', {

@@ -4,12 +4,14 @@ import {
   Admission,
   assertWholeNumbers,
   Deadline,
+  detach,
   jsonLogger,
   LockstepError,
   systemClock,
   type Clock,
   type Database,
   type Logger,
+  totalLogger,
   type Queryable,
 } from './core/index.ts'
 import { EventHub, EventLog, Retention } from './events/index.ts'
@@ -89,7 +91,8 @@ export class LockstepNode<Db> {
 
   /** @throws LS_CONFIG_INVALID */
   constructor(options: LockstepOptions<Db>, callables: Callables) {
-    const { database, clock = systemClock, logger = jsonLogger } = options
+    const { database, clock = systemClock } = options
+    const logger = totalLogger(options.logger ?? jsonLogger)
     assertDurations(options)
     const base: Base = { own: database.own, schema: database.schema, clock, logger }
     this.#database = database
@@ -149,7 +152,7 @@ export class LockstepNode<Db> {
       clock,
       logger,
       apply: (revocation) => this.gateway.revoke(revocation),
-      missed: () => void this.gateway.grantAnew(reconnectOverMs),
+      missed: () => detach(this.gateway.grantAnew(reconnectOverMs), logger, 'asking again who may listen'),
     })
   }
 

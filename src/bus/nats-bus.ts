@@ -1,4 +1,4 @@
-import { messageOf } from '../core/index.ts'
+import { detach, messageOf } from '../core/index.ts'
 import type { Bus } from './bus.ts'
 import { ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
@@ -56,7 +56,7 @@ class NatsTransport implements Transport {
   async open(port: TransportPort): Promise<void> {
     this.#port = port
     this.#statuses = this.#connection.status()
-    void this.#watch(this.#statuses, port)
+    detach(this.#watch(this.#statuses, port), port.logger, 'the watch over the NATS connection')
     if (this.#connection.isClosed()) port.down('the NATS connection is closed')
     else port.up()
   }

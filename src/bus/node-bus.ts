@@ -1,4 +1,4 @@
-import { messageOf, waitAtMost, type Clock, type Logger, type Probe } from '../core/index.ts'
+import { detach, messageOf, waitAtMost, type Clock, type Logger, type Probe } from '../core/index.ts'
 import type { EventHub, StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth } from './bus.ts'
 
@@ -70,7 +70,7 @@ export class NodeBus {
       },
       heads: (heads) => hub.announceHeads(heads),
       transients: (events) => events.forEach((event) => hub.announceTransient(event)),
-      missed: () => void this.#compare(),
+      missed: () => detach(this.#compare(), logger, 'the comparison of heads'),
     })
     hub.watchInterest({
       onServe: (channel) => bus.serve(channel),

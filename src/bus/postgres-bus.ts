@@ -1,4 +1,4 @@
-import { LockstepError, messageOf, type Database, type DatabaseSession } from '../core/index.ts'
+import { detach, LockstepError, messageOf, type Database, type DatabaseSession } from '../core/index.ts'
 import type { Bus } from './bus.ts'
 import { ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
@@ -109,7 +109,8 @@ class PostgresTransport implements Transport {
         if (!listening.includes(subject)) await session.query({ text: `listen "${subject}"` })
       }
       this.#retryMs = firstRetryMs
-      void session.ended.then((reason) => this.#lost(reason, port))
+      const lost = session.ended.then((reason) => this.#lost(reason, port))
+      detach(lost, port.logger, 'the end of the session of the bus')
       port.up()
     } catch (error) {
       session?.destroy()
@@ -124,7 +125,9 @@ class PostgresTransport implements Transport {
     if (this.#isClosed) return
     port.down(this.#deafness ?? reason)
     this.#deafness = undefined
-    this.#cancelRetry = port.clock.after(this.#retryMs, () => void this.#connect(port))
+    this.#cancelRetry = port.clock.after(this.#retryMs, () =>
+      detach(this.#connect(port), port.logger, 'a new session of the bus'),
+    )
     this.#retryMs = Math.min(this.#retryMs * 2, longestRetryMs)
   }
 }

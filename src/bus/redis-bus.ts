@@ -1,4 +1,4 @@
-import { messageOf } from '../core/index.ts'
+import { disregard, messageOf } from '../core/index.ts'
 import type { Bus } from './bus.ts'
 import { ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
@@ -104,7 +104,8 @@ class RedisTransport implements Transport {
     // The client takes them up again when it is back.
     const onReady = (): void => {
       this.#subscriber.off('ready', onReady)
-      this.#unsubscribeAll().catch(() => {})
+      // The connection is the application's, and may be gone again.
+      disregard(this.#unsubscribeAll())
     }
     this.#subscriber.on('ready', onReady)
   }
@@ -128,7 +129,7 @@ class RedisTransport implements Transport {
     if (isUp && (event === 'ready' || this.#isUp !== true)) {
       this.#isUp = true
       this.#lastError = undefined
-      void this.#subscribeAll()
+      disregard(this.#subscribeAll())
     } else if (!isUp && this.#isUp !== false) {
       this.#isUp = false
       this.#port?.down(this.#lastError ?? 'the Redis client is not connected')

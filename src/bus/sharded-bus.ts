@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { messageOf } from '../core/index.ts'
+import { detach, disregard, messageOf } from '../core/index.ts'
 import type { StoredEvent, TransientEvent } from '../events/index.ts'
 import type { Bus, BusHealth, BusPort } from './bus.ts'
 import { beginningOf, decodeMessage, encodeMessage } from './message.ts'
@@ -94,7 +94,7 @@ export class ShardedBus implements Bus {
         this.#watchConnecting(port)
       },
     })
-    opened.catch((error: unknown) => this.#isDown(messageOf(error), false))
+    disregard(opened.catch((error: unknown) => this.#isDown(messageOf(error), false)))
     await settled
   }
 
@@ -121,7 +121,7 @@ export class ShardedBus implements Bus {
     this.#scope = next
     started.outbox.clear()
     started.subscriptions.rename((subject) => next.subjects[before.subjects.indexOf(subject)] ?? subject)
-    this.#transport.unsubscribe(before.own).catch(() => {})
+    disregard(this.#transport.unsubscribe(before.own))
     // The next connection listens to all of it.
     if (this.#transport.isOnDatabase) this.#transport.reconnect('the database has another history')
     else if (this.#connected) this.#listenToItself(started.selfTest)
@@ -163,7 +163,7 @@ export class ShardedBus implements Bus {
 
   #listenToItself(selfTest: SelfTest): void {
     const subscribed = this.#transport.subscribe(this.#ownSubject)
-    subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true))
+    disregard(subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true)))
     // At once: a broker that never answers is one that is not heard.
     selfTest.start(subscribed)
   }
@@ -257,7 +257,7 @@ export class ShardedBus implements Bus {
     if (this.#flushing) return
     this.#flushing = true
     const { clock } = started.port
-    const flush = (): void => void this.#flush(started)
+    const flush = (): void => detach(this.#flush(started), started.port.logger, 'a batch for the bus')
     const waitMs = this.#pacer?.waitMs(clock.monotonic()) ?? 0
     if (waitMs === 0) setImmediate(flush)
     else clock.after(waitMs, flush)

@@ -1,4 +1,4 @@
-import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { detach, messageOf, type Clock, type Logger } from '../core/index.ts'
 import type { Transport } from './transport.ts'
 
 const retryMs = 1_000
@@ -37,7 +37,7 @@ export class Subscriptions {
     const entry = this.#subjects.get(subject)
     if (entry === undefined || entry.wanted === 0) return
     entry.wanted--
-    void this.#reconcile(subject, entry)
+    this.#reconcileSoon(subject, entry)
   }
 
   /** Whoever wanted a subject wants another one in its place from now on. */
@@ -46,7 +46,7 @@ export class Subscriptions {
     for (const [subject, entry] of before) {
       const { wanted } = entry
       entry.wanted = 0
-      void this.#reconcile(subject, entry)
+      this.#reconcileSoon(subject, entry)
       if (wanted > 0) this.#add(nameOf(subject), wanted)
     }
   }
@@ -59,7 +59,11 @@ export class Subscriptions {
     const entry = this.#subjects.get(subject) ?? { wanted: 0, subscribed: false, busy: false }
     this.#subjects.set(subject, entry)
     entry.wanted += count
-    void this.#reconcile(subject, entry)
+    this.#reconcileSoon(subject, entry)
+  }
+
+  #reconcileSoon(subject: string, entry: Subject): void {
+    detach(this.#reconcile(subject, entry), this.#options.logger, 'a subscription of the bus')
   }
 
   async #reconcile(subject: string, entry: Subject): Promise<void> {
@@ -79,7 +83,7 @@ export class Subscriptions {
     } catch (error) {
       if (this.#closed) return
       logger.warn({ subject, error: messageOf(error) }, 'the bus did not take a subscription; trying again')
-      clock.after(retryMs, () => void this.#reconcile(subject, entry))
+      clock.after(retryMs, () => this.#reconcileSoon(subject, entry))
     } finally {
       entry.busy = false
     }

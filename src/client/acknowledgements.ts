@@ -1,6 +1,7 @@
 import { State, type Centrifuge } from 'centrifuge'
 import { acknowledgeTag, type AcknowledgementMessage } from '../protocol/index.ts'
 import { later } from './backoff.ts'
+import { disregard } from './detach.ts'
 
 const batchMs = 250
 const batchSize = 20
@@ -39,6 +40,6 @@ export class Acknowledgements {
     if (acks.length === 0 || this.#centrifuge.state !== State.Connected) return
     const message: AcknowledgementMessage = { acks }
     // A measurement: when it is lost, nobody misses anything but one figure of many.
-    this.#centrifuge.send(message).catch(() => {})
+    disregard(this.#centrifuge.send(message))
   }
 }

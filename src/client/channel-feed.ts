@@ -3,7 +3,7 @@ import { replyCodes, unsubscribeCodes, type StreamPosition } from '../protocol/i
 import type { Acknowledgements } from './acknowledgements.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './channel.ts'
-import { clientError, fromWireError, isRefusal, LockstepClientError } from './errors.ts'
+import { clientError, fromWireError, isRefusal, LockstepClientError, readable } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
 import type { Patience } from './patience.ts'
 
@@ -148,9 +148,10 @@ export class ChannelFeed {
       this.#begun = true
       this.#position = { offset, epoch }
       return this.#position
-    } catch (error) {
+    } catch (thrown) {
       // Here rather than by the package's error event, which a connection still being made does not raise.
-      this.reportError(error)
+      this.reportError(thrown)
+      const error = readable(thrown)
       if (isRefusal(error)) {
         // The server's own no: asking again would only bring it again.
         this.#drop()

@@ -3,8 +3,9 @@ import { replyCodes } from '../protocol/index.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { Delays } from './backoff.ts'
 import { pageUrl } from './browser.ts'
+import { detach } from './detach.ts'
 import { ConnectionProblems } from './connection-problem.ts'
-import { clientError, type LockstepClientError } from './errors.ts'
+import { clientError, readable, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 
 export type ConnectionState = 'connecting' | 'connected' | 'disconnected'
@@ -182,7 +183,7 @@ export class ClientConnection implements Connection {
       this.#report(this.#problems.passing('it was lost, and could not be made again.'))
       return
     }
-    void this.#askWhy()
+    detach(this.#askWhy(), this.#options.onError)
   }
 
   async #askWhy(): Promise<void> {
@@ -241,14 +242,14 @@ export class ClientConnection implements Connection {
     try {
       return await this.#options.getToken()
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error)
-      const what = `getToken failed: ${text}.`
+      const readableError = readable(error)
+      const what = `getToken failed: ${readableError.message}.`
       this.#report(
         this.#state === 'connected'
           ? this.#problems.renewal(what, error)
           : this.#problems.passing(what, error),
       )
-      throw error
+      throw readableError
     }
   }
 

@@ -4,8 +4,9 @@ import { localStorageOrNone, type OperationStorage } from './browser.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { ChannelHandle, type Channel, type ChannelOptions } from './channel.ts'
 import { ClientConnection, type Connection } from './connection.ts'
+import { callSafely, detach } from './detach.ts'
 import { clientError, fromWireError, LockstepClientError, toWireError } from './errors.ts'
-import type { Off } from './listeners.ts'
+import type { ErrorListener, Off } from './listeners.ts'
 import { NoticeBoard, type Notices } from './notices.ts'
 import { Operations } from './operations.ts'
 import { Patience } from './patience.ts'
@@ -126,7 +127,8 @@ export interface Client<App extends AppShape = AppShape> {
  * @throws LockstepClientError (LS_CLIENT_CONFIG_INVALID) for a URL it cannot use, or without a WebSocket class
  */
 export function createClient<App extends AppShape = AppShape>(options: ClientOptions): Client<App> {
-  const { onError = reportToConsole, storageKey = 'lockstep' } = options
+  const { storageKey = 'lockstep' } = options
+  const onError = toReporter(options.onError)
   const delays = { minMs: options.minReconnectDelayMs ?? 500, maxMs: options.maxReconnectDelayMs ?? 20_000 }
   const storage = new UserStorage(
     options.storage === undefined ? localStorageOrNone() : (options.storage ?? undefined),
@@ -150,7 +152,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     storage,
     rememberForMs: options.rememberForMs ?? 6 * dayMs,
     onAbandoned: () => {
-      later(() => void operations.takeOver(), Math.min(reloadMs, delays.maxMs))
+      later(() => detach(operations.takeOver(), onError), Math.min(reloadMs, delays.maxMs))
     },
   })
   const patience = new Patience({
@@ -288,8 +290,17 @@ function noticeOf(event: unknown): Notice | undefined {
   return typeof transactionId === 'string' ? (data as Notice) : undefined
 }
 
+/** Never throws: errors are reported where nobody is left to throw at. */
+function toReporter(onError: ClientOptions['onError']): ErrorListener {
+  return onError === undefined ? reportToConsole : (error) => callSafely(onError, [error], reportToConsole)
+}
+
 function reportToConsole(error: unknown): void {
-  const isClientError = error instanceof LockstepClientError
-  // oxlint-disable-next-line no-console -- the place of last resort, when the application names none
-  console.error(...(isClientError ? [`lockstep: ${error.message}`] : ['lockstep:', error]))
+  try {
+    const isClientError = error instanceof LockstepClientError
+    // oxlint-disable-next-line no-console -- the place of last resort, when the application names none
+    console.error(...(isClientError ? [`lockstep: ${error.message}`] : ['lockstep:', error]))
+  } catch {
+    // A value that cannot even be shown.
+  }
 }

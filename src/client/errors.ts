@@ -77,6 +77,16 @@ export function isRefusal(error: unknown): error is LockstepClientError {
   return error instanceof LockstepClientError && error.code >= 100 && !error.retryable
 }
 
+/** For code that looks at what the application threw, and for the package, which does so too: an error that can be read. */
+export function readable(thrown: unknown): Error {
+  try {
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  } catch {
+    // A proxy, or a getter that throws.
+  }
+  return new Error('The application threw a value that is no error.', { cause: thrown })
+}
+
 /** What `centrifuge` rejects with: a plain object, from an error reply or made by itself. */
 export interface WireError {
   readonly code: number
@@ -85,11 +95,17 @@ export interface WireError {
 }
 
 export function toWireError(thrown: unknown): WireError {
-  const { code, message, temporary } = Object(thrown) as { [Key in keyof WireError]?: unknown }
-  return {
-    code: typeof code === 'number' ? code : clientErrors.LS_CLIENT_CONNECTION_LOST.code,
-    message: typeof message === 'string' ? message : String(thrown),
-    temporary: temporary === true,
+  try {
+    const { code, message, temporary } = Object(thrown) as { [Key in keyof WireError]?: unknown }
+    return {
+      code: typeof code === 'number' ? code : clientErrors.LS_CLIENT_CONNECTION_LOST.code,
+      message: typeof message === 'string' ? message : String(thrown),
+      temporary: temporary === true,
+    }
+  } catch {
+    // The application's own functions may throw anything: a proxy, or an object without a text.
+    const { code, message } = clientErrors.LS_CLIENT_CONNECTION_LOST
+    return { code, message, temporary: false }
   }
 }
 

@@ -1,3 +1,5 @@
+import { callSafely } from './detach.ts'
+
 /** Ends what it was returned by. Calling it again does nothing. */
 export type Off = () => void
 
@@ -30,11 +32,7 @@ export class Listeners<Args extends readonly unknown[]> {
     // A copy, so that listeners added meanwhile wait for the next time; removed ones are not called any more.
     for (const entry of Array.from(this.#entries)) {
       if (!this.#entries.has(entry)) continue
-      try {
-        entry.call(...args)
-      } catch (error) {
-        this.#onError(error)
-      }
+      callSafely(entry.call, args, this.#onError)
     }
   }
 

@@ -1,5 +1,6 @@
 import { replyCodes, reservedMethods, retryAfterMsOf } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
+import { detach, disregard } from './detach.ts'
 import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { NoticeBoard } from './notices.ts'
@@ -147,7 +148,7 @@ export class Operations {
     }
     this.#window.reset()
     this.#sendQueued()
-    void this.takeOver()
+    this.#lookAgain()
   }
 
   /** The connection is gone; another one is tried. */
@@ -175,7 +176,7 @@ export class Operations {
       operation.endWait?.()
       operation.ignoreSignal?.()
       // Handled here: whoever closes the client need not have awaited every call.
-      operation.waiter?.promise.catch(() => undefined)
+      if (operation.waiter !== undefined) disregard(operation.waiter.promise)
       operation.waiter?.reject(clientError('LS_CLIENT_CLOSED'))
     }
     this.#operations.clear()
@@ -206,6 +207,10 @@ export class Operations {
     this.deliverUnheard()
   }
 
+  #lookAgain(): void {
+    detach(this.takeOver(), this.#options.onError)
+  }
+
   /** Looks for operations that earlier pages of this user left without an outcome. */
   async takeOver(): Promise<void> {
     this.#cancelLook?.()
@@ -219,7 +224,7 @@ export class Operations {
       this.#inquiry.add(stored.id)
     }
     if (taken.some(({ told }) => told !== true)) this.#changed()
-    if (others && this.#online) this.#cancelLook = later(() => void this.takeOver(), lookAgainMs)
+    if (others && this.#online) this.#cancelLook = later(() => this.#lookAgain(), lookAgainMs)
   }
 
   /** Hands over outcomes that waited for a listener. */
@@ -256,7 +261,7 @@ export class Operations {
   /** Once per operation, and before it is stored from here: an entry that is there already is another page's. */
   #store(operation: Operation): void {
     operation.sentBefore ||= this.#options.stored.has(operation.id)
-    void this.#options.stored.save(operation)
+    detach(this.#options.stored.save(operation), this.#options.onError)
   }
 
   #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
@@ -332,7 +337,7 @@ export class Operations {
       if (operation.state !== 'queued' || operation.cancelRetry !== undefined) continue
       if (free <= 0) break
       free -= 1
-      void this.#send(operation)
+      detach(this.#send(operation), this.#options.onError)
     }
   }
 

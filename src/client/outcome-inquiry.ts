@@ -1,5 +1,6 @@
 import { limits } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
+import { detach } from './detach.ts'
 import { fromWireError, toWireError } from './errors.ts'
 import type { ErrorListener } from './listeners.ts'
 import { acceptanceOf } from './pending-operation.ts'
@@ -59,7 +60,8 @@ export class OutcomeInquiry {
   #schedule(delayMs: number): void {
     this.#cancel?.()
     const patienceMs = this.#notBefore - performance.now()
-    this.#cancel = later(() => void this.#round(), Math.max(delayMs, patienceMs))
+    const round = (): void => detach(this.#round(), this.#options.onError)
+    this.#cancel = later(round, Math.max(delayMs, patienceMs))
   }
 
   async #round(): Promise<void> {

@@ -1,4 +1,5 @@
 import { onPageEvent } from './browser.ts'
+import { disregard } from './detach.ts'
 import { isOperationId } from './operation-id.ts'
 import { TabOwnership } from './tab-ownership.ts'
 import type { UserStorage } from './user-storage.ts'
@@ -81,7 +82,8 @@ export class StoredOperations {
   markTold({ id, name, startedAt }: StoredOperation): void {
     // Removed first: should there be no room to write, it is better forgotten than told again.
     this.#storage.remove(id)
-    void this.#claim({ id, name, input: undefined, startedAt, told: true })
+    // Refused or not, there is nothing to be done about it: the id is asked for again by whoever still has it.
+    disregard(this.#claim({ id, name, input: undefined, startedAt, told: true }))
   }
 
   /** Those whose rollback pages of this user have told. */

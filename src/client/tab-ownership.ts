@@ -1,5 +1,6 @@
 import { later } from './backoff.ts'
 import { lockManager } from './browser.ts'
+import { disregard } from './detach.ts'
 import { newOperationId } from './operation-id.ts'
 
 /** How often a tab without Web Locks shows that it lives, in milliseconds. */
@@ -55,11 +56,15 @@ export class TabOwnership {
   }
 
   #holdByHeartbeat(): Promise<void> {
+    this.#keepBeating()
+    return Promise.resolve()
+  }
+
+  #keepBeating(): void {
     this.#letGo = later(() => {
       this.#beat()
-      void this.#holdByHeartbeat()
+      this.#keepBeating()
     }, heartbeatMs)
-    return Promise.resolve()
   }
 
   #holdByLock(locks: NonNullable<ReturnType<typeof lockManager>>): Promise<void> {
@@ -72,9 +77,7 @@ export class TabOwnership {
         return untilLetGo
       })
       // Refused, in a document that is going away for instance: a call is not held up by that.
-      request.catch(() => {
-        granted()
-      })
+      disregard(request.catch(() => granted()))
     })
   }
 }

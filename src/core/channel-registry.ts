@@ -1,8 +1,9 @@
 import { isChannelName, type ChannelDefinition } from './channel.ts'
 import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
-import { isLockstepError, LockstepError, messageOf } from './errors.ts'
+import { isLockstepError, LockstepError } from './errors.ts'
 import { userChannel, type UserContext } from './ids.ts'
 import type { Logger } from './logger.ts'
+import { messageOf } from './thrown.ts'
 
 /** Asks a check of the application's, with its database at hand. */
 export interface Checks {

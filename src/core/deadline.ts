@@ -1,4 +1,5 @@
 import { waitAtMost, type Clock } from './clock.ts'
+import { whenSettled } from './detach.ts'
 
 /** One moment that several waits share: none of them lasts beyond it. */
 export class Deadline {
@@ -21,7 +22,7 @@ export class Deadline {
   async wait(work: Promise<unknown>, reserveMs = 0): Promise<boolean> {
     let hasEnded = false
     const end = (): void => void (hasEnded = true)
-    work.then(end, end)
+    whenSettled(work, end, end)
     await waitAtMost(this.#clock, Math.max(0, this.leftMs - reserveMs), work)
     return hasEnded
   }

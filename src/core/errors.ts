@@ -1,4 +1,5 @@
 import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
+import { peek } from './thrown.ts'
 
 export interface LockstepErrorOptions {
   /** What happened here, for the log; may name tables and values. Defaults to the catalogue's public text. */
@@ -7,6 +8,9 @@ export interface LockstepErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
 }
+
+/** In the registry of all realms: a bundle, or a second copy of the package, has a class of its own. */
+const brand = Symbol.for('lockstep.error')
 
 /** The one error class. Match on `code`; the text of `message` is for people and may change. */
 export class LockstepError extends Error {
@@ -29,13 +33,17 @@ export class LockstepError extends Error {
   get publicMessage(): string {
     return errorCatalogue[this.code].publicMessage
   }
+
+  get [brand](): true {
+    return true
+  }
 }
 
+/** Whether a value is an error of the catalogue, raised by this copy of Lockstep or by another one. Never throws. */
 export function isLockstepError(error: unknown, code?: ErrorCode): error is LockstepError {
-  return error instanceof LockstepError && (code === undefined || error.code === code)
-}
-
-/** The text of anything that was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (peek(error, brand) !== true || Object(peek(error, 'details')) !== peek(error, 'details')) return false
+  const own = peek(error, 'code')
+  // Another version may know codes that this one has no text and no reply for.
+  if (typeof own !== 'string' || !Object.hasOwn(errorCatalogue, own)) return false
+  return code === undefined || own === code
 }

@@ -1,3 +1,5 @@
+import { peek, toPlain } from './thrown.ts'
+
 /** Where Lockstep writes what an operator should know. The shape of pino and of console. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void
@@ -6,6 +8,10 @@ export interface Logger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
+type Level = keyof Logger
+type Write = Logger[Level]
+
+const levels: readonly Level[] = ['debug', 'info', 'warn', 'error']
 const noop = (): void => {}
 
 export const silentLogger: Logger = { debug: noop, info: noop, warn: noop, error: noop }
@@ -18,15 +24,45 @@ export const jsonLogger: Logger = {
   error: (fields, message) => write('error', fields, message),
 }
 
-function write(level: string, fields: Readonly<Record<string, unknown>>, message: string): void {
-  const line = JSON.stringify({ level, at: new Date().toISOString(), message, ...fields }, plainErrors)
+function write(level: Level, fields: Readonly<Record<string, unknown>>, message: string): void {
+  const facts = Object(toPlain(fields)) as Readonly<Record<string, unknown>>
+  const line = JSON.stringify({ level, at: new Date().toISOString(), message, ...facts })
   process.stderr.write(`${line}\n`)
 }
 
-// Named fields only: a driver's error can carry its client, and with it the password.
-function plainErrors(_key: string, value: unknown): unknown {
-  if (!(value instanceof Error)) return value
-  const { name, message, stack, cause } = value
-  const { code, details } = value as { readonly code?: unknown; readonly details?: unknown }
-  return { name, message, code, details, stack, cause }
+const total = new WeakSet<Logger>([silentLogger, jsonLogger])
+
+/**
+ * The application's logger, made safe to call where an error is being dealt with: one that throws, rejects or lacks a
+ * method ends nothing. A line that it did not take goes to `jsonLogger`.
+ */
+export function totalLogger(logger: Logger): Logger {
+  if (total.has(logger)) return logger
+  const safe = Object.fromEntries(
+    levels.map((level) => [level, safeWrite(logger, level)]),
+  ) as unknown as Logger
+  total.add(safe)
+  return safe
+}
+
+function safeWrite(logger: Logger, level: Level): Write {
+  return (fields, message) => {
+    const refused = (error: unknown): void => {
+      jsonLogger[level](fields, message)
+      jsonLogger.error({ error, level }, 'the logger given to Lockstep did not take the line above')
+    }
+    // Read at each call: some loggers replace their methods when their level changes.
+    const method = peek(logger, level)
+    if (typeof method !== 'function') return jsonLogger[level](fields, message)
+    try {
+      const answer: unknown = Reflect.apply(method, logger, [fields, message])
+      if (isThenable(answer)) Promise.resolve(answer).catch(refused)
+    } catch (error) {
+      refused(error)
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof peek(value, 'then') === 'function'
 }

@@ -1,5 +1,13 @@
 import { limits, type StreamPosition } from '../protocol/index.ts'
-import { followsOn, messageOf, OffsetSequencer, type Clock, type Logger } from '../core/index.ts'
+import {
+  detach,
+  disregard,
+  followsOn,
+  messageOf,
+  OffsetSequencer,
+  type Clock,
+  type Logger,
+} from '../core/index.ts'
 import type { EventLog } from './event-log.ts'
 import { Member, Members, type MemberHost } from './member.ts'
 import { RecentEvents } from './recent-events.ts'
@@ -51,7 +59,7 @@ export class ChannelFeed implements MemberHost {
     this.#options = options
     this.#opened = this.#open()
     // Each join awaits and reports it; without members nobody needs to.
-    this.#opened.catch(() => {})
+    disregard(this.#opened)
   }
 
   get memberCount(): number {
@@ -213,7 +221,7 @@ export class ChannelFeed implements MemberHost {
   #fillLater(waitMs: number, retryMs: number): void {
     this.#cancelGapTimer ??= this.#options.clock.after(waitMs, () => {
       this.#cancelGapTimer = undefined
-      void this.#fillUntilDone(retryMs)
+      detach(this.#fillUntilDone(retryMs), this.#options.logger, 'filling a gap')
     })
   }
 

@@ -1,5 +1,5 @@
 import { faultPoint } from '../core/fault-point.ts'
-import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { detach, type Clock, type Logger } from '../core/index.ts'
 import { traceparentTag } from '../protocol/index.ts'
 import { AckSampler, type AckSampling } from './ack-sampler.ts'
 import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
@@ -171,14 +171,8 @@ export class EventHub implements EventSource {
   #scheduleCheck(): void {
     if (this.#closed) return
     this.#cancelCheck = this.#options.clock.after(this.#options.headCheckMs ?? 1_000, () => {
-      this.checkHeads()
-        .catch((error: unknown) => {
-          this.#options.logger.warn(
-            { error: messageOf(error) },
-            'the heads of the served channels were not read',
-          )
-        })
-        .finally(() => this.#scheduleCheck())
+      const checked = this.checkHeads().finally(() => this.#scheduleCheck())
+      detach(checked, this.#options.logger, 'the comparison of heads')
     })
   }
 }

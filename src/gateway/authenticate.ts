@@ -11,6 +11,7 @@ import {
   type JWTVerifyOptions,
 } from 'jose'
 import {
+  isLockstepError,
   isTenant,
   isUserId,
   LockstepError,
@@ -221,7 +222,7 @@ function optionalClaim(name: 'sessionId' | 'tenant', value: unknown): Readonly<R
 }
 
 function refusalOf(error: unknown): unknown {
-  if (error instanceof LockstepError || error instanceof KeySetUnavailable) return error
+  if (isLockstepError(error) || error instanceof KeySetUnavailable) return error
   if (isNotYetValid(error)) {
     return new LockstepError('LS_TOKEN_NOT_YET_VALID', { message: messageOf(error), cause: error })
   }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { errorCatalogue, isLockstepError, messageOf, type UserContext } from '../core/index.ts'
+import { detach, errorCatalogue, isLockstepError, messageOf, type UserContext } from '../core/index.ts'
 import { replyCodes } from '../protocol/index.ts'
 import { userFields } from './identity.ts'
 import type { GatewayLimits } from './options.ts'
@@ -52,7 +52,7 @@ export class Calls {
       return this.#host.push(errorReply(call.id, replyCodes.tooManyRequests))
     }
     this.#outstanding += 1
-    void this.#run(call, handler)
+    detach(this.#run(call, handler), this.#ports.logger, `the answer to ${call.method}`)
   }
 
   /** The connection is gone. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
-import type { Clock } from '../core/index.ts'
+import { disregard, type Clock } from '../core/index.ts'
 import { dashboardRoutes } from './dashboard-routes.ts'
 import { healthRoute } from './health-route.ts'
 import { metricsRoute } from './metrics-route.ts'
@@ -65,10 +65,10 @@ export function toNodeHandler(routes: FetchHandler, otherwise?: NodeHandler): No
   )
   return (request: MountedRequest, response, next) => {
     // It answers its own failures and rejects for nothing.
-    if (isOurs(request.url) || isOurs(request.originalUrl)) void listener(request, response)
+    if (isOurs(request.url) || isOurs(request.originalUrl)) disregard(listener(request, response))
     else if (otherwise !== undefined) otherwise(request, response, next)
     else if (next !== undefined) next()
-    else void listener(request, response)
+    else disregard(listener(request, response))
   }
 }
 

@@ -1,3 +1,5 @@
+import { detach, type Logger } from '../core/index.ts'
+
 /** Work whose replies go out in the order in which the commands came. */
 export interface LaneTask {
   /** Waits for all before it, and all behind it wait for it. */
@@ -19,8 +21,13 @@ const width = 16
  * unsubscribe, sees everything before it done.
  */
 export class Lane {
+  readonly #logger: Logger
   readonly #entries: Entry[] = []
   #started = 0
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
 
   get length(): number {
     return this.#entries.length
@@ -44,7 +51,7 @@ export class Lane {
       if (entry === undefined || (behind && (entry.task.exclusive || this.#entries[0]?.task.exclusive)))
         return
       this.#started += 1
-      void this.#run(entry)
+      detach(this.#run(entry), this.#logger, 'a subscribe')
     }
   }
 

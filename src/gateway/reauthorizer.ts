@@ -1,4 +1,4 @@
-import type { Clock } from '../core/index.ts'
+import { disregard, type Clock } from '../core/index.ts'
 
 /** What can be asked again whether its subscriptions still stand. Must not reject, nor wait without an end. */
 export interface Reauthorizable {
@@ -34,7 +34,7 @@ export class Reauthorizer {
     const stepMs = Math.max(shortestStepMs, this.#roundMs / stepsPerRound)
     this.#cancel = this.#clock.after(stepMs, () => {
       const again = (): void => this.start()
-      void this.#step().then(again, again)
+      disregard(this.#step().then(again, again))
     })
   }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { defineChannel, messageOf, type Clock, type Logger, type Schema } from '../core/index.ts'
+import { defineChannel, detach, messageOf, type Clock, type Logger, type Schema } from '../core/index.ts'
 import type { EncodedEvent, EventSource, Joined } from '../events/subscription.ts'
 import type { Revocation } from './identity.ts'
 
@@ -59,7 +59,8 @@ export class RevocationFeed {
       await this.#join()
     } catch (error) {
       this.#options.logger.warn({ error: messageOf(error) }, 'revocations are not heard; trying again')
-      if (!this.#closed) this.#cancelRetry = this.#options.clock.after(retryMs, () => void this.#startOver())
+      if (!this.#closed)
+        this.#cancelRetry = this.#options.clock.after(retryMs, () => this.#startOverDetached())
     }
   }
 
@@ -67,6 +68,10 @@ export class RevocationFeed {
     this.#closed = true
     this.#cancelRetry?.()
     this.#joined?.leave()
+  }
+
+  #startOverDetached(): void {
+    detach(this.#startOver(), this.#options.logger, 'hearing revocations again')
   }
 
   #apply(event: EncodedEvent): void {
@@ -82,7 +87,7 @@ export class RevocationFeed {
       {
         deliver: (events) => events.forEach((event) => this.#apply(event)),
         deliverTransient: () => {},
-        reset: () => void this.#startOver(),
+        reset: () => this.#startOverDetached(),
       },
     )
     if (this.#closed) return joined.leave()

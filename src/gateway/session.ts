@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { isLockstepError, LockstepError, messageOf, type UserContext } from '../core/index.ts'
+import { detach, isLockstepError, LockstepError, messageOf, type UserContext } from '../core/index.ts'
 import type { EncodedEvent, TransientPush } from '../events/subscription.ts'
 import { closeCodes, replyCodes, type ReplyCode } from '../protocol/index.ts'
 import type { ConnectedUser } from './connections.ts'
@@ -218,7 +218,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     // A newline may end it, too.
     if (end !== -1 && end + 1 < message.length) this.#hold(message.slice(end + 1))
     this.#state = 'connecting'
-    void this.#connect(command.id, command.request)
+    this.#detach(this.#connect(command.id, command.request), 'connect')
   }
 
   #hold(message: string): void {
@@ -264,8 +264,13 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (command.kind === 'pong' || dispatcher === undefined) return
     if (command.kind === 'connect')
       this.#refuseCommand(command, replyCodes.badRequest, requestInvalid('already connected'))
-    else if (command.kind === 'refresh') void this.#refresh(dispatcher, command.id, command.token)
+    else if (command.kind === 'refresh')
+      this.#detach(this.#refresh(dispatcher, command.id, command.token), 'refresh')
     else dispatcher.dispatch(command)
+  }
+
+  #detach(work: Promise<void>, what: string): void {
+    detach(work, this.#context.ports.logger, `${what} of client ${this.id}`)
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {

@@ -1,4 +1,4 @@
-import { LockstepError, messageOf, pause, waitAtMost, type Clock, type Logger } from '../core/index.ts'
+import { LockstepError, messageOf, peek, pause, waitAtMost, type Clock, type Logger } from '../core/index.ts'
 import { signWebhook, webhookKey } from './webhook-signature.ts'
 
 export interface WebhookOptions {
@@ -190,8 +190,8 @@ function judge(response: Response): Attempt {
 
 /** `fetch failed` says nothing; the code of what lies under it does. */
 function causeOf(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined
-  const { code } = (cause ?? {}) as { readonly code?: unknown }
+  const cause = peek(error, 'cause')
+  const code = peek(cause, 'code')
   return typeof code === 'string' ? code : messageOf(cause ?? error)
 }
 

@@ -1,4 +1,4 @@
-import { messageOf, type Clock, type Logger } from '../core/index.ts'
+import { detach, messageOf, type Clock, type Logger } from '../core/index.ts'
 import { AlertWebhook, type WebhookOptions } from './alert-webhook.ts'
 import type { ViolationKind } from './kinds.ts'
 import { RecentIds } from './recent-ids.ts'
@@ -130,7 +130,7 @@ class Teller {
     else logger.error(fields, text)
     const type = `lockstep.${alert.kind}`
     this.#webhook?.send({ id: alert.id, body: JSON.stringify({ type, timestamp: alert.at, data: alert }) })
-    if (onAlert !== undefined) void this.#call(onAlert, alert)
+    if (onAlert !== undefined) detach(this.#call(onAlert, alert), logger, 'onAlert')
   }
 
   async #call(onAlert: NonNullable<AlertOptions['onAlert']>, alert: Alert): Promise<void> {

@@ -1,4 +1,5 @@
 import {
+  disregard,
   LockstepError,
   type BeginOptions,
   type CommitEnding,
@@ -249,7 +250,7 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
         return opened.#flush(flush)
       })
       // Rejects `begin` when BEGIN itself failed; later failures are answered where the end is awaited.
-      finished.catch((error: unknown) => reject(toLockstepError(error, 'LS_CONNECTION_LOST')))
+      disregard(finished.catch((error: unknown) => reject(toLockstepError(error, 'LS_CONNECTION_LOST'))))
     })
   }
 

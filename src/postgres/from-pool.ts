@@ -1,6 +1,9 @@
 import type { Pool, PoolClient } from 'pg'
 import {
   assertWholeNumbers,
+  disregard,
+  guarded,
+  jsonLogger,
   LockstepError,
   TimeLimit,
   type BeginOptions,
@@ -58,7 +61,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
   const schema = quoteSchema(schemaName)
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
   assertWholeNumbers({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
-  const onError = options.onConnectionError ?? (() => {})
+  const onError = guarded(options.onConnectionError ?? (() => {}), jsonLogger, 'onConnectionError')
   const names = new StatementNames(options.preparedStatements ?? true)
   const state = new DatabaseState()
   const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state }
@@ -238,7 +241,7 @@ async function orExhausted(
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       // The pool will still hand the client over; give it straight back.
-      connecting.then((client) => client.release()).catch(() => {})
+      disregard(connecting.then((client) => client.release()))
       reject(
         new LockstepError('LS_POOL_EXHAUSTED', {
           message: `No connection of the pool became free within ${timeoutMs} ms (max ${pool.options.max}).`,

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import type { Pool } from 'pg'
-import type { DatabaseSession, Statement } from '../core/index.ts'
+import { disregard, type DatabaseSession, type Statement } from '../core/index.ts'
 import { toAsciiValues } from './ascii.ts'
 import { ownConfig, setUp, type ConnectionFacts } from './own-connection.ts'
 import { toRows } from './pg-statements.ts'
@@ -60,7 +60,7 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
 
 /** Without waiting for a server that may have vanished. */
 function destroy(client: pg.Client): void {
-  client.end().catch(() => {})
+  disregard(client.end())
   const { connection } = client as unknown as {
     readonly connection: { readonly stream: { destroy(): void } }
   }

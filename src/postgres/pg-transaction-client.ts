@@ -1,5 +1,5 @@
 import type { Pool, QueryConfig, QueryResult, QueryResultRow } from 'pg'
-import type { SavepointWatch, SqlClient } from '../core/index.ts'
+import { disregard, type SavepointWatch, type SqlClient } from '../core/index.ts'
 import type { DatabaseState } from './database-state.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
 import { readUserStatement, refuseSubmittable } from './user-statement.ts'
@@ -59,7 +59,7 @@ export class PgTransactionClient implements SqlClient {
     const [values, callback] = typeof second === 'function' ? [undefined, second] : [second, third]
     const sent = this.#query<Row>(config, values)
     if (callback === undefined) return sent
-    void callBack(sent, callback)
+    disregard(callBack(sent, callback))
     return undefined
   }
 

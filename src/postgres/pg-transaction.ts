@@ -1,5 +1,7 @@
 import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import {
+  disregard,
+  isError,
   LockstepError,
   type CommitEnding,
   type OpenTransaction,
@@ -176,7 +178,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       onFailure = reject
     })
     // Whoever comes next hears it.
-    this.#beginning.catch(() => {})
+    disregard(this.#beginning)
     try {
       const [result] = await sendFlight(this.#client, {
         before: this.#begin,
@@ -188,7 +190,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     } catch (error) {
       if (!this.#hasBegun) onFailure(error)
       // The error's own stack begins at the socket.
-      if (error instanceof Error) Error.captureStackTrace(error)
+      if (isError(error) && Object.isExtensible(error)) Error.captureStackTrace(error)
       throw this.#onError(error)
     }
   }

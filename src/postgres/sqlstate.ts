@@ -1,4 +1,12 @@
-import { LockstepError, isLockstepError, type ErrorCode } from '../core/index.ts'
+import {
+  isError,
+  isLockstepError,
+  LockstepError,
+  messageOf,
+  peek,
+  peekList,
+  type ErrorCode,
+} from '../core/index.ts'
 
 /**
  * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; LS002 is raised by
@@ -50,10 +58,10 @@ const lost = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_DESTROYED'])
 
 /** SQLSTATE of an error response of the server, or undefined when the error is not one. */
 export function sqlState(error: unknown): string | undefined {
-  const code = property(error, 'code')
+  const code = peek(error, 'code')
   if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return undefined
   // A code of the system, such as EPIPE, has no digit; a state that an application raises may have none either.
-  return /\d/.test(code) || property(error, 'severity') !== undefined ? code : undefined
+  return /\d/.test(code) || peek(error, 'severity') !== undefined ? code : undefined
 }
 
 const databaseErrors = new WeakSet<object>()
@@ -88,7 +96,7 @@ export function thrownErrorCode(thrown: unknown): ErrorCode | undefined {
   for (let depth = 0; depth < deepestCause && typeof error === 'object' && error !== null; depth++) {
     const code = isOfAnother(error) ? undefined : databaseErrorCode(error)
     if (code !== undefined) return code
-    error = property(error, 'cause')
+    error = peek(error, 'cause')
   }
   return undefined
 }
@@ -96,7 +104,7 @@ export function thrownErrorCode(thrown: unknown): ErrorCode | undefined {
 /** A code of the system, such as ECONNREFUSED, from whatever else the code talks to. */
 function isOfAnother(error: object): boolean {
   if (isLockstepError(error) || databaseErrors.has(error) || sqlState(error) !== undefined) return false
-  return property(error, 'code') !== undefined
+  return peek(error, 'code') !== undefined
 }
 
 /** Chains of causes may be circles. */
@@ -105,10 +113,19 @@ const deepestCause = 16
 /** The catalogue code for an error of a driver, or undefined for one that did not come from the database. */
 export function databaseErrorCode(error: unknown): ErrorCode | undefined {
   if (isLockstepError(error)) return error.code
+  const code = codeOf(error)
+  if (code !== undefined) return code
+  // Node tries every address of a name and reports the failures together.
+  return peekList(error, 'errors')
+    .map(codeOf)
+    .find((one) => one !== undefined)
+}
+
+function codeOf(error: unknown): ErrorCode | undefined {
   const state = sqlState(error)
-  if (property(error, 'constraint') === oneOutcome) return 'LS_OPERATION_FENCED'
+  if (peek(error, 'constraint') === oneOutcome) return 'LS_OPERATION_FENCED'
   if (state !== undefined) return exact[state] ?? byClass[state.slice(0, 2)]
-  const code = property(error, 'code')
+  const code = peek(error, 'code')
   if (typeof code === 'string') {
     if (unreachable.has(code)) return 'LS_DATABASE_UNREACHABLE'
     if (lost.has(code)) return 'LS_CONNECTION_LOST'
@@ -122,7 +139,7 @@ export function toLockstepError(error: unknown, fallback: ErrorCode = 'LS_OPERAT
   const code = databaseErrorCode(error) ?? fallback
   const state = sqlState(error)
   return new LockstepError(code, {
-    ...(error instanceof Error ? { message: error.message } : {}),
+    ...(isError(error) ? { message: messageOf(error) } : {}),
     ...(state === undefined ? {} : { details: { sqlState: state } }),
     cause: error,
   })
@@ -130,22 +147,12 @@ export function toLockstepError(error: unknown, fallback: ErrorCode = 'LS_OPERAT
 
 // pg reports a dead connection by these texts and no code at all (measured with pg 8.23).
 function driverCode(error: unknown): ErrorCode | undefined {
-  if (!(error instanceof Error)) return undefined
-  if (error.message.startsWith('timeout exceeded when trying to connect')) return 'LS_POOL_EXHAUSTED'
-  if (
-    /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(error.message)
-  ) {
+  if (!isError(error)) return undefined
+  const message = messageOf(error)
+  if (message.startsWith('timeout exceeded when trying to connect')) return 'LS_POOL_EXHAUSTED'
+  if (/^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(message)) {
     return 'LS_CONNECTION_LOST'
   }
-  if (/^(Query read timeout|Cannot use a pool after calling end)/.test(error.message))
-    return 'LS_CONNECTION_LOST'
-  // Node tries every address of a name and reports the failures together.
-  if (error instanceof AggregateError) {
-    return error.errors.map(databaseErrorCode).find((code) => code !== undefined)
-  }
+  if (/^(Query read timeout|Cannot use a pool after calling end)/.test(message)) return 'LS_CONNECTION_LOST'
   return undefined
-}
-
-function property(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
 }

@@ -1,7 +1,10 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { limits } from '../protocol/index.ts'
 import {
+  disregard,
+  isLockstepError,
   LockstepError,
+  whenSettled,
   type Database,
   type ErrorCode,
   type Mode,
@@ -144,7 +147,7 @@ async function workAndCommit<Db, Result>(
     if (error === known) {
       // Its caller has an answer already, and need not wait for a statement that still runs. Ending that by force would
       // cost the pool a connection for each copy.
-      void open.rollback()
+      disregard(open.rollback())
       return { ending: 'known' }
     }
     await open.rollback()
@@ -217,12 +220,14 @@ async function orInterrupted<Db, Result>(
     return await new Promise<Result>((resolve, reject) => {
       interruption.onInterrupt(reject)
       // What an intent fails with is dealt with where it is awaited, before the flush.
-      intent?.then(
-        (isNew) => isNew || reject(known),
-        () => {},
-      )
+      if (intent !== undefined)
+        whenSettled(
+          intent,
+          (isNew) => isNew || reject(known),
+          () => {},
+        )
       // Code that still runs after the handle was closed reaches no one with what it throws.
-      Promise.resolve(work).then(resolve, reject)
+      whenSettled(Promise.resolve(work), resolve, reject)
     })
   } catch (error) {
     const isInterrupted = interruption.reason !== undefined

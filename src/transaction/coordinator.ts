@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { faultPoint } from '../core/fault-point.ts'
 import {
+  disregard,
   isLockstepError,
   LockstepError,
   messageOf,
@@ -284,7 +285,7 @@ export class TransactionCoordinator<Db> {
     await faultPoint('transaction.before-intent')
     if (request.intent) operation.intent = this.#options.intents.write(key)
     // Awaited before the flush; until then a failure is nobody's.
-    operation.intent?.landed.catch(() => {})
+    if (operation.intent !== undefined) disregard(operation.intent.landed)
     // The one session belongs to the transaction from BEGIN on, so the intent has to come first. And what may have been
     // done already is not done again only to be undone.
     if (database.singleSession || request.repeat === true) {

@@ -1,6 +1,7 @@
 import { faultPoint } from '../core/fault-point.ts'
 import { coordinationEvents, type Notice, type Outcome } from '../protocol/index.ts'
 import {
+  detach,
   isLockstepError,
   LockstepError,
   messageOf,
@@ -96,8 +97,14 @@ export class FailureSettlement {
     const isAnothers =
       settled.state === 'committed' && (failed.ending === 'rolled_back' || settled.isAnothers === true)
     if (!isAnothers) this.#report(operation, settled, failedAt)
-    if (!isAnothers && settled.state === 'committed' && failed.ending === 'unknown')
-      void this.#announceFound(request, { emitted: failed.events, offsets: settled.offsets }, settled.epoch)
+    if (!isAnothers && settled.state === 'committed' && failed.ending === 'unknown') {
+      const announced = this.#announceFound(
+        request,
+        { emitted: failed.events, offsets: settled.offsets },
+        settled.epoch,
+      )
+      detach(announced, this.#options.logger, 'the delivery of a commit that was found out')
+    }
     const ending = isAnothers ? 'rolled_back' : settled.state
     const facts = { operationId: request.id, operation: request.name, ending }
     this.#options.hooks.run(failed.hooksOf(ending), facts)

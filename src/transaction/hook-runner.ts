@@ -1,4 +1,4 @@
-import { messageOf, TimeLimit, type Logger } from '../core/index.ts'
+import { detach, messageOf, TimeLimit, type Logger } from '../core/index.ts'
 
 export type Hook = () => void | Promise<void>
 
@@ -35,7 +35,8 @@ export class HookRunner {
   run(hooks: readonly Hook[], facts: HookFacts): void {
     if (hooks.length === 0) return
     this.#running += 1
-    void this.#runAll(hooks, facts).finally(() => this.#ended())
+    const all = this.#runAll(hooks, facts).finally(() => this.#ended())
+    detach(all, this.#logger, 'the hooks of an operation')
   }
 
   /** Settles when no hook runs any more. */

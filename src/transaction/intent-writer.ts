@@ -1,5 +1,6 @@
 import { faultPoint } from '../core/fault-point.ts'
 import {
+  detach,
   isSameOperation,
   messageOf,
   type Clock,
@@ -67,7 +68,7 @@ export class IntentWriter {
     this.#waiting.push(entry)
     if (!this.#writing) {
       this.#writing = true
-      setImmediate(() => void this.#drain())
+      setImmediate(() => detach(this.#drain(), this.#options.logger, 'a batch of intents'))
     }
     return { landed, ended: () => end(entry) }
   }

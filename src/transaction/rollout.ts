@@ -96,7 +96,7 @@ export class Rollout {
     const tell =
       (level: 'error' | 'warn' | 'info' | 'debug') =>
       (...values: unknown[]): void =>
-        logger[level]({ values: values.map(String) }, 'the rollout provider says')
+        logger[level]({ values: values.map(messageOf) }, 'the rollout provider says')
     this.#providerLogger = {
       error: tell('error'),
       warn: tell('warn'),

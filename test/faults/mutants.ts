@@ -13,7 +13,7 @@ const unknownEnding = `if (ending.ending === 'unknown') return unknown(ending.er
 const appendNotice = `(p_id, array[p_channel], array[1], array[1], array[1], array[p_notice_type],
       array[p_notice]) n;`
 const readMissed = 'const missed = await this.#memory().between(recoverFrom.offset, top.offset)'
-const heardAgain = 'missed: () => void this.#compare(),'
+const heardAgain = `missed: () => detach(this.#compare(), logger, 'the comparison of heads'),`
 const knownIds = 'where o.id = any((select $4::uuid[])::uuid[])'
 /** Both flushes end with it: that of any number of events, and that of one. */
 const insertOutcome = `insert into {schema}.operations (id, name, user_id, node, input_hash, state, result, positions, settled_at)
@@ -310,7 +310,7 @@ export const mutants = {
     {
       file: 'src/client/operations.ts',
       find: `    this.#sendQueued()
-    void this.takeOver()`,
+    this.#lookAgain()`,
       put: '    this.#sendQueued()',
     },
   ],

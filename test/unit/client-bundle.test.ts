@@ -4,7 +4,7 @@ import { build, type Rolldown } from 'vite'
 import { expect, test } from 'vitest'
 
 /** Minified and gzipped, with the `centrifuge` package (about 24 KiB of it) and without. */
-const limits = { whole: 33 * 1024, own: 10.1 * 1024 }
+const limits = { whole: 35 * 1024, own: 11 * 1024 }
 
 const entry = fileURLToPath(new URL('../../src/client/index.ts', import.meta.url))
 

@@ -62,11 +62,11 @@ test('README and the start page have examples', () => {
   )
 })
 
-test('examples of README and docs compile', { timeout: 60_000 }, () => {
+test('examples of README and docs compile', { timeout: 240_000 }, () => {
   expect(errorsIn(examples)).toEqual([])
 })
 
-test('an example that does not fit the library is found', { timeout: 60_000 }, () => {
+test('an example that does not fit the library is found', { timeout: 240_000 }, () => {
   const file = join(root, 'test/unit/examples/broken/example.ts')
   const code = `import { createLockstep } from 'lockstep'\ncreateLockstep({ databse: 1 })\nexport const n: string = 1\n`
   expect(errorsIn(new Map([[file, code]]))).toEqual([

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { decodeCommand } from '../../src/gateway/commands.ts'
+import { silentLogger } from '../../src/core/index.ts'
 import { boundedJson, MalformedMessage, parseJson } from '../../src/gateway/json.ts'
 import { Lane } from '../../src/gateway/lane.ts'
 
@@ -108,7 +109,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 test('a lane runs side by side, ends in order, and lets an exclusive task stand alone', async () => {
   const log: string[] = []
-  const lane = new Lane()
+  const lane = new Lane(silentLogger)
   const [a, b, alone, c] = [task('a', log), task('b', log), task('alone', log, true), task('c', log)]
   for (const each of [a, b, alone, c]) each.add(lane)
   expect(log).toEqual(['a starts', 'b starts'])
@@ -128,7 +129,7 @@ test('a lane runs side by side, ends in order, and lets an exclusive task stand 
 
 test('a lane starts at most 16 at a time', async () => {
   const log: string[] = []
-  const lane = new Lane()
+  const lane = new Lane(silentLogger)
   const tasks = Array.from({ length: 20 }, (_, n) => task(`${n}`, log))
   for (const each of tasks) each.add(lane)
   expect(log).toHaveLength(16)
