@@ -1,3 +1,4 @@
+import { commonName, parsePattern } from './channel-pattern.ts'
 import { isChannelName, type ChannelDefinition } from './channel.ts'
 import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
 import { isLockstepError, LockstepError } from './errors.ts'
@@ -25,13 +26,10 @@ export class ChannelRegistry {
 
   /**
    * @param options.databaseCode the catalogue's code for an error that came from the database
-   * @throws LS_CONFIG_INVALID when two families share a pattern
+   * @throws LS_CONFIG_INVALID when two families can name the same channel
    */
   constructor(definitions: readonly ChannelDefinition[], options: ChannelRegistryOptions) {
-    const patterns = definitions.map(({ pattern }) => pattern)
-    if (new Set(patterns).size !== patterns.length) {
-      throw new LockstepError('LS_CONFIG_INVALID', { message: 'Two channels share one pattern.' })
-    }
+    assertDisjoint(definitions)
     this.#definitions = definitions
     this.#checks = options.checks
     this.#logger = options.logger
@@ -87,5 +85,18 @@ export class ChannelRegistry {
   #retryableCode(error: unknown): ErrorCode | undefined {
     const code = this.#databaseCode(error)
     return code !== undefined && errorCatalogue[code].retryable ? code : undefined
+  }
+}
+
+/** Else whoever asks for a name that two families have would be checked by the first of them only. */
+function assertDisjoint(definitions: readonly ChannelDefinition[]): void {
+  for (const [index, one] of definitions.entries()) {
+    for (const other of definitions.slice(index + 1)) {
+      const name = commonName(parsePattern(one.pattern), parsePattern(other.pattern))
+      if (name === undefined) continue
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message: `The channels "${one.pattern}" and "${other.pattern}" both have the name "${name}", so nobody could say whose canSubscribe decides. Let each begin with a word of its own.`,
+      })
+    }
   }
 }

@@ -1,7 +1,8 @@
 import { limits } from '../protocol/index.ts'
+import { fillPattern, nameBehind, parsePattern, readPattern, type ChannelPattern } from './channel-pattern.ts'
 import { LockstepError } from './errors.ts'
 import { validateSync, type OutputOf, type Schema } from './schema.ts'
-import type { UserContext } from './ids.ts'
+import { userChannel, type UserContext } from './ids.ts'
 import type { SqlClient } from './database.ts'
 
 /** Event types of a channel, each with the schema of its data. */
@@ -55,8 +56,7 @@ export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> 
 
 // What a name may hold: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis
 // and NATS, and no two names differ only by Unicode normalisation.
-const namePattern = /^[A-Za-z0-9._~@|=+:/-]+$/
-const paramPattern = /^[A-Za-z0-9._~@|=+/-]+$/
+const namePattern = /^(?:[A-Za-z0-9._~@|=+:/-]|%[0-9A-F]{2})+$/
 
 export function isChannelName(value: unknown): value is string {
   return (
@@ -69,27 +69,27 @@ export function isChannelName(value: unknown): value is string {
 
 /**
  * Declares a family of channels, such as `conversation:{id}`.
- * @throws LS_CONFIG_INVALID for a pattern that is empty, malformed, or in the reserved `user:` family
+ * @throws LS_CONFIG_INVALID for a pattern that is empty, malformed, ambiguous, or in the reserved `user:` family
  */
 export function defineChannel<
   const Pattern extends string,
   const Events extends EventSchemas,
   Db = SqlClient,
 >(pattern: Pattern, options: ChannelOptions<Pattern, Events, Db>): ChannelDefinition<Pattern, Events> {
-  const names = paramNames(pattern)
-  const matcher = toMatcher(pattern)
-
+  const parsed = parsePattern(pattern)
+  assertNotOfUsers(parsed)
   const toChannel = (params: ParamsOf<Pattern>): Channel<Events> => {
-    const name = fill(pattern, params as Readonly<Record<string, unknown>>)
-    if (!isChannelName(name)) throw new LockstepError('LS_CHANNEL_NAME_INVALID', { details: { pattern } })
+    const name: string = fillPattern(parsed, params as Readonly<Record<string, unknown>>)
+    if (!isChannelName(name)) {
+      throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
+        message: `${JSON.stringify(name)} is no channel name: at most ${limits.maxChannelBytes} characters, and no two dots in a row.`,
+        details: { pattern },
+      })
+    }
     return { name, definition }
   }
-  const match = (name: string): Readonly<Record<string, string>> | undefined => {
-    if (!isChannelName(name)) return undefined
-    const found = matcher.exec(name)
-    if (found === null) return undefined
-    return Object.freeze(Object.fromEntries(names.map((key, index) => [key, found[index + 1] ?? ''])))
-  }
+  const match = (name: string): Readonly<Record<string, string>> | undefined =>
+    isChannelName(name) ? readPattern(parsed, name) : undefined
   const definition: ChannelDefinition<Pattern, Events> = Object.assign(toChannel, {
     kind: 'channel' as const,
     pattern,
@@ -98,6 +98,14 @@ export function defineChannel<
     canSubscribe: options.canSubscribe.bind(options) as never,
   })
   return definition
+}
+
+function assertNotOfUsers(pattern: ChannelPattern): void {
+  const example = nameBehind(userChannel(''), pattern)
+  if (example === undefined) return
+  throw new LockstepError('LS_CONFIG_INVALID', {
+    message: `The channel pattern "${pattern.text}" could name "${example}", but channels that begin with "user:" belong to Lockstep: each is its user's own, for notices. Begin with another word, such as "account:{id}".`,
+  })
 }
 
 /**
@@ -112,46 +120,6 @@ export function validateEvent(channel: Channel, type: string, data: unknown): un
     })
   }
   return validateSync(schema, data, 'LS_EVENT_INVALID', `event "${type}" on ${channel.name}`)
-}
-
-function paramNames(pattern: string): readonly string[] {
-  const names = [...pattern.matchAll(/\{([^{}]*)\}/g)].map((found) => found[1] ?? '')
-  const literal = pattern.replace(/\{[A-Za-z][A-Za-z0-9]*\}/g, '')
-  const unique = new Set(names).size === names.length
-  if (pattern === '' || /[{}]/.test(literal) || (literal !== '' && !isChannelName(literal)) || !unique) {
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message: `"${pattern}" is not a channel pattern. Use a form like "conversation:{id}", each name once.`,
-    })
-  }
-  if (pattern.startsWith('user:') || pattern.startsWith('{')) {
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message:
-        `"${pattern}" could match user: channels, which belong to Lockstep: each user's own, where notices go. ` +
-        `Start with another word, such as "account:{id}".`,
-    })
-  }
-  return names
-}
-
-function toMatcher(pattern: string): RegExp {
-  const source = pattern
-    .split(/\{[^{}]*\}/)
-    .map((literal) => literal.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
-    .join('([A-Za-z0-9._~@|=+/-]+)')
-  return new RegExp(`^${source}$`)
-}
-
-function fill(pattern: string, params: Readonly<Record<string, unknown>>): string {
-  return pattern.replace(/\{([^{}]*)\}/g, (_, key: string) => {
-    const value = params[key]
-    if (typeof value !== 'string' || !paramPattern.test(value)) {
-      throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
-        message: `The channel parameter "${key}" must be a string of letters, digits and . _ ~ @ | = + - /`,
-        details: { pattern, key },
-      })
-    }
-    return value
-  })
 }
 
 /** Last offset of an operation in each channel. A map: objects with names of channels as keys would each have a shape of their own. */

@@ -2,7 +2,6 @@ import { faultPoint } from '../core/fault-point.ts'
 import { limits } from '../protocol/index.ts'
 import {
   disregard,
-  isLockstepError,
   LockstepError,
   whenSettled,
   type Database,

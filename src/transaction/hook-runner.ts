@@ -1,4 +1,4 @@
-import { detach, messageOf, TimeLimit, type Logger } from '../core/index.ts'
+import { detach, messageOf, TimeLimit, whenSettled, type Logger } from '../core/index.ts'
 
 export type Hook = () => void | Promise<void>
 
@@ -75,9 +75,8 @@ export class HookRunner {
         )
         resolve()
       })
-      Promise.resolve(running)
-        .then(resolve, reject)
-        .finally(() => limited.leave())
+      const ended = Promise.resolve(running).finally(() => limited.leave())
+      whenSettled(ended, resolve, reject)
     })
   }
 }

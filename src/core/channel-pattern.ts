@@ -1,0 +1,210 @@
+import { LockstepError } from './errors.ts'
+
+/**
+ * Patterns of channel names, such as `doc:{tenant}.{id}`. A name is read as tokens, a plain character or one that is
+ * percent-encoded, so that what a pattern matches is a small automaton: whether two of them have a name in common is
+ * decided when they are declared, and not by the order in which they stand.
+ */
+
+/** Characters of a parameter that stand in names as they are. */
+const plainCharacters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~@|=+-/'.split('')
+/** Characters of a parameter that are always encoded: they divide names, or begin what is encoded. */
+const encodedCharacters = ':#%'.split('')
+
+export const paramCharacters = 'letters, digits and . _ ~ @ | = + - : / # %'
+const paramValue = /^[A-Za-z0-9._~@|=+:/#%-]+$/
+const literalText = /^[A-Za-z0-9._~@|=+:/-]*$/
+
+interface Param {
+  readonly key: string
+  /**
+   * Encoded in this parameter, beside the characters that always are: what the literal behind it begins with, if
+   * another parameter follows. The first such character in a name therefore ends the parameter.
+   */
+  readonly stop: string
+}
+
+export interface ChannelPattern {
+  readonly text: string
+  readonly params: readonly Param[]
+  /** One more than there are parameters: the texts before, between and after them. */
+  readonly literals: readonly string[]
+  readonly matcher: RegExp
+}
+
+/** @throws LS_CONFIG_INVALID for a pattern that is malformed, or whose names could be cut in two ways */
+export function parsePattern(text: string): ChannelPattern {
+  const pieces = typeof text === 'string' ? text.split(/\{([A-Za-z][A-Za-z0-9]*)\}/) : []
+  const literals = pieces.filter((_, index) => index % 2 === 0)
+  const keys = pieces.filter((_, index) => index % 2 === 1)
+  // A first parameter would let a client choose the family.
+  const isWellFormed =
+    literals[0] !== '' &&
+    literals.every((literal) => literalText.test(literal) && !literal.includes('..')) &&
+    new Set(keys).size === keys.length
+  if (text === '' || pieces.length === 0 || !isWellFormed) {
+    throw invalid(`"${text}" is not a channel pattern. Use a form like "conversation:{id}", each name once.`)
+  }
+  const params = keys.map((key, index): Param => {
+    const isLast = index === keys.length - 1
+    const next = literals[index + 1] ?? ''
+    if (!isLast && next === '') {
+      throw invalid(
+        `In the channel pattern "${text}" {${key}} and {${keys[index + 1]}} stand side by side, so that a name could be cut in two ways. Put a character between them, such as {${key}}:{${keys[index + 1]}}.`,
+      )
+    }
+    return { key, stop: isLast ? '' : next.slice(0, 1) }
+  })
+  return { text, params, literals, matcher: toMatcher(literals, params) }
+}
+
+/** The name of one channel. @throws LS_CHANNEL_NAME_INVALID for a parameter that no name can hold */
+export function fillPattern(pattern: ChannelPattern, values: Readonly<Record<string, unknown>>): string {
+  const { params, literals, text } = pattern
+  let name = literals[0] ?? ''
+  for (const [index, { key, stop }] of params.entries()) {
+    const value = Object(values)[key] as unknown
+    if (typeof value !== 'string' || !paramValue.test(value)) {
+      const given = typeof value === 'string' ? JSON.stringify(value) : typeof value
+      throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
+        message: `The parameter "${key}" of channel "${text}" must be a text of ${paramCharacters}, and is ${given}.`,
+        details: { pattern: text, key },
+      })
+    }
+    name += encode(value, stop) + literals[index + 1]
+  }
+  return name
+}
+
+/** The parameters of a name, or undefined where the pattern has no such name. */
+export function readPattern(
+  { matcher, params }: ChannelPattern,
+  name: string,
+): Readonly<Record<string, string>> | undefined {
+  const found = matcher.exec(name)
+  if (found === null) return undefined
+  return Object.freeze(
+    Object.fromEntries(params.map(({ key }, index) => [key, decode(found[index + 1] ?? '')])),
+  )
+}
+
+/** A name that both patterns have, one of the shortest, or undefined where there is none. */
+export function commonName(one: ChannelPattern, other: ChannelPattern): string | undefined {
+  return firstCommon(automatonOf(one), automatonOf(other))
+}
+
+/** A name of the pattern that begins with the text, or undefined where there is none. */
+export function nameBehind(prefix: string, pattern: ChannelPattern): string | undefined {
+  const anything = { only: undefined, any: new Set([...plainTokens, ...encodedTokens, ':']) }
+  const begun = prefix.split('').map((only): Step => ({ only, any: undefined }))
+  return firstCommon([...begun, anything], automatonOf(pattern))
+}
+
+function encode(value: string, stop: string): string {
+  let text = ''
+  for (const character of value) {
+    text += character === stop || encodedCharacters.includes(character) ? encoded(character) : character
+  }
+  return text
+}
+
+function encoded(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+}
+
+function decode(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
+// Only the one way of writing a parameter matches: no channel has two names.
+function toMatcher(literals: readonly string[], params: readonly Param[]): RegExp {
+  const source = params.map(({ stop }, index) => {
+    const tokens = [...tokensOf(stop)].map(escapeForRegExp).join('|')
+    return `((?:${tokens})+)${escapeForRegExp(literals[index + 1] ?? '')}`
+  })
+  return new RegExp(`^${escapeForRegExp(literals[0] ?? '')}${source.join('')}$`)
+}
+
+function escapeForRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/-]/g, String.raw`\$&`)
+}
+
+const plainTokens: readonly string[] = plainCharacters
+const encodedTokens: readonly string[] = encodedCharacters.map(encoded)
+
+/** What a parameter may be made of in a name. */
+function tokensOf(stop: string): ReadonlySet<string> {
+  const tokens = new Set([...plainTokens, ...encodedTokens])
+  if (stop !== '') {
+    tokens.delete(stop)
+    tokens.add(encoded(stop))
+  }
+  return tokens
+}
+
+/** One token that must come, or one or more of a set. The automaton of a pattern is a list of them. */
+interface Step {
+  readonly only: string | undefined
+  readonly any: ReadonlySet<string> | undefined
+}
+
+function automatonOf({ literals, params }: ChannelPattern): readonly Step[] {
+  const literal = (text: string): Step[] => text.split('').map((only) => ({ only, any: undefined }))
+  return [
+    ...literal(literals[0] ?? ''),
+    ...params.flatMap(({ stop }, index) => [
+      { only: undefined, any: tokensOf(stop) },
+      ...literal(literals[index + 1] ?? ''),
+    ]),
+  ]
+}
+
+/** Where an automaton stands: before a step, or within one that may take more. */
+interface Place {
+  readonly at: number
+  readonly within: boolean
+}
+
+function after(steps: readonly Step[], { at, within }: Place, token: string): readonly Place[] {
+  const places: Place[] = []
+  const step = steps[at]
+  if (within && steps[at - 1]?.any?.has(token) === true) places.push({ at, within: true })
+  if (step?.only === token) places.push({ at: at + 1, within: false })
+  if (step?.any?.has(token) === true) places.push({ at: at + 1, within: true })
+  return places
+}
+
+/** A search in breadth over the pairs of places that one name can lead both automata to. */
+function firstCommon(one: readonly Step[], other: readonly Step[]): string | undefined {
+  const alphabet = new Set(plainTokens)
+  for (const { only, any } of [...one, ...other]) for (const token of any ?? [only ?? '']) alphabet.add(token)
+  let ends: { readonly a: Place; readonly b: Place; readonly name: string }[] = [
+    { a: { at: 0, within: false }, b: { at: 0, within: false }, name: '' },
+  ]
+  const seen = new Set<string>()
+  while (ends.length > 0) {
+    const next: typeof ends = []
+    for (const { a, b, name } of ends) {
+      if (a.at === one.length && b.at === other.length && name !== '') return name
+      for (const token of alphabet) {
+        // No name holds two dots in a row.
+        if (token === '.' && name.endsWith('.')) continue
+        for (const nextA of after(one, a, token)) {
+          for (const nextB of after(other, b, token)) {
+            const key = `${nextA.at}${nextA.within}/${nextB.at}${nextB.within}/${token === '.'}`
+            if (seen.has(key)) continue
+            seen.add(key)
+            next.push({ a: nextA, b: nextB, name: name + token })
+          }
+        }
+      }
+    }
+    ends = next
+  }
+  return undefined
+}
+
+function invalid(message: string): LockstepError {
+  return new LockstepError('LS_CONFIG_INVALID', { message })
+}
