@@ -1,5 +1,6 @@
 import { faultPoint } from '../core/fault-point.ts'
 import {
+  detach,
   LockstepError,
   isLockstepError,
   messageOf,
@@ -113,9 +114,10 @@ export class EpochWatch implements HistoryGate {
   replaced(reason: string): void {
     if (this.#isRenewing) return
     this.#isRenewing = true
-    void this.#replace(reason).finally(() => {
+    const replaced = this.#replace(reason).finally(() => {
       this.#isRenewing = false
     })
+    detach(replaced, this.#options.logger, 'the renewal of the epoch')
   }
 
   async #replace(reason: string): Promise<void> {
