@@ -1,5 +1,5 @@
 import type { Pool, PoolClient } from 'pg'
-import type { HistoryGate, Queryable } from '../core/index.ts'
+import { disregard, type HistoryGate, type Queryable } from '../core/index.ts'
 
 export interface GuardedPoolOptions {
   readonly pool: Pool
@@ -27,7 +27,8 @@ export class GuardedPool {
     // A node that could not start tries again, with the same gate.
     if (this.#gate === gate) return
     this.#gate = gate
-    gate.onChange(() => void this.#discardIdle(gate))
+    // A connection that could not be had, or is broken, is not lent either.
+    gate.onChange(() => disregard(this.#discardIdle(gate)))
   }
 
   /** Of the history on a connection that was lent. */
