@@ -129,4 +129,3 @@ async function createNode(pool: pg.Pool, surroundings: Surroundings) {
 }
 
 export type SettingsNode = Awaited<ReturnType<typeof createNode>>
-export type SettingsWorld = Awaited<ReturnType<typeof createSettingsWorld>>

@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
+import { plantedBugs as bugsOfHistories } from '../failover/planted.ts'
 import { mutants } from '../faults/mutants.ts'
 
-// The planted lane takes a minute and runs in CI only; that its texts still fit the sources is told here at once.
-const replacements = Object.entries(mutants).flatMap(([bug, list]) =>
+// The lanes of planted bugs take minutes and run in CI only; that their texts still fit the sources is told here at once.
+const bugs = [
+  ...Object.entries(mutants).map(([bug, replacements]) => ({ bug, replacements })),
+  ...bugsOfHistories,
+]
+const replacements = bugs.flatMap(({ bug, replacements: list }) =>
   list.map(({ file, find }) => [bug, file, find] as const),
 )
 
