@@ -15,7 +15,7 @@ export class PgBackend {
   readonly #hasUtf8: boolean
   #clientEncoding = 'UTF8'
   #heardAt = performance.now()
-  /** Of the transaction that runs, where a pooler hides its backend. At most 63 bytes. */
+  /** Names the backend of the transaction that runs, where a pooler hides it. At most 63 bytes, empty between transactions. */
   #mark = ''
 
   private constructor(client: PoolClient, { pid, started_at, encoding, role, session_user }: BackendRow) {
@@ -56,8 +56,9 @@ export class PgBackend {
     return this.#hasUtf8 && this.#clientEncoding === 'UTF8'
   }
 
-  heard(): void {
+  endTransaction(): void {
     this.#heardAt = performance.now()
+    this.#mark = ''
   }
 
   /** Statements of a transaction's beginning by which `terminate` finds who works for it. */
@@ -70,6 +71,8 @@ export class PgBackend {
 
   /** Ends it, and answers once it is gone, and its locks with it. @throws what `own` throws */
   async terminate(own: Queryable): Promise<void> {
+    // Connections without a name of their own are the application's.
+    if (!this.#isTheClients && this.#mark === '') return
     // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
     const select = 'select pg_terminate_backend(pid, 5000) from pg_stat_activity'
     await own.query(

@@ -138,6 +138,8 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   async cancel(): Promise<void> {
+    // Nothing was sent, and nothing can be any more: the connection is as it was.
+    if (this.#beginning === undefined) return
     this.#discard = true
     this.#isCancelled = true
     try {
@@ -285,7 +287,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   #release(isBroken: boolean): void {
-    this.#backend.heard()
+    this.#backend.endTransaction()
     this.#client.release(isBroken || this.#discard)
   }
 }

@@ -279,6 +279,42 @@ it('behind a pooler, ending one transaction leaves others alone that carry the s
   await other.end()
 })
 
+it('behind a pooler, ending a transaction that has sent nothing leaves connections without a name alone', async () => {
+  const other = new pg.Pool({ connectionString: test.url, max: 1, pipeline: true })
+  other.on('connect', (client) => Object.assign(client, { processID: 1 }))
+  const onOther = fromPool(other)
+  const unnamed = new pg.Client({ connectionString: test.url, application_name: '' })
+  const broken: Error[] = []
+  unnamed.on('error', (error) => broken.push(error))
+  await unnamed.connect()
+  const backend = async (): Promise<unknown> =>
+    (
+      await unnamed.query(
+        'select pg_backend_pid() as pid, application_name as name from pg_stat_activity ' +
+          'where pid = pg_backend_pid()',
+      )
+    ).rows[0]
+  const before = await backend()
+  expect(before).toMatchObject({ name: '' })
+  const first = await onOther.begin({ operationId: newOperationId() })
+  await first.cancel()
+  await first.rollback()
+  // The connection of one that had sent something, and is between two transactions.
+  const second = await onOther.begin({ operationId: newOperationId() })
+  await second.db.query('select 1')
+  await second.rollback()
+  const third = await onOther.begin({ operationId: newOperationId() })
+  await third.cancel()
+  await third.rollback()
+  expect(await backend()).toEqual(before)
+  expect(broken).toEqual([])
+  // Nothing had to be discarded.
+  expect(other.totalCount).toBe(1)
+  await unnamed.end()
+  await onOther.close()
+  await other.end()
+})
+
 it('refuses a client that it cannot send flights on', async () => {
   class OtherClient extends pg.Client {
     static Query = undefined
