@@ -1,12 +1,6 @@
-import {
-  assertUserId,
-  errorCatalogue,
-  isLockstepError,
-  LockstepError,
-  type UserContext,
-} from '../core/index.ts'
-import { databaseErrorCode } from '../postgres/index.ts'
+import { assertUserId, isLockstepError, LockstepError, type UserContext } from '../core/index.ts'
 import { FailedCheck } from './failed-checks.ts'
+import { isOutage } from './outage.ts'
 import type { Identity } from './ports.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -27,7 +21,7 @@ export function concerns(revocation: Revocation, user: UserContext): boolean {
 /**
  * Whom a token speaks for, as everything behind the gateway may rely on it: the user is frozen, and has an id that
  * names one channel, whatever an application's own check has returned.
- * @throws errors of the catalogue and passing ones that the port throws; FailedCheck for others; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
+ * @throws errors of the catalogue, and those of an outage, as the port threw them; FailedCheck for others; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
  */
 export async function authenticate(
   token: string,
@@ -47,15 +41,9 @@ async function ask(token: string, ports: SessionContext['ports']): Promise<Ident
     assertUserId(identity.user.id)
     return identity
   } catch (error) {
-    if (isLockstepError(error) || isPassing(error)) throw error
+    if (isLockstepError(error) || isOutage(error)) throw error
     throw new FailedCheck(error)
   }
-}
-
-/** What is away comes back, and then the same token may be good: a database, or what signs and names the keys. */
-function isPassing(error: unknown): boolean {
-  const code = databaseErrorCode(error)
-  return (code !== undefined && errorCatalogue[code].retryable) || Object(error).retryable === true
 }
 
 /** Whose doing it was, as fields of a log line; none while that is not known. */

@@ -45,7 +45,7 @@ export class Refusals {
     if (last !== undefined && at - last.at < quietMs) return
     this.#logged.set(reason, { at, count })
     const more = last === undefined ? {} : { sinceLastLine: count - last.count }
-    // All but one are the client's doing, or of a bound that does its work.
+    // Only a failing `auth` is a fault of the server: clients cause all the others, or a limit that does its work.
     const level = reason === 'auth_failed' ? 'error' : 'warn'
     this.#logger[level]({ reason, ...more, ...fields() }, `connection refused: ${words[reason]}`)
   }

@@ -162,7 +162,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
         // Asked in time, and this node is slow: the client has to come again, and must not give up.
         if (this.#state === 'connecting')
           return this.close(closeCodes.serverError, 'connect was not answered in time')
-        // One that was answered with an error has been counted for that.
+        // Its connect was answered with an error, and the refusal has been counted then.
         if (this.#state === 'refused')
           return this.close(closeCodes.connectTimeout, 'no valid connect in time')
         return this.refuse('no_connect', closeCodes.connectTimeout, 'no valid connect in time')
@@ -335,6 +335,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const revoked: Revocation[] = (this.#revokedMeanwhile = [])
     try {
       const identity = await authenticate(token, this.#context)
+      this.#context.failedChecks.passed(token)
       if (revoked.some((one) => concerns(one, identity.user))) throw new LockstepError('LS_UNAUTHENTICATED')
       accept(identity)
       return identity

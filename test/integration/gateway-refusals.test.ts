@@ -98,19 +98,29 @@ test('the WebSocket asked for over HTTP: 426 where attach was called, else 404 a
   expect(lines).toEqual([expect.stringContaining('lockstep.attach(server) was not called') as string])
 })
 
-test('auth that throws a plain error is tried again for a while, then the token is refused', async () => {
+const temporary = { error: { code: 100, temporary: true } }
+
+/** A gateway whose `auth` accepts tokens that begin with `good`, and throws what `failing` gives for all others. */
+async function judging(failing: (token: string) => unknown) {
   const clock = new ManualClock()
-  let thrown: unknown = new TypeError('jwt malformed')
-  const at = await world({
-    clock,
-    ports: { authenticate: () => Promise.reject(thrown) },
-  })
+  const authenticate = (text: string) =>
+    text.startsWith('good') ? Promise.resolve({ user: { id: text } }) : Promise.reject(failing(text))
+  const at = await world({ clock, pingIntervalMs: 600_000, ports: { authenticate } })
   const answer = async (text: string): Promise<unknown> => {
     const client = await ask(at, { id: 1, connect: { token: text } })
     return Promise.race([client.next(), client.closed])
   }
-  const temporary = { error: { code: 100, temporary: true } }
-  for (let n = 0; n < 10; n += 1) expect(await answer('bad')).toMatchObject(temporary)
+  const accept = async (): Promise<void> => expect(await answer('good')).toHaveProperty('connect')
+  return { clock, at, answer, accept }
+}
+
+test('auth that throws a plain error on one token and accepts others is tried again for a while, then the token is refused', async () => {
+  const thrown = new TypeError('jwt malformed')
+  const { clock, at, answer, accept } = await judging(() => thrown)
+  for (let n = 0; n < 10; n += 1) {
+    expect(await answer('bad')).toMatchObject(temporary)
+    await accept()
+  }
   clock.advance(30_000)
   // Another token has failed once.
   expect(await answer('other')).toMatchObject(temporary)
@@ -121,12 +131,66 @@ test('auth that throws a plain error is tried again for a while, then the token 
     { fields: { reason: 'auth_failed', error: thrown, sinceLastLine: 10 } },
     { fields: { reason: 'token', error: thrown } },
   ])
-  // What is away comes back.
-  for (thrown of [
-    Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
-    new LockstepError('LS_DATABASE_UNREACHABLE'),
-  ])
+})
+
+test('auth that fails on every token refuses none of them, however long it lasts', async () => {
+  const { clock, answer, accept } = await judging(() => new Error('a query of ours failed'))
+  await accept()
+  for (let n = 0; n < 10; n += 1) {
     expect(await answer('bad')).toMatchObject(temporary)
+    clock.advance(10_000)
+  }
+  // The first that gets through makes those who come a moment too early no worse.
+  await accept()
+  expect(await answer('bad')).toMatchObject(temporary)
+})
+
+test('a token that auth accepts now and then is not refused', async () => {
+  const clock = new ManualClock()
+  let isDown = true
+  const authenticate = (text: string) =>
+    text === 'ann' && isDown ? Promise.reject(new Error('down')) : Promise.resolve({ user: { id: text } })
+  const at = await world({ clock, ports: { authenticate } })
+  const connect = async (text: string): Promise<unknown> =>
+    (await ask(at, { id: 1, connect: { token: text } })).next()
+  for (let n = 0; n < 12; n += 1) {
+    isDown = n % 4 < 3
+    expect(await connect('ann')).toMatchObject(isDown ? temporary : { connect: {} })
+    expect(await connect('bob')).toMatchObject({ connect: {} })
+    clock.advance(10_000)
+  }
+})
+
+const wrapped = (cause: unknown): Error => new Error('wrapped', { cause })
+const coded = (code: string): Error => Object.assign(new Error(code), { code })
+
+test.each<[string, unknown]>([
+  ['a refused connection', coded('ECONNREFUSED')],
+  ['a database error of Lockstep', new LockstepError('LS_DATABASE_UNREACHABLE')],
+  ['an error of the driver that an ORM wrapped', wrapped(wrapped(coded('57P01')))],
+  ['fetch without a server', new TypeError('fetch failed', { cause: coded('ECONNREFUSED') })],
+  ['fetch without a name', new TypeError('fetch failed', { cause: coded('ENOTFOUND') })],
+  ['fetch without an answer', new TypeError('fetch failed', { cause: coded('UND_ERR_HEADERS_TIMEOUT') })],
+  ['fetch over several addresses', wrapped(new AggregateError([coded('ENETUNREACH'), coded('ETIMEDOUT')]))],
+  ['a request that took too long', new DOMException('timed out', 'TimeoutError')],
+])('%s in auth is an outage: the token is refused at no time', async (_name, thrown) => {
+  const { clock, answer, accept } = await judging(() => thrown)
+  for (let n = 0; n < 10; n += 1) {
+    expect(await answer('bad')).toMatchObject(temporary)
+    await accept()
+    clock.advance(10_000)
+  }
+})
+
+test('an outage of auth closes no connection that refreshes its token', async () => {
+  const { clock, at, accept } = await judging(() => wrapped(coded('ECONNRESET')))
+  const client = await ask(at, { id: 1, connect: { token: 'good ann' } })
+  await client.take(1)
+  for (let id = 2; id < 12; id += 1) {
+    expect(await client.ask({ id, refresh: { token: 'next' } })).toMatchObject(temporary)
+    await accept()
+    clock.advance(10_000)
+  }
 })
 
 test('auth that answers with nothing is a fault of auth', async () => {
