@@ -28,9 +28,16 @@ export class Callables {
 
   /** @throws LS_CONFIG_INVALID */
   declare(part: CallablePart): void {
-    if (!/^[a-z][a-zA-Z0-9_]{0,62}$/.test(part.name) || this.#parts.has(part.name)) {
+    const { name, kind } = part
+    if (typeof name !== 'string' || !/^[a-z][a-zA-Z0-9_]{0,62}$/.test(name)) {
       throw new LockstepError('LS_CONFIG_INVALID', {
-        message: `"${part.name}" cannot be declared: the name is taken, or is not like "send_message".`,
+        message: `${JSON.stringify(name)} is no name for ${kind === 'query' ? 'a query' : 'an operation'}. It begins with a small letter and goes on with letters, digits and _, at most 63 in all, such as "send_message".`,
+      })
+    }
+    const other = this.#parts.get(name)
+    if (other !== undefined) {
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message: `"${name}" is declared already, as ${other.kind === 'query' ? 'a query' : 'an operation'}. Operations and queries share one space of names.`,
       })
     }
     this.#parts.set(part.name, part)

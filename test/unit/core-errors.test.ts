@@ -55,6 +55,15 @@ describe('the error catalogue', () => {
     expect(isLockstepError({ code: 'LS_FORBIDDEN' })).toBe(false)
   })
 
+  test('of another copy of the package is an error of the catalogue all the same', async () => {
+    const path = '../../src/core/errors.ts?copy'
+    const copy = (await import(path)) as { readonly LockstepError: typeof LockstepError }
+    const error = new copy.LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
+    expect(error).not.toBeInstanceOf(LockstepError)
+    expect(isLockstepError(error, 'LS_UNAUTHENTICATED')).toBe(true)
+    expect(toLockstepError(error)).toBe(error)
+  })
+
   test.each([
     [new Error('x'), 'x'],
     ['x', 'x'],
