@@ -83,6 +83,10 @@ class LockstepInstance<Db> {
         await this.start()
         return this.#node.coordinator.run(request)
       },
+      recall: async (id, claim) => {
+        await this.start()
+        return this.#node.coordinator.recall(id, claim)
+      },
     })
     this.#callables.declare(operation)
     return operation

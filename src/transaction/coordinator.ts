@@ -15,6 +15,7 @@ import {
   type OperationRef,
   type Turn,
 } from '../core/index.ts'
+import type { Outcome } from '../protocol/index.ts'
 import type { OperationKey, PendingEvent } from '../postgres/index.ts'
 import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './attempt.ts'
 import { toStoredEvents } from './committed-events.ts'
@@ -32,7 +33,7 @@ import { OpenOperation } from './open-operation.ts'
 import type { OperationGuard } from './operation-guard.ts'
 import { OperationTrace } from './operation-trace.ts'
 import type { Rollout } from './rollout.ts'
-import { assertSameInput, positionsIn } from './stored-outcomes.ts'
+import { assertSameInput, positionsIn, type Claim } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 import { WorkLimits, type WorkLimit } from './work-limits.ts'
 
@@ -149,6 +150,20 @@ export class TransactionCoordinator<Db> {
       return this.#runToItsEnd(request, self, turn)
     })
     return (await operation.answered) as Ended<Result>
+  }
+
+  /**
+   * What became of an earlier call with the same id, user and input, for a copy that would be refused now; undefined
+   * where none is known.
+   * @throws LS_OPERATION_EXPIRED; LS_OUTCOME_PENDING while it runs on another node, or cannot be read
+   */
+  async recall<Result>(id: string, claim: Claim): Promise<Ended<Result> | undefined> {
+    const twin = this.#open.get(operationKey({ id, userId: claim.userId }))
+    if (twin !== undefined) {
+      return twin.key.inputHash === claim.inputHash ? ((await twin.answered) as Ended<Result>) : undefined
+    }
+    const outcome = await this.#options.outcomes.recall(id, claim)
+    return outcome && { outcome: outcome as Outcome<Result> }
   }
 
   /** Takes no more work; what runs is given `drainMs`, then rolled back, and its users are told. */

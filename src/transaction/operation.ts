@@ -17,6 +17,7 @@ import type { OperationRequest } from './coordinator.ts'
 import type { Ended } from './failure-settlement.ts'
 import type { RollbackOptions } from './notice.ts'
 import type { OperationGuard } from './operation-guard.ts'
+import type { Claim } from './stored-outcomes.ts'
 import type { Transaction } from './transaction.ts'
 import type { UserScope } from './user-scope.ts'
 
@@ -63,6 +64,8 @@ export interface OperationHost<Db> {
   /** In development. */
   readonly guard?: Pick<OperationGuard, 'called'> | undefined
   run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>>
+  /** What became of an earlier call that was accepted, if there was one. */
+  recall<Result>(id: string, claim: Claim): Promise<Ended<Result> | undefined>
 }
 
 /** A named operation: the same thing for a client's call, a call on the server, and a call inside another one. */
@@ -102,17 +105,23 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     const id = options.id ?? newOperationId()
     assertOperationId(id)
     const user = toUser(options.user)
-    const input = await this.#gate.validate(options.input)
-    // A check that could not be made (the database is away, say) is no refusal: the operation is accepted, rolls
-    // back, and its user is told as of any other failure.
-    const failure = await this.#gate.authorize(input, user).then(
-      () => undefined,
-      (error: unknown) => {
-        if (isLockstepError(error, 'LS_FORBIDDEN') || isLockstepError(error, 'LS_NODE_OVERLOADED'))
-          throw error
-        return { error }
-      },
-    )
+    let input: OutputOf<InputSchema>
+    let failure: { readonly error: unknown } | undefined
+    try {
+      input = await this.#gate.validate(options.input)
+      // A check that could not be made (the database is away, say) is no refusal: the operation is accepted, rolls
+      // back, and its user is told as of any other failure.
+      failure = await this.#gate.authorize(input, user).then(
+        () => undefined,
+        (error: unknown) => {
+          if (isLockstepError(error, 'LS_FORBIDDEN') || isLockstepError(error, 'LS_NODE_OVERLOADED'))
+            throw error
+          return { error }
+        },
+      )
+    } catch (refusal) {
+      return this.#earlierOr(refusal, user, options)
+    }
     return this.#host.run({
       id,
       name: this.name,
@@ -129,6 +138,30 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
         return this.#options.run(toContext(input, user, tx))
       }),
     })
+  }
+
+  /**
+   * A copy whose reply was lost may be refused by what its first has done: whoever has left a room is no member any more.
+   * "Not accepted" would then be untrue, so the first one's outcome is the answer.
+   * @throws the refusal where there was no such call; LS_OUTCOME_PENDING, LS_OPERATION_EXPIRED
+   */
+  async #earlierOr(
+    refusal: unknown,
+    user: UserContext,
+    { id, input }: CallOptions<unknown>,
+  ): Promise<Ended<Result>> {
+    // An id that was made here is no copy's; and a busy node says "try again", which is true of copies, too.
+    if (id === undefined || isLockstepError(refusal, 'LS_NODE_OVERLOADED')) throw refusal
+    let inputHash: string
+    try {
+      inputHash = hashInput(this.name, input)
+    } catch {
+      // What has no digest was never accepted.
+      throw refusal
+    }
+    const earlier = await this.#host.recall<Result>(id, { userId: user.id, inputHash })
+    if (earlier === undefined) throw refusal
+    return earlier
   }
 
   /**

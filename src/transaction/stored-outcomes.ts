@@ -75,6 +75,26 @@ export class StoredOutcomes {
   }
 
   /**
+   * The outcome of an earlier call with the same id, user and input; undefined where none is known.
+   * @throws LS_OPERATION_EXPIRED when it may have been forgotten; LS_OUTCOME_PENDING while it runs, or cannot be read
+   */
+  async recall(id: string, claim: Claim): Promise<Outcome | undefined> {
+    this.assertKept(id)
+    let isOpen: boolean
+    let row: OperationRow | undefined
+    try {
+      // In this order: an operation that ends in between has its row.
+      isOpen = (await this.#readOpen([id], claim.userId)).size > 0
+      row = (await this.#read([id], claim.userId))[0]
+    } catch (error) {
+      throw new LockstepError('LS_OUTCOME_PENDING', { cause: error })
+    }
+    if (row !== undefined) return row.inputHash === claim.inputHash ? this.#outcomeOf(row) : undefined
+    if (isOpen) throw new LockstepError('LS_OUTCOME_PENDING')
+    return undefined
+  }
+
+  /**
    * Answers a client that lost the reply. An id that nobody has heard of is closed for its user, so that a late copy of
    * the call cannot commit any more; those beyond the user's quota stay open, and are to be asked for again. What other users do with the same id makes no difference, and is not told.
    * @param isOpenHere whether this process works on it, with or without a row to show for it
