@@ -2,7 +2,7 @@
 export interface LogHistory {
   /** Empty before any is known. */
   readonly epoch: string
-  /** An answer of the database named its epoch. `known` is the epoch here when it was asked. */
+  /** An answer of the database named its epoch. `known` is the epoch here when it was asked. @throws for one that was left */
   heard(epoch: string, known: string): void
   /** What was seen of the log is not in it any more. */
   replaced(reason: string): void

@@ -60,7 +60,7 @@ export class GuardedPool {
     return false
   }
 
-  /** Those that are lent are found when they are asked for again. */
+  /** Idle connections only: a connection that is lent is compared when it is lent again. */
   async #discardIdle(gate: HistoryGate): Promise<void> {
     const { pool, connect } = this.#options
     const taken = Array.from({ length: pool.idleCount }, () => connect())

@@ -28,19 +28,28 @@ export interface HistoryChange {
 }
 
 /** How often a lease was renewed, as far as its node was answered. */
-interface LeaseMark {
+export interface LeaseMark {
   readonly node: string
   readonly renewals: number
+  /** When the database answered, by its own clock, in milliseconds of Unix time. */
+  readonly atMs: number
 }
+
+/** A lease that ran out so long ago may have been deleted (`forgetNodes`), in milliseconds. */
+const leaseKeptMs = 24 * 60 * 60 * 1_000
+
+/** Epochs that a node remembers to have left. One more comes with each failover. */
+const mostLeft = 1_000
 
 /**
  * Knows which history of the database this node serves, and finds out when it is another: at each connection before its
- * first use, at each renewal of the lease, and by what the feeds have seen. Whoever finds it out renews the epoch, by
- * compare-and-set, so that all nodes go on in the same one.
+ * first use, at each renewal of the lease, and by what the feeds have seen. The node that finds it out first renews the
+ * epoch, by compare-and-set, so that all nodes go on in the same one. No node goes back to an epoch that it has left.
  */
 export class EpochWatch implements HistoryGate {
   readonly #options: EpochWatchOptions
   readonly #listeners: ((change: HistoryChange) => void)[] = []
+  readonly #left = new Set<string>()
   #epoch = ''
   #mark: LeaseMark | undefined
   #lastChange: HistoryChange | undefined
@@ -63,7 +72,7 @@ export class EpochWatch implements HistoryGate {
     this.#listeners.push(changed)
   }
 
-  /** @throws LS_DATABASE_UNREACHABLE for a standby, and database errors */
+  /** @throws LS_DATABASE_UNREACHABLE for a standby and for a history that was left, and database errors */
   async admit(connection: Queryable): Promise<string> {
     const { schema } = this.#options
     const [known, mark] = [this.#epoch, this.#mark]
@@ -95,14 +104,15 @@ export class EpochWatch implements HistoryGate {
   /**
    * An answer of the database named its epoch.
    * @param known the epoch of this node when it asked: an answer to an older question says nothing
+   * @throws LS_DATABASE_UNREACHABLE for an epoch that was left
    */
   heard(epoch: string, known: string): void {
     this.#learn(epoch, known, 'the epoch was renewed')
   }
 
-  /** The lease was renewed so often. */
-  leaseRenewed(node: string, renewals: number): void {
-    this.#mark = { node, renewals }
+  /** The lease of this node was renewed, in the history that is served. */
+  leaseRenewed(mark: LeaseMark): void {
+    this.#mark = mark
   }
 
   /** How often that lease was renewed, as far as is known; -1 where nothing is. */
@@ -126,7 +136,7 @@ export class EpochWatch implements HistoryGate {
     try {
       this.#learn(await this.#renew(own, known), known, reason)
     } catch (error) {
-      // Whoever has seen it sees it again.
+      // The feed that saw the other history sees it again at its next comparison, and calls again.
       logger.warn({ epoch: known, reason, error: messageOf(error) }, 'the epoch was not renewed this time')
     }
   }
@@ -141,9 +151,11 @@ export class EpochWatch implements HistoryGate {
 
   #learn(epoch: string, known: string, reason: string): void {
     if (epoch === this.#epoch || known !== this.#epoch) return
+    if (this.#left.has(epoch)) throw leftError(epoch, known)
     this.#epoch = epoch
     if (known === '') return
-    // It counts the renewals of the other history.
+    this.#leave(known)
+    // The mark counts renewals in the history before, which say nothing of this one.
     this.#mark = undefined
     const { clock, logger } = this.#options
     const change = { from: known, to: epoch, reason, at: new Date(clock.now()).toISOString() }
@@ -154,6 +166,24 @@ export class EpochWatch implements HistoryGate {
     )
     for (const changed of this.#listeners) changed(change)
   }
+
+  #leave(epoch: string): void {
+    this.#left.add(epoch)
+    const [oldest] = this.#left
+    if (this.#left.size > mostLeft && oldest !== undefined) this.#left.delete(oldest)
+  }
+}
+
+/**
+ * The old primary, reached by a name that still leads there, or a backup with the epoch of its day. Nothing tells the one
+ * from the other, so the operator does.
+ */
+function leftError(epoch: string, current: string): LockstepError {
+  return new LockstepError('LS_DATABASE_UNREACHABLE', {
+    message:
+      `The server holds the epoch ${epoch}, which this node has left for ${current}. If it is an old primary, stop it, or keep ` +
+      'connections from it. If it is the database from now on (a restored backup, say), run `lockstep epoch renew` on it.',
+  })
 }
 
 /** Why the server does not hold the history that the epoch names; undefined when it does, as far as can be told. */
@@ -161,6 +191,7 @@ function reasonOf(row: HistoryRow, known: string, mark: LeaseMark | undefined): 
   if (row.is_other === 'true') return 'the server is another one, or was promoted'
   // Another node may have found out before, and the lease may be one of the new history by now.
   if (mark === undefined || row.epoch !== known) return undefined
+  if (row.renewals === null && Number(row.now_ms) - mark.atMs >= leaseKeptMs) return undefined
   if (row.renewals !== null && Number(row.renewals) >= mark.renewals) return undefined
   return 'renewals of the lease of this node are gone'
 }

@@ -118,9 +118,11 @@ export class NodeLease {
         logger.error({ node: this.#node }, 'the node lost its lease: others settle its open operations')
         return await this.#registerAgain()
       }
+      // A renewal in a history that was left is none: the node takes no work there.
+      epochs.heard(rows[0].epoch, known)
       this.#renewedAt = askedAt
       this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
-      await this.#compareHistory(rows[0], known)
+      await this.#compareHistory(rows[0])
     } catch (error) {
       logger.warn({ node: this.#node, error: messageOf(error) }, 'the lease was not renewed')
     } finally {
@@ -128,12 +130,13 @@ export class NodeLease {
     }
   }
 
-  async #compareHistory(row: LeaseRow, known: string): Promise<void> {
+  async #compareHistory(row: LeaseRow): Promise<void> {
     const { own, epochs } = this.#options
     const renewals = Number(row.renewals)
-    epochs.heard(row.epoch, known)
+    // Another history has come meanwhile, and does not count the renewals of the one before.
+    if (row.epoch !== epochs.epoch) return
     if (row.is_other || renewals <= epochs.renewalsOf(this.#node)) await epochs.admit(own)
-    else epochs.leaseRenewed(this.#node, renewals)
+    else epochs.leaseRenewed({ node: this.#node, renewals, atMs: Number(row.now_ms) })
   }
 
   /** What was begun under the lost lease stays under it; whoever comes now need not wait for the next renewal. */
@@ -152,12 +155,13 @@ export class NodeLease {
     const { rows } = await own.query<LeaseRow>(registerNode(schema, node, this.#leaseMs))
     // Another renewal came first; this one runs out unused.
     if (this.#state === 'held') return
+    if (rows[0] !== undefined) epochs.heard(rows[0].epoch, known)
     this.#node = node
     this.#renewedAt = askedAt
     if (rows[0] !== undefined) {
       this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
-      epochs.heard(rows[0].epoch, known)
-      epochs.leaseRenewed(node, 0)
+      if (rows[0].epoch === epochs.epoch)
+        epochs.leaseRenewed({ node, renewals: 0, atMs: Number(rows[0].now_ms) })
     }
     if (this.#state !== 'released') this.#state = 'held'
   }

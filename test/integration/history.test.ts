@@ -1,10 +1,20 @@
 // Another history takes the place of the one that nodes serve, while they run. A real failover and a real restore are
 // played in test/failover; here one server is made to look like another.
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
 import { afterEach, expect, it } from 'vitest'
-import { newOperationId } from '../../src/index.ts'
+import { systemClock } from '../../src/core/index.ts'
+import { fromPool, newOperationId } from '../../src/index.ts'
+import { EpochWatch } from '../../src/transaction/index.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { centrifuge, connected, Inbox, serve } from '../support/sockets.ts'
-import { createWorld, type World, type WorldOptions } from '../support/world.ts'
+import {
+  createTestLogger,
+  createWorld,
+  type LogLine,
+  type World,
+  type WorldOptions,
+} from '../support/world.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -144,6 +154,51 @@ it('an epoch that somebody renews is followed, and the connections of the one be
   expect(await addNote(node)).toEqual({ offset: 2, epoch: 'renewed by hand' })
   expect(await reported(node)).toEqual({ epoch: 'renewed by hand', reason: 'the epoch was renewed' })
 })
+
+it('a node does not go back to an epoch that it has left, until somebody renews it there', async () => {
+  const test = await openDatabase()
+  const node = await openNode(test, { leaseMs: 900 })
+  const one = await listenTo(node)
+  const { epoch: left } = await addNote(node)
+  await node.direct.query(`select lockstep.renew_epoch(null, 'the next')`)
+  await one.until((items) => items.includes('reload'))
+  // As an old primary that a name still leads to, or a backup of an earlier day.
+  await node.direct.query('update lockstep.meta set epoch = $1', [left])
+  await node.direct.query(`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()`)
+  const isRefused = ({ message, fields }: LogLine): boolean =>
+    message === 'the lease was not renewed' &&
+    /run `lockstep epoch renew` on it/.test(String(fields['error']))
+  await expect.poll(() => node.logger.lines.filter(isRefused).length).toBeGreaterThan(1)
+  expect(await reported(node)).toMatchObject({ epoch: 'the next' })
+  await expect(addNote(node)).rejects.toThrow('rolled_back')
+  expect(await node.rows('select from notes')).toHaveLength(1)
+  expect(one.items).toEqual(['joined', 'event 1', 'reload'])
+  await node.direct.query(`select lockstep.renew_epoch(null, 'the restored one')`)
+  await one.until((items) => items.filter((item) => item === 'reload').length === 2)
+  await expect.poll(() => reported(node)).toMatchObject({ epoch: 'the restored one' })
+})
+
+it.each([
+  ['an hour', 1, true],
+  ['25 hours', 25, false],
+])(
+  'a lease that is gone %s after its last renewal shows another history only if it cannot have been deleted',
+  async (_, hours, isOther) => {
+    const test = await openDatabase()
+    const pool = new pg.Pool({ connectionString: test.url, max: 1 })
+    const database = fromPool(pool)
+    cleanups.push(async () => {
+      await database.close()
+      await pool.end()
+    })
+    await database.migrate()
+    const epochs = new EpochWatch({ ...database, clock: systemClock, logger: createTestLogger() })
+    const before = await epochs.admit(database.own)
+    epochs.leaseRenewed({ node: randomUUID(), renewals: 5, atMs: Date.now() - hours * 3_600_000 })
+    expect((await epochs.admit(database.own)) !== before).toBe(isOther)
+  },
+)
 
 it('a role that may read neither cluster nor timeline serves, and goes by what it can see', async () => {
   const test = await openDatabase()

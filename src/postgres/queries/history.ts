@@ -9,6 +9,8 @@ export interface HistoryRow {
   readonly is_standby: 'true' | 'false'
   /** How often the lease asked for was renewed; null when there is no such lease. */
   readonly renewals: string | null
+  /** The database's clock, in milliseconds of Unix time. */
+  readonly now_ms: string
 }
 
 /** @param node the lease whose renewals are counted; null: none */
@@ -17,7 +19,9 @@ export function readHistory(schema: string, node: string | null): Statement {
     text: `select m.epoch, ${schema}.is_other_history()::pg_catalog.text as is_other,
              pg_catalog.pg_is_in_recovery()::pg_catalog.text as is_standby,
              (select n.renewals::pg_catalog.text from ${schema}.nodes n
-              where n.node operator(pg_catalog.=) $1::pg_catalog.uuid) as renewals
+              where n.node operator(pg_catalog.=) $1::pg_catalog.uuid) as renewals,
+             (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000)
+               ::pg_catalog.int8::pg_catalog.text as now_ms
            from ${schema}.meta m`,
     values: [node],
   }
