@@ -83,6 +83,7 @@ class LockstepInstance<Db> {
         await this.start()
         return this.#node.coordinator.run(request)
       },
+      earliestArrival: () => this.#node.coordinator.earliestArrival,
       recall: async (id, claim) => {
         await this.start()
         return this.#node.coordinator.recall(id, claim)
@@ -126,6 +127,7 @@ class LockstepInstance<Db> {
     const { name, timeoutMs } = options
     // Before anything is awaited: the stack still tells who calls.
     const origin = name.startsWith('lockstep.') ? undefined : this.#node.guard?.called(name)
+    const since = this.#node.coordinator.earliestArrival
     const id = options.id ?? newOperationId()
     // The id becomes part of a statement's text.
     assertOperationId(id)
@@ -134,6 +136,7 @@ class LockstepInstance<Db> {
     const { outcome, error } = await this.#node.coordinator.run({
       id,
       name,
+      since,
       user: toUser(options.user),
       // Without a declared input, the name is all that tells one operation from another.
       // In ASCII, as each database can give it back.

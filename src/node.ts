@@ -36,6 +36,7 @@ import { createRpc, type Callables } from './rpc.ts'
 import {
   EpochWatch,
   IntentWriter,
+  LateCalls,
   NodeLease,
   OperationGuard,
   OrphanWatch,
@@ -48,7 +49,7 @@ import {
 
 const dayMs = 24 * 60 * 60 * 1_000
 /** A copy of a call that was never heard of may be on its way for some seconds; a closed id outlives it by far. */
-const closedIdRetentionMs = 10 * 60 * 1_000
+const leastClosedIdMs = 10 * 60 * 1_000
 
 /** What does not depend on the driver. */
 type Durations = Pick<LockstepOptions<never>, 'leaseMs' | 'eventRetentionMs' | 'operationRetentionMs'>
@@ -118,10 +119,12 @@ export class LockstepNode<Db> {
       retentionMs: operationRetentionMs(options),
     })
     this.guard = createGuard(base.logger, database)
+    const late = new LateCalls({ clock, lateAfterMs: closedIdRetentionMs(options) / 2 })
     this.coordinator = new TransactionCoordinator({
       guard: this.guard,
       database,
-      intents: new IntentWriter(base),
+      intents: new IntentWriter({ ...base, late }),
+      late,
       settler,
       outcomes,
       lease: this.#lease,
@@ -394,13 +397,18 @@ function operationRetentionMs(options: Durations): number {
   return options.operationRetentionMs ?? 7 * dayMs
 }
 
+/** A call is late after half of it, which is far more than the two renewals of the lease that its age is good to. */
+function closedIdRetentionMs({ leaseMs = 0 }: Durations): number {
+  return Math.max(leastClosedIdMs, 4 * leaseMs)
+}
+
 function eventRetentionMs(options: Durations): number {
   return options.eventRetentionMs ?? dayMs
 }
 
 function createRetention({ own, schema, clock, logger }: Base, options: Durations): Retention {
   const [eventMs, outcomesMs] = [eventRetentionMs(options), operationRetentionMs(options)]
-  const kept = { outcomesMs, closedIdsMs: Math.min(closedIdRetentionMs, outcomesMs) }
+  const kept = { outcomesMs, closedIdsMs: closedIdRetentionMs(options) }
   return new Retention({
     own,
     clock,

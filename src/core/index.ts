@@ -5,6 +5,7 @@
 export * from './admission.ts'
 export * from './channel.ts'
 export * from './clock.ts'
+export * from './moment.ts'
 export * from './clock-alignment.ts'
 export * from './database.ts'
 export * from './database-clock.ts'

@@ -7,6 +7,7 @@ import {
   type Database,
   type ErrorCode,
   type Mode,
+  type Moment,
   type OpenTransaction,
   type UserContext,
 } from '../core/index.ts'
@@ -21,6 +22,7 @@ import {
 import type { FlushQueue } from './flush-queue.ts'
 import type { Hook } from './hook-runner.ts'
 import type { Interruption } from './interruption.ts'
+import type { LateCalls } from './late-calls.ts'
 import { failureCode } from './notice.ts'
 import type { OperationGuard } from './operation-guard.ts'
 import type { OperationTrace } from './operation-trace.ts'
@@ -28,6 +30,8 @@ import { TransactionScope, type Transaction } from './transaction.ts'
 
 export interface AttemptRequest<Db, Result> {
   readonly key: OperationKey
+  readonly since: Moment
+  readonly late: LateCalls
   readonly user: UserContext
   readonly interruption: Interruption
   /** In development, with where the operation was called. */
@@ -153,9 +157,12 @@ async function workAndCommit<Db, Result>(
     // A copy may fail by what the first has left, and before it is known that there was one.
     return (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
   }
-  const ending = await inTurn(request.flushes, scope.events, () =>
-    request.trace.commit(() => open.commit<unknown>(flush)),
-  )
+  const ending = await inTurn(request.flushes, scope.events, () => {
+    // Last of all, since nothing else tells other nodes of it.
+    const tooLate = request.intent === undefined ? request.late.refusalOf(request.since) : undefined
+    if (tooLate !== undefined) return rollBack(open, tooLate)
+    return request.trace.commit(() => open.commit<unknown>(flush))
+  })
   await faultPoint('transaction.after-commit')
   if (ending.ending === 'rolled_back') return rolledBack(toReported(ending.error, open.failure))
   if (ending.ending === 'unknown') return unknown(ending.error)
@@ -169,6 +176,11 @@ async function workAndCommit<Db, Result>(
     hooksOf,
     epoch: open.epoch,
   }
+}
+
+async function rollBack<Db>(open: OpenTransaction<Db>, error: unknown) {
+  await open.rollback()
+  return { ending: 'rolled_back', error } as const
 }
 
 function runWork<Db, Result>(

@@ -11,6 +11,7 @@ import {
   type Admission,
   type Database,
   type ErrorCode,
+  type Moment,
   type Offsets,
   type OperationRef,
   type Turn,
@@ -21,6 +22,7 @@ import { attempt, neverBegun, type AttemptEnding, type AttemptRequest } from './
 import { toStoredEvents } from './committed-events.ts'
 import { FlushQueue } from './flush-queue.ts'
 import type { IntentWriter } from './intent-writer.ts'
+import type { LateCalls } from './late-calls.ts'
 import type { NodeLease } from './node-lease.ts'
 import {
   FailureSettlement,
@@ -39,6 +41,8 @@ import { WorkLimits, type WorkLimit } from './work-limits.ts'
 
 /** One operation, ready to run: validated and authorized. */
 export interface OperationRequest<Db, Result> extends RequestFacts, WorkLimit {
+  /** When the call may have come at the earliest; see `earliestArrival`. */
+  readonly since: Moment
   /** Digest of name and input. */
   readonly inputHash: string
   /**
@@ -54,6 +58,7 @@ export interface OperationRequest<Db, Result> extends RequestFacts, WorkLimit {
 export interface CoordinatorOptions<Db> extends Omit<FailureOptions, 'giveUp' | 'hooks'> {
   readonly database: Database<Db>
   readonly intents: IntentWriter
+  readonly late: LateCalls
   readonly lease: NodeLease
   readonly rollout: Pick<Rollout, 'modeOf'>
   /** In development. */
@@ -95,6 +100,11 @@ export class TransactionCoordinator<Db> {
     this.#failures = new FailureSettlement({ ...options, giveUp: this.#giveUp.signal, hooks: this.#hooks })
     // Every open operation may listen; Node takes more than ten listeners for a leak.
     setMaxListeners(0, this.#giveUp.signal)
+  }
+
+  /** When a call that is read now may have come at the earliest. To be asked before anything is awaited for it. */
+  get earliestArrival(): Moment {
+    return this.#options.lease.wasAlive
   }
 
   get openCount(): number {
@@ -295,10 +305,10 @@ export class TransactionCoordinator<Db> {
   }: Accepted<Db, Result>): Promise<AttemptEnding<Result>> {
     const { interruption } = operation
     const { key } = operation
-    const { database, clock, guard, maxAttempts = 5 } = this.#options
+    const { database, clock, guard, late, maxAttempts = 5 } = this.#options
     const emitNow = this.#emitNowOf(operation)
     await faultPoint('transaction.before-intent')
-    if (request.intent) operation.intent = this.#options.intents.write(key)
+    if (request.intent) operation.intent = this.#options.intents.write(key, request.since)
     // Awaited before the flush; until then a failure is nobody's.
     if (operation.intent !== undefined) disregard(operation.intent.landed)
     // The one session belongs to the transaction from BEGIN on, so the intent has to come first. And what may have been
@@ -309,6 +319,8 @@ export class TransactionCoordinator<Db> {
     }
     const asked: AttemptRequest<Db, Result> = {
       key,
+      since: request.since,
+      late,
       user: request.user,
       interruption,
       guard,

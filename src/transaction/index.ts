@@ -8,6 +8,7 @@ export { TransactionCoordinator, type OperationRequest } from './coordinator.ts'
 export { EpochWatch, type HistoryChange } from './epoch-watch.ts'
 export type { Ended } from './failure-settlement.ts'
 export { IntentWriter } from './intent-writer.ts'
+export { LateCalls } from './late-calls.ts'
 export { NodeLease, type LeaseState } from './node-lease.ts'
 export type { RollbackOptions } from './notice.ts'
 export {

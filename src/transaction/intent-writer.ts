@@ -5,17 +5,20 @@ import {
   messageOf,
   type Clock,
   type Logger,
+  type Moment,
   type OperationRef,
   type Queryable,
 } from '../core/index.ts'
 import { clearIntents, writeIntents, type OperationKey } from '../postgres/index.ts'
 import { IntentSlots, type Slot } from './intent-slots.ts'
+import type { LateCalls } from './late-calls.ts'
 
 export interface IntentWriterOptions {
   readonly own: Queryable
   readonly schema: string
   readonly clock: Clock
   readonly logger: Logger
+  readonly late: LateCalls
   /** Between two looks for slots that have fallen idle. Default 500. */
   readonly clearMs?: number
 }
@@ -24,7 +27,8 @@ export interface IntentWriterOptions {
 export interface Intent {
   /**
    * Settles to whether the id is new: false when it has an outcome already.
-   * @throws retryable database errors; whether the intent landed is then unknown
+   * @throws retryable database errors, and whether the intent landed is then unknown; LS_OPERATION_TIMEOUT when it landed
+   * too late to be believed
    */
   readonly landed: Promise<boolean>
   /** The outcome stands in the database, so the note is needed no longer. */
@@ -33,6 +37,7 @@ export interface Intent {
 
 interface Entry {
   readonly key: OperationKey
+  readonly since: Moment
   resolve: (isNew: boolean) => void
   reject: (error: unknown) => void
   /** What to do when it has an outcome; nothing yet before its batch is put together. */
@@ -62,8 +67,9 @@ export class IntentWriter {
     this.#options = options
   }
 
-  write(key: OperationKey): Intent {
-    const entry: Entry = { key, resolve: () => {}, reject: () => {}, letGo: () => {}, hasEnded: false }
+  /** @param since when the call may have come at the earliest */
+  write(key: OperationKey, since: Moment): Intent {
+    const entry: Entry = { key, since, resolve: () => {}, reject: () => {}, letGo: () => {}, hasEnded: false }
     const landed = new Promise<boolean>((resolve, reject) => Object.assign(entry, { resolve, reject }))
     this.#waiting.push(entry)
     if (!this.#writing) {
@@ -94,7 +100,7 @@ export class IntentWriter {
   }
 
   async #writeBatch(node: string, entries: readonly Entry[]): Promise<void> {
-    const { own, schema } = this.#options
+    const { own, schema, late } = this.#options
     const slots = this.#slotsOf(node)
     const slot = slots.take(entries.length)
     for (const entry of entries) {
@@ -112,7 +118,9 @@ export class IntentWriter {
         const isKnown = rows.some((row) => isSameOperation(row, entry.key))
         // Somebody else gave it its outcome, and this node will not.
         if (isKnown) end(entry)
-        entry.resolve(!isKnown)
+        const tooLate = isKnown ? undefined : late.refusalOf(entry.since)
+        if (tooLate === undefined) entry.resolve(!isKnown)
+        else entry.reject(tooLate)
       }
     } catch (error) {
       for (const { reject } of entries) reject(error)

@@ -3,9 +3,11 @@ import { faultPoint } from '../core/fault-point.ts'
 import {
   ClockAlignment,
   messageOf,
+  momentOf,
   type Clock,
   type DatabaseClock,
   type Logger,
+  type Moment,
   type Queryable,
 } from '../core/index.ts'
 import { forgetNodes, registerNode, releaseLease, renewLease, type LeaseRow } from '../postgres/index.ts'
@@ -41,6 +43,8 @@ export class NodeLease {
   #node: string = randomUUID()
   #state: LeaseState = 'starting'
   #renewedAt = 0
+  /** When renewals were due: the last time, and the time before. */
+  #due: { readonly last: Moment; readonly before: Moment } | undefined
   #cancelTimer: (() => void) | undefined
   /** Settles when no renewal is under way. */
   #renewing: Promise<void> = Promise.resolve()
@@ -67,6 +71,14 @@ export class NodeLease {
     return this.#state === 'held' && age > this.#leaseMs ? 'unsure' : this.#state
   }
 
+  /**
+   * A time at which this process ran, one renewal ago or more. A call that is read now may have lain in a socket since
+   * then, if the process stood still: the latest time alone would not show that, as timers run before sockets are read.
+   */
+  get wasAlive(): Moment {
+    return this.#due?.before ?? momentOf(this.#options.clock)
+  }
+
   /** Once: a node that could not start, and tries again, has its lease. @throws database errors */
   async start(): Promise<void> {
     if (this.#state !== 'starting') return
@@ -88,6 +100,8 @@ export class NodeLease {
 
   #schedule(): void {
     if (this.#state === 'released') return
+    const now = momentOf(this.#options.clock)
+    this.#due = { last: now, before: this.#due?.last ?? now }
     this.#cancelTimer = this.#options.clock.after(this.#renewMs, () => {
       // One that is not answered may have met a connection that broke in silence; the next goes over another one.
       if (this.#underWay < 2) this.#renewing = this.#renewBeside(this.#renewing)

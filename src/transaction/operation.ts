@@ -7,6 +7,7 @@ import {
   newOperationId,
   serverUser,
   type InputOf,
+  type Moment,
   type OutputOf,
   type Schema,
   type UserContext,
@@ -37,7 +38,8 @@ export interface OperationOptions<Db, InputSchema extends Schema, Result> extend
   readonly rollback?: RollbackOptions
   /**
    * `false` saves the durable note at the start. What is lost: when the server dies in mid-transaction, nobody
-   * sends the user a notice; only a client that asks for the outcome itself learns it.
+   * sends the user a notice; only a client that asks for the outcome itself learns it. And it must commit within five
+   * minutes of its call, or is rolled back (LS_OPERATION_TIMEOUT): other nodes cannot know that it runs.
    */
   readonly intent?: boolean
   /**
@@ -63,6 +65,7 @@ export interface OperationHost<Db> {
   readonly scope: UserScope<Db>
   /** In development. */
   readonly guard?: Pick<OperationGuard, 'called'> | undefined
+  earliestArrival(): Moment
   run<Result>(request: OperationRequest<Db, Result>): Promise<Ended<Result>>
   /** What became of an earlier call that was accepted, if there was one. */
   recall<Result>(id: string, claim: Claim): Promise<Ended<Result> | undefined>
@@ -102,6 +105,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
   async execute(options: CallOptions<unknown>): Promise<Ended<Result>> {
     // Before anything is awaited: the stack still tells who calls.
     const origin = this.#host.guard?.called(this.name)
+    const since = this.#host.earliestArrival()
     const id = options.id ?? newOperationId()
     assertOperationId(id)
     const user = toUser(options.user)
@@ -125,6 +129,7 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
     return this.#host.run({
       id,
       name: this.name,
+      since,
       user,
       inputHash: hashInput(this.name, options.input),
       rollback: this.rollback,
