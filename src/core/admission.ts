@@ -21,7 +21,7 @@ export interface AdmissionOptions {
 const slowFactor = 8
 /** … and longer than this, in milliseconds. */
 const slowAtLeastMs = 100
-/** Nobody is slow who held less than this of a slot, on average, lately: an honest call may take long now and then. */
+/** A user who held less than this of a slot, on average, lately, is never slow: an honest call may take long now and then. */
 const slowLoad = 0.01
 /** A user who held no more than this, on average, lately, is light. */
 const lightLoad = 0.2
@@ -48,13 +48,13 @@ export class Admission implements TurnHost {
   readonly #maxOpenPerUser: number
   readonly #maxWaitMs: number
   readonly #lines = new Map<string, Line>()
-  /** Those that hold a slot and do not count as slow, the oldest first. */
+  /** Turns that hold a slot and do not count as slow, the oldest first. */
   readonly #running = new Ring<Turn>()
-  /** Those that wait, the oldest first. */
+  /** Turns that wait for a slot, the oldest first. */
   readonly #waiting = new Ring<Turn>()
   /** Users who hold nothing, users who were served, users who are slow. */
   readonly #rotations = [new Ring<Line>(), new Ring<Line>(), new Ring<Line>()] as const
-  /** The one that was served last. */
+  /** Index of the rotation that was served last. */
   #rotation = 2
   #free: number
   #slowHeld = 0
@@ -97,7 +97,7 @@ export class Admission implements TurnHost {
     const line = this.#lineOf(userId)
     const now = this.#clock.monotonic()
     this.#age(now)
-    // As many as are left for others: whoever has much leaves room to whoever has little.
+    // A user may have as many open as are left for others, so users with many leave room to users with few.
     const most = Math.min(this.#maxOpenPerUser, this.#maxOpen - this.#open)
     if (line.open >= Math.max(1, most) || this.#open >= this.#maxOpen) throw this.#refusal(line)
     const isFree = this.#free > 0 && line.waitingCount === 0 && this.#mayHold(line)
@@ -306,7 +306,7 @@ export class Admission implements TurnHost {
     return undefined
   }
 
-  /** Whoever has become slow meanwhile goes to the others who are. */
+  /** The next user who is not slow. A user who has become slow meanwhile moves to the rotation of slow users. */
   #nextQuick(rotation: Ring<Line>): Line | undefined {
     for (let { first } = rotation; first !== undefined; { first } = rotation) {
       if (!this.#isSlow(first.value)) return first.value
@@ -315,7 +315,10 @@ export class Admission implements TurnHost {
     return undefined
   }
 
-  /** Whoever is slow no longer goes to the others who are not; there are at most as many who hold too much as slots. */
+  /**
+   * The next slow user who may hold another slot. A user who is no longer slow moves to the others. No more users than there
+   * are slots can hold too much, which bounds the search.
+   */
   #nextSlow(): Line | undefined {
     const rotation = this.#rotations[2]
     for (let looked = 0; looked <= this.#slots; looked += 1) {

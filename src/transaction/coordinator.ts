@@ -3,6 +3,7 @@ import { faultPoint } from '../core/fault-point.ts'
 import {
   disregard,
   isLockstepError,
+  isOwnOperation,
   LockstepError,
   messageOf,
   operationKey,
@@ -78,7 +79,7 @@ interface Accepted<Db, Result> {
   readonly request: OperationRequest<Db, Result>
   readonly operation: OpenOperation<Ended<unknown>>
   readonly trace: OperationTrace
-  readonly turn: Turn
+  readonly turn: Turn | undefined
 }
 
 /** Runs operations: one transaction, one outcome, and its user is told. */
@@ -153,7 +154,8 @@ export class TransactionCoordinator<Db> {
     this.#assertAccepting()
     // Its outcome may be forgotten, so that a copy could not be told from a new operation.
     this.#options.outcomes.assertKept(key.id)
-    const turn = this.#options.admission.ask(key.userId)
+    // Lockstep's own operations, such as a revocation, wait behind no job of the server and are never refused for load.
+    const turn = isOwnOperation(key.name) ? undefined : this.#options.admission.ask(key.userId)
     const beganAt = this.#options.clock.monotonic()
     const operation = new OpenOperation<Ended<unknown>>(key, beganAt, (self) => {
       this.#open.set(place, self)
@@ -205,11 +207,11 @@ export class TransactionCoordinator<Db> {
   async #runToItsEnd<Result>(
     request: OperationRequest<Db, Result>,
     operation: OpenOperation<Ended<unknown>>,
-    turn: Turn,
+    turn: Turn | undefined,
   ): Promise<Ended<unknown>> {
     let trace: OperationTrace | undefined
     try {
-      if (turn.granted !== undefined) await this.#waitFor(turn.granted, operation)
+      if (turn?.granted !== undefined) await this.#waitFor(turn.granted, operation)
       let ended: Ended<unknown>
       try {
         const mode = this.#options.rollout.modeOf(request.name, request.user)
@@ -228,7 +230,7 @@ export class TransactionCoordinator<Db> {
       throw error
     } finally {
       this.#open.delete(operationKey(operation.key))
-      turn.end()
+      turn?.end()
       this.#endTrace(trace)
     }
   }
@@ -254,7 +256,7 @@ export class TransactionCoordinator<Db> {
     const { request, operation, trace, turn } = accepted
     const { announce, outcomes } = this.#options
     const ending = await this.#attempts(accepted)
-    turn.release()
+    turn?.release()
     if (ending.ending === 'known') {
       // The outcome stands, whether or not it can be read now.
       operation.intent?.ended()

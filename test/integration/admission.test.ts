@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createClient } from '../../src/client/index.ts'
-import { defineChannel, newOperationId, signToken } from '../../src/index.ts'
+import { defineChannel, newOperationId, serverUser, signToken, type UserContext } from '../../src/index.ts'
 import { WebSocket } from 'ws'
 import { signal } from './gateway-harness.ts'
 import { centrifuge, connected, Inbox, serve } from '../support/sockets.ts'
@@ -50,7 +50,7 @@ async function createBusyWorld(options: WorldOptions = {}) {
     await Promise.allSettled(outcomes)
   })
   /** Starts so many of one user's, and ignores refusals. */
-  const holdMany = (user: string, count: number): void => {
+  const holdMany = (user: string | UserContext, count: number): void => {
     for (let n = 0; n < count; n += 1) {
       const outcome = hold.call({ user, input: n })
       outcome.catch(() => {})
@@ -155,6 +155,18 @@ it('a client is told when to come again, and its call is sent until it is served
   goOn.fire()
   await Promise.allSettled(outcomes)
   expect(await call.outcome).toMatchObject({ outcome: 'committed' })
+})
+
+it.each<[string, NonNullable<WorldOptions['admission']>]>([
+  ['are more than may be open on the node', { maxOpen: 3 }],
+  ['are more than one user may have open', { maxOpenPerUser: 3 }],
+  ['wait for their turn', { maxWaitMs: 60_000 }],
+])('a revocation reaches the log at once while jobs of the server %s', async (_what, admission) => {
+  const { world, lockstep, holdMany, untilBegun } = await createBusyWorld({ admission })
+  holdMany(serverUser, 20)
+  await untilBegun(1)
+  await lockstep.revoke({ user: 'eve' })
+  expect(await world.eventsOf('lockstep:revocations')).toHaveLength(1)
 })
 
 it('a node that stops refuses what waits for its turn, which had not been accepted', async () => {
