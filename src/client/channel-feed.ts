@@ -252,7 +252,7 @@ export class ChannelFeed {
     this.#subscribe()
   }
 
-  /** Those that have settled meanwhile are left alone. */
+  /** Rejects those of the waiters that still wait. */
   #giveUp(waiters: readonly Waiter[], error: LockstepClientError): void {
     const left = this.#waiters.filter((waiter) => !waiters.includes(waiter))
     for (const waiter of this.#waiters) if (waiters.includes(waiter)) waiter.reject(error)

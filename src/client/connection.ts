@@ -152,7 +152,7 @@ export class ClientConnection implements Connection {
       this.#move('disconnected', { code, reason })
       onOffline()
       const ended = this.#error
-      // Else a listener has asked for another connection, or there was no refusal.
+      // Nothing has ended for good where a listener has connected again, or where no error says not to retry.
       if (this.#state !== 'disconnected' || ended?.retryable !== false) return
       if (news !== undefined) this.#tell(news)
       onEnded(ended)

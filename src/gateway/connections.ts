@@ -2,22 +2,27 @@ import type { Clock } from '../core/index.ts'
 import type { GatewaySettings } from './options.ts'
 import type { Pace } from './pace.ts'
 
-/** What the registry needs of a session. */
+/** The part of a session that the registry uses. */
 export interface Connection {
   tick(monotonicMs: number, wallMs: number): void
 }
 
-/** A user with connections. */
+/** A user with connections, or one who has sent more than is earned back since the last of them ended. */
 export interface ConnectedUser {
   connections: number
   /** Made by the first command: most connections only listen. */
   pace: Pace | undefined
 }
 
+/** Users without a connection whose pace is remembered. A pace is mostly restored in five seconds. */
+const mostGone = 10_000
+
 /** All connections of a gateway, how many each user has, and the one timer that looks after them all. */
 export class Connections<C extends Connection> {
   readonly #all = new Set<C>()
   readonly #perUser = new Map<string, ConnectedUser>()
+  /** Users without a connection whose pace is not restored, the oldest first: reconnecting must not buy a new burst. */
+  readonly #gone = new Set<string>()
   readonly #clock: Clock
   readonly #periodMs: number
   readonly #maxPerUser: number
@@ -45,7 +50,7 @@ export class Connections<C extends Connection> {
     this.#cancelSweep ??= this.#clock.after(this.#periodMs, this.#sweep)
   }
 
-  /** What all connections of the user share. Undefined when there are as many as one user may have. */
+  /** @returns the state that all connections of the user share; undefined when the user has as many as allowed */
   admit(userId: string): ConnectedUser | undefined {
     const known = this.#perUser.get(userId)
     if (known === undefined) {
@@ -55,6 +60,7 @@ export class Connections<C extends Connection> {
     }
     if (known.connections >= this.#maxPerUser) return undefined
     known.connections += 1
+    this.#gone.delete(userId)
     return known
   }
 
@@ -63,7 +69,16 @@ export class Connections<C extends Connection> {
     const user = this.#perUser.get(userId)
     if (user === undefined) return
     user.connections -= 1
-    if (user.connections === 0) this.#perUser.delete(userId)
+    if (user.connections > 0) return
+    if (isRestored(user, this.#clock.monotonic())) this.#perUser.delete(userId)
+    else this.#gone.add(userId)
+    const [oldest] = this.#gone
+    if (this.#gone.size > mostGone && oldest !== undefined) this.#forget(oldest)
+  }
+
+  #forget(userId: string): void {
+    this.#gone.delete(userId)
+    this.#perUser.delete(userId)
   }
 
   remove(connection: C): void {
@@ -93,5 +108,11 @@ export class Connections<C extends Connection> {
     if (this.#passedOver) return
     const wallMs = this.#clock.now()
     for (const connection of this.#all) connection.tick(monotonicMs, wallMs)
+    for (const userId of this.#gone)
+      if (isRestored(this.#perUser.get(userId), monotonicMs)) this.#forget(userId)
   }
+}
+
+function isRestored(user: ConnectedUser | undefined, monotonicMs: number): boolean {
+  return user?.pace === undefined || user.pace.isRestored(monotonicMs)
 }

@@ -4,7 +4,7 @@ import { isOutage } from './outage.ts'
 import type { Identity } from './ports.ts'
 import type { SessionContext } from './session-context.ts'
 
-/** What is taken from a user: one channel, one session, or everything. */
+/** The rights taken from a user: one channel, one session, or everything. */
 export interface Revocation {
   readonly user: string
   /** Only this channel; the connections stay. */

@@ -18,7 +18,7 @@ export type RefusalReason = keyof typeof words
 export type RefusalCounts = Readonly<Record<RefusalReason, number>>
 
 const reasons = Object.keys(words) as readonly RefusalReason[]
-/** One line a reason in that time: strangers must not fill the log. */
+/** At most one line is logged per reason in this time, in milliseconds: strangers must not fill the log. */
 const quietMs = 10_000
 
 /** Counts the connections that a gateway refused, and logs the first of each reason, then one in 10 s. */

@@ -29,7 +29,7 @@ interface Denial {
   readonly user: UserContext | undefined
 }
 
-/** One connection, from upgrade to close. */
+/** A connection, from upgrade to close. */
 export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   readonly id = randomUUID()
   readonly #context: SessionContext
@@ -37,14 +37,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
   readonly #outbound: Outbound
   #state: State = 'new'
   #dispatcher: Dispatcher | undefined
-  /** What all connections of the user share. */
+  /** The state that all connections of the user share. */
   #user: ConnectedUser | undefined
   #cancelPause: (() => void) | undefined
   #expiresAt = Infinity
   #refreshing = false
   /** While a token is being checked: what is revoked meanwhile, in case it concerns whoever that turns out to be. */
   #revokedMeanwhile: Revocation[] | undefined
-  /** Sent along with connect, to be read once that has succeeded. */
+  /** Sent along with connect, to be read once that has succeeded and the user is read on. */
   #held: { readonly messages: string[]; /** With one between two of them. */ length: number } | undefined
   /**
    * What must have happened by `#deadline`, on the monotonic clock. Whole milliseconds: a fraction would be an object of its
@@ -121,7 +121,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (waitMs > 0) this.#stopReading(waitMs)
   }
 
-  /** What was answered is sent first. */
+  /** Closes after sending the replies that wait. */
   close(code: number, reason: string): void {
     if (this.#isClosed()) return
     this.#end(false)
@@ -201,7 +201,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
       case 'connecting':
         return this.#hold(message)
       case 'open':
-        return this.#readCommands(message)
+        return this.#held === undefined ? this.#readCommands(message) : this.#hold(message)
     }
   }
 
@@ -304,6 +304,12 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     const body = `${this.#adopt(identity)},"ping":${ping},"pong":true,"subs":${own.subs}`
     this.push(reply(id, 'connect', `{${body}}`))
     own.start()
+    // A user who comes again still owes what their last connection sent too fast.
+    if (this.#user?.pace !== undefined) this.charge(0)
+    if (this.#cancelPause === undefined) this.#readHeld()
+  }
+
+  #readHeld(): void {
     const messages = this.#held?.messages ?? []
     this.#held = undefined
     for (const message of messages) this.#guarded(message)
@@ -385,12 +391,13 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     this.#cancelPause = this.#context.settings.clock.after(forMs, () => this.#readOn())
   }
 
-  /** Also of a connection that is closed: the answer to the close has to be read. */
+  /** Reads on, also on a connection that is closed: the peer's answer to the close has to be read. */
   #readOn(): void {
     if (this.#cancelPause === undefined) return
     this.#cancelPause()
     this.#cancelPause = undefined
     this.#socket.resume()
+    if (this.#state === 'open') this.#readHeld()
   }
 
   /** Whatever a peer sends shows that it is there. */

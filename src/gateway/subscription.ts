@@ -48,7 +48,7 @@ const userPrefix = userChannel('')
 /** How long others wait for one answer to whether a subscription still stands; it counts whenever it comes. */
 const patienceMs = 5_000
 
-/** One channel of one connection. It exists from the moment it is asked for, so that it can be ended meanwhile. */
+/** A channel of a connection. The object exists from the moment it is asked for, so that it can be ended meanwhile. */
 class Subscription implements Subscriber {
   readonly channel: string
   readonly #set: Subscriptions
@@ -98,7 +98,7 @@ export class Subscriptions implements Receiver {
   readonly #context: SessionContext
   readonly ownChannel: string
   #own: Subscription | undefined
-  /** Those the client asked for. Most memory of an idle connection would be an empty map. */
+  /** Subscriptions that the client asked for. Most memory of an idle connection would be an empty map. */
   #asked: Map<string, Subscription> | undefined
 
   constructor(host: SubscriptionHost, context: SessionContext, userId: string) {
@@ -164,7 +164,7 @@ export class Subscriptions implements Receiver {
 
   /** Asks again who may hear each live channel; a plain no ends it. Never rejects. */
   async reauthorize(user: () => UserContext): Promise<void> {
-    // Those of now: a client that subscribes faster than it is asked for would keep this from ever ending.
+    // Only the present ones: a client that subscribes faster than it is asked for would keep this from ever ending.
     const live = [...(this.#asked?.values() ?? [])].filter(({ state }) => state === 'live')
     for (const subscription of live) {
       if (subscription.state === 'live' && !subscription.isAskedAgain)
@@ -200,7 +200,7 @@ export class Subscriptions implements Receiver {
       // A check that cannot answer is not a no: it is asked again in the next round.
       if (!isLockstepError(error) || error.retryable)
         this.#report(error, this.host.id, subscription.channel, asked)
-      // A no to whom a refresh has replaced meanwhile is none either.
+      // A refresh has replaced the user who was refused: the new one is asked about.
       else if (user() !== asked) return await this.#askAgain(subscription, user)
       else this.#revoke(subscription)
     }

@@ -205,6 +205,23 @@ test('a user who sends too many commands is read more slowly, over all connectio
   expect((await second.take(1)).map(({ id }) => id)).toEqual([61])
 })
 
+test('a user who sends too many commands and reconnects is read no faster', async () => {
+  const { clock, at } = await clocked({ limits: { maxCommandsPerSecond: 10 } })
+  const [first, other] = [await RawClient.connect(at, 'ann'), await RawClient.connect(at, 'bob')]
+  for (let id = 2; id < 53; id += 1) first.send({ id, ping: {} })
+  await first.take(51)
+  first.socket.terminate()
+  await expect.poll(() => at.gateway.connections()).toBe(1)
+  const again = await RawClient.open(at.url)
+  again.send({ id: 1, connect: { token: await token('ann') } }, { id: 2, ping: {} })
+  expect(await again.next()).toMatchObject({ id: 1, connect: {} })
+  again.send({ id: 3, ping: {} })
+  await other.settled()
+  expect(again.messages).toHaveLength(1)
+  clock.advance(1_000)
+  expect((await again.take(2)).map(({ id }) => id)).toEqual([2, 3])
+})
+
 test('what is refused counts for more than what is taken', async () => {
   const { clock, at } = await clocked({ limits: { maxCommandsPerSecond: 10, maxOutstandingCalls: 1 } })
   at.methods.set('never', () => new Promise(() => {}))

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Connections } from '../../src/gateway/connections.ts'
+import { Pace } from '../../src/gateway/pace.ts'
 import { resolveOptions, type GatewayOptions } from '../../src/gateway/options.ts'
 
 /** A clock whose one timer the test fires, at the time it says. */
@@ -62,6 +63,30 @@ test('a user may have as many connections as one may have', () => {
   all.release('ann')
   all.release('ann')
   expect(admitted('ann', 'ann', 'ann')).toEqual([true, true, false])
+})
+
+test('a user without a connection is remembered until their pace is restored, and ten thousand are at most', () => {
+  const { all, timer } = connections()
+  all.add({ tick: () => {} })
+  const sendMuch = (id: string): unknown => {
+    const user = all.admit(id)
+    if (user !== undefined) user.pace ??= new Pace(10, timer.time)
+    user?.pace?.charge(20, timer.time)
+    all.release(id)
+    return user
+  }
+  const ann = sendMuch('ann')
+  expect(all.admit('ann')).toBe(ann)
+  all.release('ann')
+  timer.fireAt(1_999)
+  expect(all.admit('ann')).toBe(ann)
+  all.release('ann')
+  timer.fireAt(2_000)
+  const anew = sendMuch('ann')
+  expect(anew).not.toBe(ann)
+  for (let n = 0; n < 10_000; n += 1) sendMuch(`user${n}`)
+  expect(all.admit('user0')).toMatchObject({ connections: 1, pace: expect.anything() })
+  expect(all.admit('ann')).toEqual({ connections: 1, pace: undefined })
 })
 
 test('connections of one user share how fast they are read, and those of another do not', () => {
