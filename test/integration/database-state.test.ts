@@ -125,11 +125,20 @@ it('a primary that was demoted and lives on is left at once: operations commit o
     await Promise.all([reads(), reads(), reads(), reads()])
     port = successor.server.port
 
-    for (const id of ['one', 'two', 'three']) expect((await add(id)).outcome).toBe('committed')
+    // The successor has a history of its own: what runs while the node begins anew there is rolled back, and may be retried.
+    let tries = 0
+    await expect
+      .poll(async () => {
+        tries += 1
+        const outcome = await add(`try ${tries}`)
+        if (outcome.outcome === 'rolled_back') expect(outcome.notice.recoveryActions).toContain('retry')
+        return outcome.outcome
+      })
+      .toBe('committed')
     const all = await Promise.all(['four', 'five', 'six', 'seven', 'eight'].map(add))
     expect(new Set(all.map(({ outcome }) => outcome))).toEqual(new Set(['committed']))
-    expect(await there.rows('select id from notes')).toHaveLength(8)
-    expect(await healthOf(world)).toMatchObject({ databaseTrouble: { code: 'LS_DATABASE_READ_ONLY' } })
+    expect(await there.rows('select id from notes')).toHaveLength(6)
+    expect(await healthOf(world)).toMatchObject({ status: 'ok', historyChange: { from: expect.any(String) } })
   } finally {
     await world.close()
     await there.close()
