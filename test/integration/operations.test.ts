@@ -251,12 +251,14 @@ describe('conflicts', () => {
   })
 
   it('never deadlocks on two channels that are emitted to in opposite order, 1,000 times at once', async () => {
+    // As many as a node lets one user have open, and however long the last of them waits for its turn.
+    const crowded = await createWorld({ admission: { maxWaitMs: 50_000 } })
     const emit = (first: string, second: string) =>
-      world.lockstep.transaction({ name: 'crossing', user: 'ada' }, async (tx) => {
+      crowded.lockstep.transaction({ name: 'crossing', user: 'ada' }, async (tx) => {
         tx.emit(room({ id: first }), 'counted', { n: 1 })
         tx.emit(room({ id: second }), 'counted', { n: 2 })
       })
-    const before = await world.rows<{ deadlocks: string }>(
+    const before = await crowded.rows<{ deadlocks: string }>(
       'select deadlocks from pg_stat_database where datname = current_database()',
     )
     const all = await Promise.all(
@@ -268,14 +270,15 @@ describe('conflicts', () => {
       ),
     )
     expect(new Set(all)).toEqual(new Set(['committed']))
-    const after = await world.rows<{ deadlocks: string }>(
+    const after = await crowded.rows<{ deadlocks: string }>(
       'select deadlocks from pg_stat_database where datname = current_database()',
     )
     expect(after).toEqual(before)
     for (const channel of ['room:x', 'room:y']) {
-      const offsets = (await world.eventsOf(channel)).map(({ offset }) => Number(offset))
+      const offsets = (await crowded.eventsOf(channel)).map(({ offset }) => Number(offset))
       expect(offsets).toEqual(Array.from({ length: 1_000 }, (_, i) => i + 1))
     }
+    await crowded.close()
   }, 60_000)
 })
 
