@@ -201,7 +201,9 @@ class WebSocketGateway implements Gateway {
     // A handshake that fails ends in a close, too.
     if (this.#addresses.countsOpen) socket.once('close', () => this.#addresses.release(address))
     try {
-      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, request))
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+        this.#welcome(webSocket, socket, request),
+      )
     } catch (error) {
       // Something took the socket before the server emitted the upgrade, so it is left alone.
       this.#context.ports.logger.error({ error }, `upgrade failed: ${messageOf(error)}`)
@@ -213,9 +215,9 @@ class WebSocketGateway implements Gateway {
     refuseUpgrade(socket, reason === 'address_limit' ? '429 Too Many Requests' : '503 Service Unavailable')
   }
 
-  #welcome(webSocket: GatewaySocket, request: IncomingMessage): void {
+  #welcome(webSocket: GatewaySocket, stream: Duplex, request: IncomingMessage): void {
     const session = new Session(webSocket, this.#context)
-    bindSocket(webSocket, session)
+    bindSocket(webSocket, stream, session)
     this.#context.connections.add(session)
     // Refused after the handshake: a page that gets HTTP 403 sees a broken connection and retries for ever.
     if (!isOriginAllowed(request.headers, this.#context.settings.allowedOrigins)) {

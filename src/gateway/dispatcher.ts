@@ -89,7 +89,7 @@ export class Dispatcher {
   }
 
   #enqueue(id: number, exclusive: boolean, run: () => Promise<() => void>): void {
-    this.#lane ??= new Lane(this.#context.ports.logger)
+    this.#lane ??= new Lane(this.#host, this.#context.ports.logger)
     if (this.#lane.length >= this.#context.settings.limits.maxPendingCommands) {
       this.#host.charge(costOfRefusal)
       return this.#host.push(errorReply(id, replyCodes.tooManyRequests))

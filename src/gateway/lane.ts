@@ -8,6 +8,14 @@ export interface LaneTask {
   run(): Promise<() => void>
 }
 
+/** The peer that the replies go to. */
+export interface LanePeer {
+  /** It has not taken enough of what it was sent for another reply. */
+  isBehind(): boolean
+  /** Calls `work` once it has taken all of it; never, when the connection ends before. */
+  onceTaken(work: () => void): void
+}
+
 interface Entry {
   readonly task: LaneTask
   finish: (() => void) | undefined
@@ -18,14 +26,18 @@ const width = 16
 
 /**
  * Runs the subscribes of one connection side by side, and answers them in order. An `exclusive` task, such as an
- * unsubscribe, sees everything before it done.
+ * unsubscribe, sees everything before it done. Where the peer takes replies more slowly than they are made, as in a long
+ * recovery, they wait for the peer, and nothing further is read from the log meanwhile.
  */
 export class Lane {
+  readonly #peer: LanePeer
   readonly #logger: Logger
   readonly #entries: Entry[] = []
   #started = 0
+  #isHeld = false
 
-  constructor(logger: Logger) {
+  constructor(peer: LanePeer, logger: Logger) {
+    this.#peer = peer
     this.#logger = logger
   }
 
@@ -45,6 +57,7 @@ export class Lane {
   }
 
   #pump(): void {
+    if (this.#isHeld) return
     while (this.#started < Math.min(this.#entries.length, width)) {
       const entry = this.#entries[this.#started]
       const behind = this.#started > 0
@@ -61,11 +74,23 @@ export class Lane {
   }
 
   #settle(): void {
+    if (this.#isHeld) return
     for (let head = this.#entries[0]; head?.finish !== undefined; head = this.#entries[0]) {
+      if (this.#peer.isBehind()) return this.#hold()
       this.#entries.shift()
       this.#started -= 1
       head.finish()
     }
     this.#pump()
+  }
+
+  #hold(): void {
+    this.#isHeld = true
+    this.#peer.onceTaken(() => detach(this.#goOn(), this.#logger, 'replies that waited'))
+  }
+
+  async #goOn(): Promise<void> {
+    this.#isHeld = false
+    this.#settle()
   }
 }

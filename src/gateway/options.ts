@@ -19,7 +19,7 @@ export interface GatewayLimits {
   readonly maxPendingCommands: number
   /** Sustained commands a second of one user; five times as many in a burst. Beyond it their sockets are read more slowly. */
   readonly maxCommandsPerSecond: number
-  /** Bytes that may wait for one connection that does not read. Beyond it 3008. */
+  /** Bytes that may wait for one connection that does not read. Beyond it 3008. Replies of a recovery wait from a quarter on. */
   readonly maxQueuedBytes: number
   /** Open connections of this gateway. Beyond it the upgrade is answered with HTTP 503. */
   readonly maxConnections: number

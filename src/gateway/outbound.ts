@@ -1,7 +1,7 @@
 import type { EncodedEvent } from '../events/subscription.ts'
 import type { GatewaySettings } from './options.ts'
 import { SharedFrames } from './shared-frames.ts'
-import type { GatewaySocket } from './socket.ts'
+import { afterSent, type GatewaySocket } from './socket.ts'
 
 /** A WebSocket message is not grown beyond this; what follows goes into the next one. */
 const messageLength = 64 * 1024
@@ -16,7 +16,7 @@ export interface OutboundOwner {
 /** What all connections of a gateway have in common here. */
 export interface OutboundShared {
   readonly flusher: Flusher
-  readonly settings: Pick<GatewaySettings, 'limits'>
+  readonly settings: Pick<GatewaySettings, 'limits' | 'clock' | 'pongTimeoutMs'>
 }
 
 /**
@@ -31,6 +31,8 @@ export class Outbound {
   /** All that is pending, where that is one event. */
   #event: EncodedEvent | undefined
   #closed = false
+  /** Since when a reply waits for the peer to take what was sent before, on the monotonic clock. */
+  #heldSince: number | undefined
 
   constructor(socket: GatewaySocket, owner: OutboundOwner, shared: OutboundShared) {
     this.#socket = socket
@@ -63,6 +65,33 @@ export class Outbound {
       return false
     this.push(frame)
     return true
+  }
+
+  /**
+   * More waits than leaves room for the longest recovery, which is half of what may wait. Hands over what waits for the end
+   * of the turn to find out.
+   */
+  isBehind(): boolean {
+    const allowed = this.#shared.settings.limits.maxQueuedBytes / 4
+    if (this.waiting <= allowed) return false
+    this.flush()
+    return this.#socket.readyState === this.#socket.OPEN && this.waiting > allowed
+  }
+
+  /** Calls `work` once the kernel has taken all that was sent until now; never, when the connection ends before. */
+  onceTaken(work: () => void): void {
+    this.#heldSince = this.#shared.settings.clock.monotonic()
+    afterSent(this.#socket, () => {
+      this.#heldSince = undefined
+      work()
+    })
+  }
+
+  /** A reply has waited for the peer as long as a pong may take. */
+  isStuck(monotonicMs: number): boolean {
+    return (
+      this.#heldSince !== undefined && monotonicMs - this.#heldSince >= this.#shared.settings.pongTimeoutMs
+    )
   }
 
   /** An answer follows, perhaps in this turn. */

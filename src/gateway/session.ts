@@ -98,6 +98,14 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     return this.#outbound.pushTransient(frame)
   }
 
+  isBehind(): boolean {
+    return this.#outbound.isBehind()
+  }
+
+  onceTaken(work: () => void): void {
+    this.#outbound.onceTaken(work)
+  }
+
   handed(channel: string, events: readonly EncodedEvent[]): void {
     const { tap } = this.#context
     if (tap !== undefined && this.#dispatcher !== undefined)
@@ -156,6 +164,7 @@ export class Session implements SocketOwner, OutboundOwner, SubscriptionHost {
     if (this.#isClosed()) return
     if (wallMs >= this.#expiresAt + limits.expiryGraceMs)
       return this.close(closeCodes.expired, 'token expired')
+    if (this.#outbound.isStuck(monotonicMs)) return this.overflow()
     if (monotonicMs < this.#deadline) return
     switch (this.#awaits) {
       case 'connect':

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { WebSocket, type RawData } from 'ws'
 import { limits } from '../protocol/index.ts'
 
@@ -13,11 +14,14 @@ export interface SocketOwner {
 /** The server's end of a WebSocket. It knows its owner, so that all sockets share the same listeners. */
 export class GatewaySocket extends WebSocket {
   owner: SocketOwner | undefined
+  /** What its frames are written to. */
+  stream: Duplex | undefined
 }
 
 /** Gives a socket its owner. Every event of the socket, errors included, has a listener from here on. */
-export function bindSocket(socket: GatewaySocket, owner: SocketOwner): void {
+export function bindSocket(socket: GatewaySocket, stream: Duplex, owner: SocketOwner): void {
   socket.owner = owner
+  socket.stream = stream
   socket.on('message', onMessage)
   socket.on('close', onClose)
   socket.on('error', onError)
@@ -30,7 +34,10 @@ function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
 
 function onClose(this: WebSocket): void {
   const owner = ownerOf(this)
-  if (this instanceof GatewaySocket) this.owner = undefined
+  if (this instanceof GatewaySocket) {
+    this.owner = undefined
+    this.stream = undefined
+  }
   owner?.gone()
 }
 
@@ -42,6 +49,15 @@ function onError(this: WebSocket): void {
 
 function ownerOf(socket: WebSocket): SocketOwner | undefined {
   return socket instanceof GatewaySocket ? socket.owner : undefined
+}
+
+/** Calls `work` once the kernel has all that was sent before, and never if the connection breaks first. */
+export function afterSent(socket: GatewaySocket, work: () => void): void {
+  // An empty write puts nothing on the wire, and has its turn behind all others, however few bytes they are; `drain`
+  // comes only after a high-water mark.
+  socket.stream?.write('', (error) => {
+    if (error === undefined || error === null) work()
+  })
 }
 
 /**

@@ -19,6 +19,7 @@ import type { Receiver } from './acknowledgements.ts'
 import { costOfRefusal } from './calls.ts'
 import type { SubscribeCommand } from './commands.ts'
 import { userFields } from './identity.ts'
+import type { LanePeer } from './lane.ts'
 import {
   errorReply,
   failureReply,
@@ -31,7 +32,7 @@ import {
 import type { SessionContext } from './session-context.ts'
 
 /** The connection that subscriptions belong to. */
-export interface SubscriptionHost {
+export interface SubscriptionHost extends LanePeer {
   readonly id: string
   push(frame: string, event?: EncodedEvent): void
   /** As `push`, for what may be dropped when the peer is behind: then false. */
@@ -231,6 +232,7 @@ export class Subscriptions implements Receiver {
     subscription.joined = joined
     if (subscription.state === 'ended') joined.leave()
     // More than the connection may queue would only end it, and again after every reconnect: reload instead.
+    // Several that fit one by one are paced by the lane.
     const tooMuch = recoveryBytes(joined) > this.#context.settings.limits.maxQueuedBytes / 2
     return tooMuch ? { kind: 'unrecoverable', position: joined.position, missed: [] } : joined
   }

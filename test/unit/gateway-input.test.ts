@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { decodeCommand } from '../../src/gateway/commands.ts'
 import { silentLogger } from '../../src/core/index.ts'
 import { boundedJson, MalformedMessage, parseJson } from '../../src/gateway/json.ts'
-import { Lane } from '../../src/gateway/lane.ts'
+import { Lane, type LanePeer } from '../../src/gateway/lane.ts'
 
 test('whatever a line holds, it becomes a command or is malformed', () => {
   const lines = fc.oneof(
@@ -105,11 +105,12 @@ function task(
   return { end, add: (lane) => lane.add({ exclusive, run }) }
 }
 
+const quickPeer: LanePeer = { isBehind: () => false, onceTaken: () => expect.unreachable() }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 test('a lane runs side by side, ends in order, and lets an exclusive task stand alone', async () => {
   const log: string[] = []
-  const lane = new Lane(silentLogger)
+  const lane = new Lane(quickPeer, silentLogger)
   const [a, b, alone, c] = [task('a', log), task('b', log), task('alone', log, true), task('c', log)]
   for (const each of [a, b, alone, c]) each.add(lane)
   expect(log).toEqual(['a starts', 'b starts'])
@@ -129,11 +130,27 @@ test('a lane runs side by side, ends in order, and lets an exclusive task stand 
 
 test('a lane starts at most 16 at a time', async () => {
   const log: string[] = []
-  const lane = new Lane(silentLogger)
+  const lane = new Lane(quickPeer, silentLogger)
   const tasks = Array.from({ length: 20 }, (_, n) => task(`${n}`, log))
   for (const each of tasks) each.add(lane)
   expect(log).toHaveLength(16)
   for (const each of tasks) each.end()
+  await turn()
+  expect(log.filter((line) => line.endsWith('ends'))).toEqual(tasks.map((_, n) => `${n} ends`))
+})
+
+test('replies of a lane wait for a peer that is behind, and nothing further is begun meanwhile', async () => {
+  const log: string[] = []
+  let catchUp: (() => void) | undefined
+  let isBehind = true
+  const lane = new Lane({ isBehind: () => isBehind, onceTaken: (work) => (catchUp = work) }, silentLogger)
+  const tasks = Array.from({ length: 20 }, (_, n) => task(`${n}`, log))
+  for (const each of tasks) each.add(lane)
+  for (const each of tasks) each.end()
+  await turn()
+  expect(log).toEqual(tasks.slice(0, 16).map((_, n) => `${n} starts`))
+  isBehind = false
+  catchUp?.()
   await turn()
   expect(log.filter((line) => line.endsWith('ends'))).toEqual(tasks.map((_, n) => `${n} ends`))
 })
