@@ -52,10 +52,10 @@ export interface SavepointStatement {
 }
 
 /**
- * Hears of a statement about a savepoint when it is issued, and answers what to call once it was carried out. One that
- * failed has moved nothing.
+ * Hears of a statement about a savepoint when it is issued, and answers what to call once, when its answer is there. A
+ * statement that was not carried out, or not even sent, has moved nothing.
  */
-export type SavepointWatch = (statement: SavepointStatement) => () => void
+export type SavepointWatch = (statement: SavepointStatement) => (isCarriedOut: boolean) => void
 
 /**
  * A transaction that has begun, or begins with its first statement. `db` is what the user's code gets; it throws LS_TRANSACTION_CLOSED from `close`

@@ -24,6 +24,7 @@ import { isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 import { toStatementError } from './statement-error.ts'
 import { readUserStatement } from './user-statement.ts'
+import { watched } from './watched.ts'
 
 /** PGlite sends the BEGIN, without a word on how. */
 const readCommitted = 'set transaction isolation level read committed'
@@ -175,14 +176,15 @@ function guarded(target: PgliteQueryable, guard: TransactionGuard, hooks?: State
     async query<Row>(text: string, values: readonly unknown[] = []): Promise<SqlResult<Row>> {
       guard.assertUsable()
       const savepoint = readUserStatement(text)
-      const isCarriedOut = savepoint === undefined ? undefined : hooks?.savepointWatch?.(savepoint)
+      const settle = savepoint === undefined ? undefined : hooks?.savepointWatch?.(savepoint)
       hooks?.roleWatch.see(text)
-      const results = await target.query(text, [...values]).catch((error: unknown) => {
-        const told = toStatementError(error)
-        hooks?.onError?.(told)
-        throw told
-      })
-      isCarriedOut?.()
+      const send = (): Promise<PgliteResults> =>
+        target.query(text, [...values]).catch((error: unknown) => {
+          const told = toStatementError(error)
+          hooks?.onError?.(told)
+          throw told
+        })
+      const results = await (settle === undefined ? send() : watched(settle, send))
       return { rows: results.rows as Row[], rowCount: countOf(results) }
     },
   }
@@ -207,10 +209,10 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   readonly #hooks: Required<StatementHooks> = {
     roleWatch: this.#roleWatch,
     savepointWatch: (savepoint) => {
-      const isCarriedOut = this.#watch?.(savepoint)
-      return () => {
-        if (savepoint.verb === 'undo') this.#failure = undefined
-        isCarriedOut?.()
+      const settle = this.#watch?.(savepoint)
+      return (isCarriedOut) => {
+        if (isCarriedOut && savepoint.verb === 'undo') this.#failure = undefined
+        settle?.(isCarriedOut)
       }
     },
     onError: (error) => {
@@ -302,15 +304,15 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     }
   }
 
-  async #sendSavepoint(savepoint: SavepointStatement, text: string): Promise<void> {
-    const isCarriedOut = this.#hooks.savepointWatch(savepoint)
-    try {
-      await this.#target.exec(text)
-    } catch (error) {
-      this.#hooks.onError(error)
-      throw error
-    }
-    isCarriedOut()
+  #sendSavepoint(savepoint: SavepointStatement, text: string): Promise<void> {
+    return watched(this.#hooks.savepointWatch(savepoint), async () => {
+      try {
+        await this.#target.exec(text)
+      } catch (error) {
+        this.#hooks.onError(error)
+        throw error
+      }
+    })
   }
 
   async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {

@@ -4,6 +4,7 @@ import type { DatabaseState } from './database-state.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
 import { readUserStatement, refuseSubmittable } from './user-statement.ts'
 import { toStatementError } from './statement-error.ts'
+import { watched } from './watched.ts'
 
 /** A result of `pg`, typed by its rows. */
 export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
@@ -69,17 +70,20 @@ export class PgTransactionClient implements SqlClient {
   ): Promise<PgResult<Row>> {
     this.#guard.assertUsable()
     const savepoint = readUserStatement(typeof config === 'string' ? config : config.text)
-    const isCarriedOut = savepoint === undefined ? undefined : this.#target.savepointWatch?.(savepoint)
-    const { pending } = this.#target
-    if (pending !== undefined) {
-      await pending
-      this.#guard.assertUsable()
+    const settle = savepoint === undefined ? undefined : this.#target.savepointWatch?.(savepoint)
+    const send = (): Promise<PgResult<Row>> =>
+      this.#target.query<Row & QueryResultRow>(toConfig(config, values))
+    if (settle === undefined && this.#target.pending === undefined) return send()
+    const sendInTurn = async (): Promise<PgResult<Row>> => {
+      const { pending } = this.#target
+      // Where nothing is waited for, statements keep the order in which they were called.
+      if (pending !== undefined) {
+        await pending
+        this.#guard.assertUsable()
+      }
+      return send()
     }
-    const sent = this.#target.query<Row & QueryResultRow>(toConfig(config, values))
-    if (isCarriedOut === undefined) return sent
-    const result = await sent
-    isCarriedOut()
-    return result
+    return settle === undefined ? sendInTurn() : watched(settle, sendInTurn)
   }
 }
 

@@ -20,6 +20,7 @@ import { restoreForFlush, RoleWatch, type RoleRestore } from './role-restore.ts'
 import { isErrorResponse, isOfDatabase, toLockstepError } from './sqlstate.ts'
 import { toStatementError } from './statement-error.ts'
 import { TransactionGuard } from './transaction-guard.ts'
+import { watched } from './watched.ts'
 
 export interface PgTransactionOptions extends SendOptions {
   readonly own: Queryable
@@ -82,10 +83,10 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   readonly savepointWatch: SavepointWatch = (savepoint) => {
-    const isCarriedOut = this.#watch?.(savepoint)
-    return () => {
-      if (savepoint.verb === 'undo') this.#failure = undefined
-      isCarriedOut?.()
+    const settle = this.#watch?.(savepoint)
+    return (isCarriedOut) => {
+      if (isCarriedOut && savepoint.verb === 'undo') this.#failure = undefined
+      settle?.(isCarriedOut)
     }
   }
 
@@ -225,15 +226,12 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   /** A nested transaction's own statements, in one flight, which waits for BEGIN as any other. */
-  async #sendSavepoint(
-    savepoint: SavepointStatement,
-    before: readonly string[],
-    text: string,
-  ): Promise<void> {
-    const isCarriedOut = this.savepointWatch(savepoint)
-    if (this.#beginning === undefined) {
-      await this.#beginWith(timed({ text }, this.#options))
-    } else {
+  #sendSavepoint(savepoint: SavepointStatement, before: readonly string[], text: string): Promise<void> {
+    return watched(this.savepointWatch(savepoint), async () => {
+      if (this.#beginning === undefined) {
+        await this.#beginWith(timed({ text }, this.#options))
+        return
+      }
       await this.pending
       this.#guard.assertOpen()
       const { limit } = this.#options
@@ -242,8 +240,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
           throw this.#onError(error)
         },
       )
-    }
-    isCarriedOut()
+    })
   }
 
   async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {

@@ -123,8 +123,8 @@ async function workAndCommit<Db, Result>(
     const code = failureCode(error, request.interruption.reason === undefined ? open.failure : undefined)
     return { ending: 'rolled_back', error, code, affectedLayers: layers(), hooksOf }
   }
+  let events: readonly PendingEvent[] = []
   const unknown = (error: unknown): AttemptEnding<Result> => {
-    const { events } = scope
     return { ending: 'unknown', error, code: failureCode(error), affectedLayers: layers(), hooksOf, events }
   }
   let result: Result
@@ -138,15 +138,16 @@ async function workAndCommit<Db, Result>(
     )
     await faultPoint('transaction.after-work')
     // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
-    scope.close()
+    scope.closeAll()
     open.close()
-    scope.assertOnTrack()
+    scope.assertSettled()
+    events = scope.events
     if (request.intent !== undefined && !(await request.intent)) throw known
     await faultPoint('transaction.after-intent')
-    flush = flushOperation(database.schema, request.key, toResultJson(result), scope.events)
+    flush = flushOperation(database.schema, request.key, toResultJson(result), events)
     await faultPoint('transaction.before-commit')
   } catch (error) {
-    scope.close()
+    scope.closeAll()
     if (error === known) {
       // Its caller has an answer already, and need not wait for a statement that still runs. Ending that by force would
       // cost the pool a connection for each copy.
@@ -157,7 +158,7 @@ async function workAndCommit<Db, Result>(
     // A copy may fail by what the first has left, and before it is known that there was one.
     return (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
   }
-  const ending = await inTurn(request.flushes, scope.events, () => {
+  const ending = await inTurn(request.flushes, events, () => {
     // Last of all, since nothing else tells other nodes of it.
     const tooLate = request.intent === undefined ? request.late.refusalOf(request.since) : undefined
     if (tooLate !== undefined) return rollBack(open, tooLate)
@@ -171,8 +172,8 @@ async function workAndCommit<Db, Result>(
   return {
     ending: 'committed',
     result,
-    events: scope.events,
-    flushed: toFlushRow(row, scope.events),
+    events,
+    flushed: toFlushRow(row, events),
     hooksOf,
     epoch: open.epoch,
   }

@@ -17,6 +17,8 @@ export class SavepointMarks {
   /** From the outermost to the innermost; a name may stand in it more than once, and means the last. */
   #open: Savepoint[] = []
   #hasLostTrack = false
+  /** Issued, and not yet answered. */
+  #undosOnTheirWay = 0
 
   constructor(parts: readonly Cuttable[]) {
     this.#parts = parts
@@ -24,11 +26,31 @@ export class SavepointMarks {
 
   readonly watch: SavepointWatch = (statement) => {
     const marks = this.#parts.map((part) => part.mark())
-    return () => this.#move(statement, marks)
+    const undos = statement.verb === 'undo' ? 1 : 0
+    this.#undosOnTheirWay += undos
+    return (isCarriedOut) => {
+      this.#undosOnTheirWay -= undos
+      if (isCarriedOut) this.#move(statement, marks)
+    }
   }
 
-  /** @throws LS_STATEMENT_UNSUPPORTED when a savepoint was rolled back of which nothing is known */
-  assertOnTrack(): void {
+  /**
+   * Asked when the work has returned. Only a ROLLBACK TO takes anything back; a savepoint that is still being set or
+   * released moves nothing.
+   * @throws LS_STATEMENT_UNSUPPORTED when a savepoint was rolled back of which nothing is known, or is being rolled back
+   */
+  assertSettled(): void {
+    if (this.#undosOnTheirWay > 0) {
+      throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
+        message:
+          'The operation returned while a ROLLBACK TO SAVEPOINT was on its way, so it is not known which of its ' +
+          'events stand. Await every statement and every nested transaction before the operation returns.',
+      })
+    }
+    this.#assertOnTrack()
+  }
+
+  #assertOnTrack(): void {
     if (!this.#hasLostTrack) return
     throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
       message:
@@ -47,7 +69,7 @@ export class SavepointMarks {
     if (savepoint === undefined) {
       if (verb === 'release') return
       this.#hasLostTrack = true
-      return this.assertOnTrack()
+      return this.#assertOnTrack()
     }
     // The savepoints within go with it; ROLLBACK TO leaves the savepoint itself.
     this.#open.length = verb === 'undo' ? index + 1 : index

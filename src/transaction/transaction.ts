@@ -70,6 +70,8 @@ class OperationParts {
   readonly afterRollback = new Contributions<Hook>()
   readonly savepoints = new SavepointMarks([this.events, this.afterCommit, this.afterRollback])
   hasEmittedNow = false
+  /** What stands is settled: no scope takes anything more, nor one whose own end was not awaited. */
+  isClosed = false
 }
 
 /** The buffer behind a `Transaction`: what goes out, and what runs, depends on how it ends. */
@@ -120,16 +122,17 @@ export class TransactionScope<Db> implements Transaction<Db> {
   }
 
   get isOpen(): boolean {
-    return !this.#closed
+    return !this.#closed && !this.#parts.isClosed
   }
 
-  close(): void {
-    this.#closed = true
+  /** Ends the operation's code: this scope, and every nested one. What `events` answers stays as it is from here on. */
+  closeAll(): void {
+    this.#parts.isClosed = true
   }
 
   /** @throws LS_STATEMENT_UNSUPPORTED when it is not known which events stand */
-  assertOnTrack(): void {
-    this.#parts.savepoints.assertOnTrack()
+  assertSettled(): void {
+    this.#parts.savepoints.assertSettled()
   }
 
   emit<Events extends EventSchemas, Type extends keyof Events & string>(
@@ -158,9 +161,9 @@ export class TransactionScope<Db> implements Transaction<Db> {
     let result: T
     try {
       result = await work(inner)
-      inner.close()
+      inner.#closed = true
     } catch (error) {
-      inner.close()
+      inner.#closed = true
       await savepoint.rollback()
       throw error
     }
@@ -183,7 +186,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
   }
 
   #assertOpen(): void {
-    if (!this.#closed) return
+    if (this.isOpen) return
     throw new LockstepError('LS_TRANSACTION_CLOSED', {
       message: 'The transaction has ended. Await all work before the operation returns.',
     })

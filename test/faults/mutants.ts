@@ -210,10 +210,10 @@ export const mutants = {
     },
     {
       file: attempt,
-      find: 'flush = flushOperation(database.schema, request.key, toResultJson(result), scope.events)',
+      find: 'flush = flushOperation(database.schema, request.key, toResultJson(result), events)',
       put: `flush = flushOperation(database.schema, request.key, toResultJson(result), [
       ...((request.key as any).kept ?? []),
-      ...scope.events,
+      ...events,
     ])`,
     },
   ],

@@ -1,6 +1,6 @@
 // Savepoints that Lockstep does not set itself: by SQL, as ORMs do it for their nested transactions.
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { SqlClient } from '../../src/index.ts'
+import type { SqlClient, Transaction } from '../../src/index.ts'
 import { createWorld, room, type World } from '../support/world.ts'
 
 let world: World
@@ -115,4 +115,50 @@ it('an exception block of plpgsql takes no event with it: none can be emitted wh
   })
   expect(await noted('block')).toEqual([])
   expect(await counted('block')).toEqual([1, 2])
+})
+
+it('a rollback to a savepoint that nobody awaited rolls the operation back, with an error that says so', async () => {
+  const running = world.lockstep.transaction({ name: 'unawaited', user: 'ada' }, async (tx) => {
+    await tx.db.query('savepoint s')
+    await tx.db.query(`insert into notes values ('unawaited', 'unawaited')`)
+    tx.emit(room({ id: 'unawaited' }), 'counted', { n: 1 })
+    void tx.db.query('rollback to s').catch(() => {})
+  })
+  await expect(running).rejects.toMatchObject({
+    code: 'LS_STATEMENT_UNSUPPORTED',
+    message: expect.stringMatching(/ROLLBACK TO SAVEPOINT.*Await/) as string,
+  })
+  expect(await noted('unawaited')).toEqual([])
+  expect(await counted('unawaited')).toEqual([])
+})
+
+it('a nested transaction that nobody awaited adds nothing once the operation has returned', async () => {
+  let late: unknown[] = []
+  const emitLate = (inner: Transaction<SqlClient>): unknown[] =>
+    [
+      () => inner.emit(room({ id: 'late' }), 'counted', { n: 2 }),
+      () => inner.afterCommit(() => {}),
+      () => inner.afterRollback(() => {}),
+    ].map((add) => {
+      try {
+        return add()
+      } catch (error) {
+        return (error as { code?: unknown }).code
+      }
+    })
+  await world.lockstep.transaction({ name: 'late', user: 'ada' }, async (tx) => {
+    const inner = await new Promise<Transaction<SqlClient>>((resolve) => {
+      void tx
+        .transaction((scope) => {
+          resolve(scope)
+          return new Promise<never>(() => {})
+        })
+        .catch(() => {})
+    })
+    inner.emit(room({ id: 'late' }), 'counted', { n: 1 })
+    // After all that is done at once when the work returns, and before the answer to anything that is sent then.
+    setImmediate(() => (late = emitLate(inner)))
+  })
+  expect(late).toEqual(['LS_TRANSACTION_CLOSED', 'LS_TRANSACTION_CLOSED', 'LS_TRANSACTION_CLOSED'])
+  expect(await counted('late')).toEqual([1])
 })

@@ -9,7 +9,7 @@ function world() {
   const hooks = new Contributions<string>()
   const marks = new SavepointMarks([events, hooks])
   const send = (verb: 'set' | 'release' | 'undo', name: string) => marks.watch({ verb, name })
-  const run = (verb: 'set' | 'release' | 'undo', name: string): void => send(verb, name)()
+  const run = (verb: 'set' | 'release' | 'undo', name: string): void => send(verb, name)(true)
   return { events, hooks, marks, send, run }
 }
 
@@ -64,7 +64,7 @@ describe('what was contributed', () => {
     const { events, send, run } = world()
     run('set', 'a')
     events.add('inside')
-    send('undo', 'a')
+    send('undo', 'a')(false)
     expect(events.items).toEqual(['inside'])
   })
 
@@ -76,19 +76,36 @@ describe('what was contributed', () => {
     const undo = send('undo', 'a')
     events.add('after')
     const setAgain = send('set', 'b')
-    set()
-    undo()
-    setAgain()
+    set(true)
+    undo(true)
+    setAgain(true)
     expect(events.items).toEqual(['before', 'after'])
     const undoAgain = send('undo', 'b')
-    undoAgain()
+    undoAgain(true)
     expect(events.items).toEqual(['before', 'after'])
+  })
+
+  test('is not settled while an undo is on its way, whether it will be carried out or not', () => {
+    for (const isCarriedOut of [true, false]) {
+      const { marks, send, run } = world()
+      run('set', 'a')
+      const undo = send('undo', 'a')
+      expect(() => marks.assertSettled()).toThrow(
+        expect.objectContaining({
+          code: 'LS_STATEMENT_UNSUPPORTED',
+          message: expect.stringContaining('Await') as string,
+        }),
+      )
+      undo(isCarriedOut)
+      send('release', 'a')
+      expect(() => marks.assertSettled()).not.toThrow()
+    }
   })
 
   test('is not guessed when a savepoint is undone that was never seen', () => {
     const { marks, run } = world()
     expect(() => run('undo', 'unseen')).toThrow(expect.objectContaining({ code: 'LS_STATEMENT_UNSUPPORTED' }))
-    expect(() => marks.assertOnTrack()).toThrow(expect.objectContaining({ code: 'LS_STATEMENT_UNSUPPORTED' }))
+    expect(() => marks.assertSettled()).toThrow(expect.objectContaining({ code: 'LS_STATEMENT_UNSUPPORTED' }))
   })
 })
 
