@@ -47,3 +47,15 @@ export function isLockstepError(error: unknown, code?: ErrorCode): error is Lock
   if (typeof own !== 'string' || !Object.hasOwn(errorCatalogue, own)) return false
   return code === undefined || own === code
 }
+
+/** What was thrown, and what it wraps, from the outside in: ORMs wrap what they get. Never throws. */
+export function* causesOf(thrown: unknown): Generator<object> {
+  let error = thrown
+  for (let depth = 0; depth < deepestCause && typeof error === 'object' && error !== null; depth++) {
+    yield error
+    error = peek(error, 'cause')
+  }
+}
+
+/** Chains of causes may be circles. */
+const deepestCause = 16

@@ -1,4 +1,5 @@
 import {
+  causesOf,
   isError,
   isLockstepError,
   LockstepError,
@@ -92,11 +93,9 @@ export function isOfDatabase(error: unknown): boolean {
  * what they get. That a host cannot be reached is said of the database only where the error came from there.
  */
 export function thrownErrorCode(thrown: unknown): ErrorCode | undefined {
-  let error = thrown
-  for (let depth = 0; depth < deepestCause && typeof error === 'object' && error !== null; depth++) {
+  for (const error of causesOf(thrown)) {
     const code = isOfAnother(error) ? undefined : databaseErrorCode(error)
     if (code !== undefined) return code
-    error = peek(error, 'cause')
   }
   return undefined
 }
@@ -106,9 +105,6 @@ function isOfAnother(error: object): boolean {
   if (isLockstepError(error) || databaseErrors.has(error) || sqlState(error) !== undefined) return false
   return peek(error, 'code') !== undefined
 }
-
-/** Chains of causes may be circles. */
-const deepestCause = 16
 
 /** The catalogue code for an error of a driver, or undefined for one that did not come from the database. */
 export function databaseErrorCode(error: unknown): ErrorCode | undefined {

@@ -3,10 +3,13 @@ import {
   assertOperationId,
   assertUserId,
   assertWholeNumbers,
+  causesOf,
   isLockstepError,
   newOperationId,
   serverUser,
+  type ErrorCode,
   type InputOf,
+  type LockstepError,
   type Moment,
   type OutputOf,
   type Schema,
@@ -118,8 +121,8 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       failure = await this.#gate.authorize(input, user).then(
         () => undefined,
         (error: unknown) => {
-          if (isLockstepError(error, 'LS_FORBIDDEN') || isLockstepError(error, 'LS_NODE_OVERLOADED'))
-            throw error
+          const refusal = refusalIn(error)
+          if (refusal !== undefined) throw refusal
           return { error }
         },
       )
@@ -181,6 +184,21 @@ export class Operation<Name extends string, Db, InputSchema extends Schema, Resu
       return this.#options.run(toContext(input, tx.user, inner))
     })
   }
+}
+
+const notAccepted: ReadonlySet<ErrorCode> = new Set([
+  'LS_FORBIDDEN',
+  'LS_NODE_OVERLOADED',
+  'LS_NODE_STOPPING',
+  'LS_NODE_FENCED',
+])
+
+/** The error by which a check refused the call, or had no turn to be made; undefined for any other. */
+function refusalIn(thrown: unknown): LockstepError | undefined {
+  for (const error of causesOf(thrown)) {
+    if (isLockstepError(error) && notAccepted.has(error.code)) return error
+  }
+  return undefined
 }
 
 /** The signal is made only for code that asks for it. */

@@ -3,7 +3,7 @@
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { newOperationId, serverUser, signToken } from '../../src/index.ts'
+import { LockstepError, newOperationId, serverUser, signToken } from '../../src/index.ts'
 import { createTokenAuthenticator } from '../../src/gateway/index.ts'
 import { centrifuge, connected, serve, type Served } from '../support/sockets.ts'
 import { createWorld, secret, type World } from '../support/world.ts'
@@ -60,6 +60,23 @@ describe('the user of what no person asked for', () => {
 })
 
 describe('authorize', () => {
+  it.each(['LS_FORBIDDEN', 'LS_NODE_OVERLOADED', 'LS_NODE_STOPPING'] as const)(
+    'that fails with %s accepts nothing, also where an ORM has wrapped the error',
+    async (code) => {
+      const refusal = new LockstepError(code, { details: { retryAfterMs: 5 } })
+      const operation = world.lockstep.operation(`wrapped_${code.toLowerCase()}`, {
+        input: z.unknown(),
+        authorize: () =>
+          Promise.reject(new Error('Failed query', { cause: new Error('x', { cause: refusal }) })),
+        run: async () => 'ran',
+      })
+      const id = newOperationId()
+      await expect(operation.call({ input: 1, user: 'wrapped', id })).rejects.toBe(refusal)
+      expect(await world.rows('select id from lockstep.operations where id = $1', [id])).toEqual([])
+      expect(await world.eventsOf('user:wrapped')).toEqual([])
+    },
+  )
+
   it.each<[string, unknown, string]>([
     ['a text', 'false', 'string'],
     ['a number', 1, 'number'],
