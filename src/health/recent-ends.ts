@@ -12,7 +12,7 @@ export class RecentEnds {
   readonly #generation: number
   #young = new Map<string, EndReport>()
   #old = new Map<string, EndReport>()
-  /** Those of the second user of an id, and further ones. */
+  /** Ends of the second user of an id, and of further ones. */
   readonly #others = new Map<string, EndReport[]>()
 
   constructor(generation: number) {
@@ -43,7 +43,7 @@ export class RecentEnds {
   #addOther(report: EndReport): boolean {
     const others = this.#others.get(report.operationId) ?? []
     if (others.some(({ userId }) => userId === report.userId)) return false
-    // What is let go of is asked of the log.
+    // The log still knows what is forgotten here.
     if (this.#others.size >= mostShared) this.#others.clear()
     this.#others.set(report.operationId, [...others, report].slice(-mostOfOneId))
     return true

@@ -259,7 +259,13 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
   async #flush(flush: Statement): Promise<PgliteResults> {
     if (this.#roles.isNeededAfter(this.#roleWatch))
       await this.#target.exec(restoreForFlush(rights).join('; '))
-    return sendOwn(this.#target, flush)
+    try {
+      return await sendOwn(this.#target, flush)
+    } catch (error) {
+      if (!this.#roles.learn(error, this.#roleWatch)) throw error
+      // The next attempt expects the role that a function of the user's had set.
+      throw new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
+    }
   }
 
   watchSavepoints(watch: SavepointWatch): void {
@@ -320,12 +326,6 @@ class PgliteTransaction implements OpenTransaction<SqlClient> {
     try {
       return { ending: 'committed', flushed: toRows<Row>(await this.#finish(flush)) }
     } catch (error) {
-      // The next attempt expects the role that a function of the user's had set.
-      if (this.#roles.learn(error))
-        return {
-          ending: 'rolled_back',
-          error: new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error }),
-        }
       // In the same process there is no reply to lose: an error is a rollback.
       return { ending: 'rolled_back', error }
     }

@@ -13,6 +13,8 @@ export interface Flight {
   readonly limit?: TimeLimit | undefined
   /** The first of `before` was carried out. */
   readonly onFirst?: () => void
+  /** The statement was carried out; one of `after` may still fail. */
+  readonly onStatement?: () => void
 }
 
 /** Of the statement, then of each that came after it. */
@@ -162,7 +164,10 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
     }
 
     override handleCommandComplete(message: unknown, connection: WireConnection): void {
-      if (this.#unanswered === 0) return super.handleCommandComplete(message, connection)
+      if (this.#unanswered === 0) {
+        this.#flight.onStatement?.()
+        return super.handleCommandComplete(message, connection)
+      }
       if (this.#unanswered === this.#flight.before.length) this.#flight.onFirst?.()
       this.#unanswered -= 1
       if (this.#unanswered === 0) this.name = this.#name

@@ -49,7 +49,7 @@ export class PgSnapshot implements PgTarget {
     const rights = PgBackend.known(this.#client)?.rights
     if (rights === undefined || !roles.isNeededAfter(this.#watch)) {
       return send<Row>(this.#client, statement, this.#options).catch((error: unknown) => {
-        this.#hasLearned ||= roles.learn(toLockstepError(error).cause)
+        this.#hasLearned ||= roles.learn(toLockstepError(error).cause, this.#watch)
         throw error
       })
     }

@@ -180,7 +180,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       }
       onFailure = reject
     })
-    // Whoever comes next hears it.
+    // The next statement, which waits for it, gets the error.
     disregard(this.#beginning)
     try {
       const [result] = await sendFlight(this.#client, {
@@ -253,17 +253,21 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       this.#discard = true
       return { ending: 'rolled_back', error }
     }
+    let isFlushed = false
+    const onStatement = (): void => void (isFlushed = true)
     try {
       const { isUtf8 } = this.#backend
       const statement = toConfig(flush, isUtf8 ? this.#options : { ...this.#options, isAscii: true })
-      return endingOf(await sendFlight(this.#client, { before, statement, after: ['commit'], limit }))
+      return endingOf(
+        await sendFlight(this.#client, { before, statement, after: ['commit'], limit, onStatement }),
+      )
     } catch (error) {
       if (this.#options.state.note(error)) this.#discard = true
       if (!isErrorResponse(error)) return { ending: 'unknown', error }
       // COMMIT was skipped, or failed itself: in the first case the transaction is still open. Where nobody is left
       // to end it the answer was a FATAL one, which may have followed a COMMIT that took effect.
       if (!(await tryRollback(this.#client, this.#options))) return { ending: 'unknown', error }
-      return { ending: 'rolled_back', error: this.#toFlushError(error) }
+      return { ending: 'rolled_back', error: isFlushed ? error : this.#toFlushError(error) }
     }
   }
 
@@ -274,12 +278,13 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   /**
-   * A prepared flush that the pooler lost is worth another attempt, which sends it without a name; and so is one for
+   * Of a flush that was refused: COMMIT fails for what the user's own deferred triggers do, with whatever rights. A
+   * prepared flush that the pooler lost is worth another attempt, which sends it without a name; and so is one for
    * which a function of the user's had set a role without rights, which is expected from then on.
    */
   #toFlushError(error: unknown): unknown {
     const { names, roles } = this.#options
-    if (!names.wasLost(error) && !roles.learn(error)) return error
+    if (!names.wasLost(error) && !roles.learn(error, this.#roleWatch)) return error
     return new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
   }
 

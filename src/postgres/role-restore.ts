@@ -9,8 +9,8 @@ const noRight = '42501'
 /**
  * Lets Lockstep's statements within a user's transaction run with the rights that it began with. Under row level
  * security an operation often goes on as another role (`set local role`), which must have no rights on Lockstep's
- * tables. Who names a role in a statement is seen here; who sets one in a function of the database is known by the
- * first statement of Lockstep's that is refused, and expected from then on.
+ * tables. A statement that names a role is seen here. A function of the database that sets one shows by the first
+ * statement of Lockstep's that is refused, and is expected from then on.
  */
 export class RoleRestore {
   #isAlways = false
@@ -19,9 +19,12 @@ export class RoleRestore {
     return this.#isAlways || watch.hasNamedRole
   }
 
-  /** True for an answer that is worth another attempt, with the rights restored. */
-  learn(error: unknown): boolean {
-    if (this.#isAlways || sqlState(error) !== noRight) return false
+  /**
+   * True for an answer to Lockstep's own statement that is worth another attempt, with the rights restored. Where they
+   * had been restored already, it was no role that was in the way.
+   */
+  learn(error: unknown, watch: RoleWatch): boolean {
+    if (this.isNeededAfter(watch) || sqlState(error) !== noRight) return false
     this.#isAlways = true
     return true
   }
@@ -48,7 +51,7 @@ export interface ConnectionRights {
   readonly role: string
 }
 
-/** Both are for the transaction only, so that its end brings back what the session has. */
+/** Statements that change the rights for the transaction only, so that its end brings back what the session has. */
 export function restoreRights({ sessionUser, role }: ConnectionRights): readonly string[] {
   return [
     `set local session authorization ${sessionUser === undefined ? 'default' : quote(sessionUser)}`,

@@ -120,7 +120,7 @@ export class TransactionCoordinator<Db> {
     return undefined
   }
 
-  /** Those under which its operations began: the node's own, and older ones that it has lost. */
+  /** Leases under which the open operations began: the node's own, and older ones that it has lost. */
   get openLeases(): readonly string[] {
     return [...new Set([...this.#open.values()].map(({ key }) => key.node))]
   }

@@ -17,7 +17,7 @@ export class Interruption {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      // Whose it is may listen as often as it likes; Node takes more than ten listeners for a leak.
+      // The operation's code may listen as often as it likes; Node takes more than ten listeners for a leak.
       setMaxListeners(0, this.#controller.signal)
       if (this.#reason !== undefined) this.#controller.abort(this.#reason)
     }

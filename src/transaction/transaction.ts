@@ -112,7 +112,7 @@ export class TransactionScope<Db> implements Transaction<Db> {
     return this.#parts.hasEmittedNow || this.events.length > 0
   }
 
-  /** Those that wait for the COMMIT, in the order they were emitted. */
+  /** Events that wait for the COMMIT, in the order they were emitted. */
   get events(): readonly PendingEvent[] {
     return this.#parts.events.items
   }

@@ -79,6 +79,8 @@ async function withNode<T>(
   if (user !== undefined) [url.username, url.password] = [user, user]
   const pool = new pg.Pool({ connectionString: url.href, max: 2 })
   pool.on('error', () => {})
+  // Dropping the database may end a connection that is still on its way out.
+  pool.on('connect', (client) => client.on('error', () => {}))
   if (onConnect !== undefined) pool.on('connect', onConnect)
   const logger = createTestLogger()
   const lockstep = createLockstep<PgDatabase>({
@@ -143,6 +145,38 @@ describe.each(Object.entries(ways))(
         expect(logger.lines.filter(({ level }) => level === 'error')).toEqual([])
       })
     })
+  },
+)
+
+it.each([
+  ['as the role of the pool', []],
+  ['as another role', asTenant],
+])(
+  'a deferred trigger that has no right at COMMIT, %s, is no role in the way: nothing runs again',
+  async (as, statements) => {
+    await admin.query(`
+    create table refused (id text);
+    grant insert on refused to ${tenant};
+    create function refuse_later() returns trigger language plpgsql as
+      $$ begin raise exception 'not yours' using errcode = 'insufficient_privilege'; end $$;
+    create constraint trigger later after insert on refused deferrable initially deferred
+      for each row execute function refuse_later();
+  `)
+    try {
+      await withNode({}, async ({ lockstep }) => {
+        let attempts = 0
+        const running = lockstep.transaction({ name: 'refused', user: 'ada' }, async (tx) => {
+          attempts += 1
+          for (const statement of statements) await tx.db.query(statement)
+          await tx.db.query('insert into refused values ($1)', [as])
+          tx.emit(room({ id: 'refused' }), 'counted', { n: 1 })
+        })
+        await expect(running).rejects.toMatchObject({ code: '42501' })
+        expect(attempts).toBe(1)
+      })
+    } finally {
+      await admin.query('drop table refused; drop function refuse_later()')
+    }
   },
 )
 
