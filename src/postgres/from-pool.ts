@@ -105,10 +105,10 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     schema,
     own,
     lease,
-    db: new PgTransactionClient(poolTarget(pool, state), new TransactionGuard()),
+    db: new PgTransactionClient(poolTarget(acquire, state), new TransactionGuard()),
     connections: pool.options.max,
     reads: (takeTurn) => {
-      const target = poolTarget(pool, state)
+      const target = poolTarget(acquire, state)
       return new PgTransactionClient(
         { query: (statement) => takeTurn(() => target.query(statement)) },
         new TransactionGuard(),

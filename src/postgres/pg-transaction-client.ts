@@ -1,4 +1,4 @@
-import type { Pool, QueryConfig, QueryResult, QueryResultRow } from 'pg'
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import { disregard, type SavepointWatch, type SqlClient } from '../core/index.ts'
 import type { DatabaseState } from './database-state.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
@@ -87,13 +87,18 @@ export class PgTransactionClient implements SqlClient {
   }
 }
 
-/** A pool: each statement goes over whichever connection is free. */
-export function poolTarget(pool: Pool, state: DatabaseState): PgTarget {
+/** A pool: each statement goes over whichever connection `lend` gives, which throws errors of the catalogue. */
+export function poolTarget(lend: () => Promise<PoolClient>, state: DatabaseState): PgTarget {
   return {
     async query<Row extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<Row>> {
+      const client = await lend()
       try {
-        return await pool.query<Row>(inExtendedProtocol(statement))
+        const result = await client.query<Row>(inExtendedProtocol(statement))
+        client.release()
+        return result
       } catch (error) {
+        // After an error the connection is not used again, as in `pool.query`.
+        client.release(true)
         state.note(error)
         throw toStatementError(error)
       }

@@ -117,6 +117,36 @@ it('a connection is compared before its first use: nothing is committed to anoth
   expect(await reported(node)).toMatchObject({ reason: 'the server is another one, or was promoted' })
 })
 
+it('a read of a check outside a transaction is compared, too, before it is sent', async () => {
+  const test = await openDatabase()
+  const pool = new pg.Pool({ connectionString: test.url, max: 1 })
+  const database = fromPool(pool)
+  cleanups.push(async () => {
+    await database.close()
+    await pool.end()
+  })
+  await database.migrate()
+  const epochs = new EpochWatch({ ...database, clock: systemClock, logger: createTestLogger() })
+  database.guard?.(epochs)
+  const read = async (): Promise<unknown> => {
+    const { rows } = await database
+      .reads((work) => work())
+      .query<{ epoch: string }>('select epoch from lockstep.meta')
+    return rows[0]?.epoch
+  }
+  const before = await read()
+  expect(epochs.epoch).toBe(before)
+  const direct = new pg.Pool({ connectionString: test.url, max: 1 })
+  cleanups.push(() => direct.end())
+  await direct.query('update lockstep.meta set timeline = timeline + 1')
+  await direct.query(`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()`)
+  await expect.poll(() => pool.totalCount).toBe(0)
+  const after = await read()
+  expect(after).not.toBe(before)
+  expect(epochs.epoch).toBe(after)
+})
+
 it('renewals that are gone show a backup restored on the same timeline', async () => {
   const test = await openDatabase()
   const node = await openNode(test, { leaseMs: 900 })
