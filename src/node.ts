@@ -293,7 +293,7 @@ export class LockstepNode<Db> {
           ready: () => this.start(),
         }),
         health: () => this.health.report(),
-        status: () => this.#nodeHealth().status,
+        status: () => this.#operationStatus(),
         ...(health === undefined ? {} : { authorizeHealth: health.authorize }),
         metrics: () => this.health.metrics(),
         ...(metrics === undefined ? {} : { authorizeMetrics: metrics.authorize }),
@@ -304,18 +304,23 @@ export class LockstepNode<Db> {
     })
   }
 
-  #nodeHealth(): NodeHealth {
+  /** Whether this node takes operations. Channels that it cannot read leave it that. */
+  #operationStatus(): NodeHealth['status'] {
     const { state } = this.#lease
+    if (this.#closed !== undefined || state === 'released') return 'stopping'
+    return state === 'held' && this.#database.trouble?.() === undefined ? 'ok' : 'degraded'
+  }
+
+  #nodeHealth(): NodeHealth {
+    const status = this.#operationStatus()
     const { lastChange: historyChange } = this.#epochs
-    const stopping = this.#closed !== undefined || state === 'released'
     const trouble = this.#database.trouble?.() ?? null
     const unreadableMs = Math.round(this.#hub.unreadableMs)
     const logUnreadableMs = unreadableMs >= this.#unreadableAfterMs ? unreadableMs : null
-    const isWell = state === 'held' && trouble === null && logUnreadableMs === null
     return {
-      status: stopping ? 'stopping' : isWell ? 'ok' : 'degraded',
+      status: status === 'ok' && logUnreadableMs !== null ? 'degraded' : status,
       node: this.#lease.node,
-      lease: state,
+      lease: this.#lease.state,
       database: this.#database.kind,
       databaseTrouble: trouble,
       logUnreadableMs,

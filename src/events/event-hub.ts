@@ -1,5 +1,5 @@
 import { faultPoint } from '../core/fault-point.ts'
-import { detach, type Clock, type Logger } from '../core/index.ts'
+import { detach, disregard, type Clock, type Logger } from '../core/index.ts'
 import { traceparentTag } from '../protocol/index.ts'
 import { AckSampler, type AckSampling } from './ack-sampler.ts'
 import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
@@ -171,8 +171,11 @@ export class EventHub implements EventSource {
   #scheduleCheck(): void {
     if (this.#closed) return
     this.#cancelCheck = this.#options.clock.after(this.#options.headCheckMs ?? 1_000, () => {
+      const { log, logger } = this.#options
+      // The feed logs what it cannot read; that it still cannot be read is no news.
+      disregard(log.retryUnreadable())
       const checked = this.checkHeads().finally(() => this.#scheduleCheck())
-      detach(checked, this.#options.logger, 'the comparison of heads')
+      detach(checked, logger, 'the comparison of heads')
     })
   }
 }

@@ -5,6 +5,9 @@ import { UnwatchedHistory, type LogHistory } from './log-history.ts'
 import { LogTrouble } from './log-trouble.ts'
 import type { EncodedEvent } from './subscription.ts'
 
+/** Stands for the heads of all channels, beside the names of channels. */
+const allHeads = ''
+
 /**
  * Reads the durable log, of one history at a time: what was asked of the one before is no answer. Questions for heads that come in one turn of the loop share one statement. */
 export class EventLog {
@@ -24,7 +27,7 @@ export class EventLog {
   /** @throws LS_CONNECTION_LOST when the history was replaced meanwhile; retryable database errors */
   async readAfter(channel: string, offset: number, limit: number): Promise<readonly EncodedEvent[]> {
     const { epoch } = this.history
-    return this.#watched(channel, async () => {
+    return this.#watched({ channel, offset }, async () => {
       const { rows } = await this.#own.query(readEvents(this.#schema, channel, offset, limit))
       this.#assertSame(epoch)
       return rows.map((row) => encodeLoggedEvent({ channel, ...toEventRow(row) }))
@@ -40,7 +43,7 @@ export class EventLog {
   /** @throws as `readAfter` */
   async headsOf(channels: readonly string[]): Promise<Heads> {
     const { epoch: known } = this.history
-    return this.#watched('', async () => {
+    return this.#watched({ channel: allHeads, offset: 0 }, async () => {
       const { rows } = await this.#own.query(readHeads(this.#schema, channels))
       const heads = toHeads(rows)
       this.history.heard(heads.epoch, known)
@@ -54,13 +57,26 @@ export class EventLog {
     return this.#trouble.longestMs
   }
 
-  async #watched<T>(channel: string, read: () => Promise<T>): Promise<T> {
+  /**
+   * Tries again what could not be read, up to the first failure: subscribers who were sent away may not come back to ask, and
+   * the trouble would seem to last.
+   */
+  async retryUnreadable(): Promise<void> {
+    for (const { channel, offset } of this.#trouble.all) {
+      await (channel === allHeads ? this.headsOf([]) : this.readAfter(channel, offset, 1))
+    }
+  }
+
+  async #watched<T>(
+    { channel, offset }: { readonly channel: string; readonly offset: number },
+    read: () => Promise<T>,
+  ): Promise<T> {
     try {
       const found = await read()
       this.#trouble.over(channel)
       return found
     } catch (error) {
-      this.#trouble.met(channel)
+      this.#trouble.met(channel, offset)
       throw error
     }
   }

@@ -41,7 +41,7 @@ export interface GatewayPorts {
   readonly events: EventSource
   /** By method name. */
   rpc(method: string): RpcHandler | undefined
-  /** What `GET /lockstep/health` answers to everybody. */
+  /** Whether the node takes operations: what `GET /lockstep/health` answers to everybody. */
   status(): NodeStatus | Promise<NodeStatus>
   /** What it answers to whom `authorizeHealth` lets in. */
   health(): Promise<{ readonly status: NodeStatus } & Readonly<Record<string, unknown>>>

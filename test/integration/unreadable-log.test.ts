@@ -38,9 +38,24 @@ it('events that cannot be read for a while degrade health, their subscribers are
     }, soon)
     expect(await writer.lockstep.health.report()).toMatchObject({ status: 'ok', logUnreadableMs: null })
     expect(inbox.items).toEqual([])
+    // The node takes operations all the same.
+    const ready = await blind.lockstep.fetch(new Request('http://any/lockstep/health?probe=ready'))
+    expect(ready.status).toBe(200)
 
     await world.admin.query(`grant select on lockstep.events to ${role}`)
     await inbox.until((items) => items.length === 1)
+    await vi.waitFor(async () => {
+      expect(await blind.lockstep.health.report()).toMatchObject({ status: 'ok', logUnreadableMs: null })
+    }, soon)
+
+    // Nobody comes back to ask for what could not be read.
+    await world.admin.query(`revoke select on lockstep.events from ${role}`)
+    await ada.rpc('add_note', { id: newOperationId(), input: { id: 'n2', text: 'hello' } })
+    await vi.waitFor(async () => {
+      expect(await blind.lockstep.health.report()).toMatchObject({ status: 'degraded' })
+    }, soon)
+    bob.disconnect()
+    await world.admin.query(`grant select on lockstep.events to ${role}`)
     await vi.waitFor(async () => {
       expect(await blind.lockstep.health.report()).toMatchObject({ status: 'ok', logUnreadableMs: null })
     }, soon)
