@@ -150,7 +150,7 @@ export class NodeLease {
     // Another history has come meanwhile, and does not count the renewals of the one before.
     if (row.epoch !== epochs.epoch) return
     if (row.is_other || renewals <= epochs.renewalsOf(this.#node)) await epochs.admit(own)
-    else epochs.leaseRenewed({ node: this.#node, renewals, atMs: Number(row.now_ms) })
+    else epochs.leaseRenewed({ node: this.#node, renewals, atMs: row.now_ms })
   }
 
   /** What was begun under the lost lease stays under it; whoever comes now need not wait for the next renewal. */
@@ -174,8 +174,7 @@ export class NodeLease {
     this.#renewedAt = askedAt
     if (rows[0] !== undefined) {
       this.#alignment.observe(askedAt, clock.monotonic(), rows[0].now_ms)
-      if (rows[0].epoch === epochs.epoch)
-        epochs.leaseRenewed({ node, renewals: 0, atMs: Number(rows[0].now_ms) })
+      if (rows[0].epoch === epochs.epoch) epochs.leaseRenewed({ node, renewals: 0, atMs: rows[0].now_ms })
     }
     if (this.#state !== 'released') this.#state = 'held'
   }

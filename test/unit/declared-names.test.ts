@@ -1,8 +1,12 @@
 import { expect, test } from 'vitest'
 import { Callables, type CallablePart } from '../../src/rpc.ts'
 
-const part = (name: string, kind: 'operation' | 'query' = 'operation'): CallablePart =>
-  ({ kind, name, rollback: {}, execute: () => Promise.reject(new Error('not called')) }) as CallablePart
+const part = (name: string, kind: 'operation' | 'query' = 'operation'): CallablePart => ({
+  kind,
+  name,
+  rollback: {},
+  execute: () => Promise.reject(new Error('not called')),
+})
 
 test.each(['send-message', 'Send', '1st', '', 'a b', 'x'.repeat(64)])(
   '%j is refused as a name, with one that fits',
