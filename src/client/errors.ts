@@ -80,7 +80,8 @@ export function isRefusal(error: unknown): error is LockstepClientError {
 /** For code that looks at what the application threw, and for the package, which does so too: an error that can be read. */
 export function readable(thrown: unknown): Error {
   try {
-    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+    // The package makes a text of it, which reads its name, too.
+    if (thrown instanceof Error && typeof thrown.message === 'string' && String(thrown) !== '') return thrown
   } catch {
     // A proxy, or a getter that throws.
   }

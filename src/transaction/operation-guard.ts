@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ErrorCode, Logger } from '../core/index.ts'
 
@@ -75,7 +76,7 @@ export class OperationGuard {
   }
 }
 
-const ownFolder = fileURLToPath(new URL('..', import.meta.url))
+const ownFolder = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** The first line of a stack that is not Lockstep's own, nor the pool's. */
 function placeOf(error: Error | undefined): string {

@@ -22,7 +22,7 @@ export function statementConformance(driver: string, open: () => Promise<Databas
       transaction.watchSavepoints((savepoint) => {
         const text = `${savepoint.verb} ${savepoint.name}`
         told.push(`${text}?`)
-        return () => told.push(text)
+        return (isCarriedOut) => told.push(isCarriedOut ? text : `${text}!`)
       })
       const { db } = transaction
       await db.query('savepoint A')
@@ -34,15 +34,15 @@ export function statementConformance(driver: string, open: () => Promise<Databas
       await expect(db.query('rollback to a')).rejects.toMatchObject({ code: '3B001' })
       await transaction.rollback()
       expect(told.join(', ')).toBe(
-        'set a?, set a, set A b?, set A b, release a?, undo a?, undo a, release a?, release a, undo a?',
+        'set a?, set a, set A b?, set A b, release a?, release a!, undo a?, undo a, release a?, release a, undo a?, undo a!',
       )
 
       told.length = 0
       const next = await database.begin({ operationId: newOperationId() })
       next.watchSavepoints(
         ({ verb }) =>
-          () =>
-            told.push(verb),
+          (isCarriedOut) =>
+            isCarriedOut && told.push(verb),
       )
       const kept = await next.savepoint()
       await kept.release()

@@ -12,5 +12,5 @@ test.each(['ada', 'a.b', '.'])('a member may be called %s, since an inbox can be
 
 test.each(['a..b', '..'])('no member is called %s, which no inbox can be', (name) => {
   expect(isTaken(name)).toBe(false)
-  expect(() => inbox({ user: name })).toThrow('not a channel name')
+  expect(() => inbox({ user: name })).toThrow('no channel name')
 })

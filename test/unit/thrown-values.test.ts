@@ -9,7 +9,7 @@ import {
   toPlain,
   totalLogger,
 } from '../../src/core/index.ts'
-import { fromWireError } from '../../src/client/errors.ts'
+import { fromWireError, readable } from '../../src/client/errors.ts'
 import { Listeners } from '../../src/client/listeners.ts'
 import { databaseErrorCode, toLockstepError } from '../../src/postgres/index.ts'
 import { isErrorResponse } from '../../src/postgres/sqlstate.ts'
@@ -140,5 +140,14 @@ test('work that is let go of, and callbacks of the application, reject and throw
       expect(heard).toHaveLength(5)
     }),
     { numRuns: 100 },
+  )
+})
+
+test('what getToken throws is handed on as an error that has a text, whatever it was', () => {
+  fc.assert(
+    fc.property(thrownValues, (make) => {
+      expect(String(readable(make()))).toMatch(/./)
+    }),
+    { numRuns: 500 },
   )
 })
