@@ -1,7 +1,7 @@
 // All layers together: many users at once, races, isolation, the path of a chat turn, and what waits for the cache.
 import type { Centrifuge } from 'centrifuge'
 import { newOperationId } from '../../src/index.ts'
-import { replyCodes } from '../../src/protocol/index.ts'
+import { replyCodes, type OutcomeAnswer } from '../../src/protocol/index.ts'
 import type { Person } from './person.ts'
 import type { Scenario, ScenarioFile } from './scenario.ts'
 import type { Asked, Stage } from './stage.ts'
@@ -149,8 +149,10 @@ async function pry(
       `${id} joined the conversation of ${other.id}`,
     )
     expect(await isForbidden(follow(tab, `user:${other.id}`)), `${id} joined the user channel of ${other.id}`)
-    const asking = tab.rpc('lockstep.outcomes', { ids: [theirs] })
-    expect(await isForbidden(asking), `${id} was answered about an operation of ${other.id}`)
+    // An id belongs to its user: to anybody else it is one that was never heard of.
+    const { data } = await tab.rpc('lockstep.outcomes', { ids: [theirs] })
+    const [answer] = (data as { readonly outcomes: readonly OutcomeAnswer[] }).outcomes
+    expect(answer?.outcome === 'never_received', `${id} was answered about an operation of ${other.id}`)
     const input = { to: `private-${other.id}`, body: 'intruding' }
     const writing = tab.rpc('send_message', { id: newOperationId(), input })
     expect(await isForbidden(writing), `${id} wrote to the conversation of ${other.id}`)
