@@ -24,7 +24,7 @@ const flushEventOutcome = `insert into {schema}.operations (id, name, user_id, n
 const flushes = [`${insertOutcome}\n  return pg_catalog.jsonb_build_object(`, flushEventOutcome]
 const inFlushes = (from: string, to: string): readonly Replacement[] =>
   flushes.map((find) => ({ file: migrations, find, put: find.replace(from, to) }))
-const notFenced = inFlushes('v_at);', 'v_at) on conflict (id) do nothing;')
+const notFenced = inFlushes('v_at);', 'v_at) on conflict do nothing;')
 
 /** Announces what the transaction has emitted, with the offsets it might get. */
 const announceUnsaved = `const announceUnsaved = async (tx: any): Promise<void> => {
@@ -99,7 +99,7 @@ export const mutants = {
       file: attempt,
       find: unknownEnding,
       put: `if (ending.ending === 'unknown')
-    return { ending: 'committed', result, events: [], flushed: { offsets: new Map(), at: new Date() }, runHooks: async () => {} }`,
+    return { ending: 'committed', result, events: [], flushed: { offsets: new Map(), at: new Date() }, hooksOf, epoch: open.epoch }`,
     },
   ],
   // The fence alone holds the first of the two bugs; only together do they show.
@@ -235,7 +235,7 @@ export const mutants = {
     {
       file: 'src/transaction/settlement.ts',
       find: `(row.input_hash !== '' && row.input_hash !== key.inputHash)`,
-      put: 'false',
+      put: '(false)',
     },
   ],
   'orphan told in no words of its own': [
