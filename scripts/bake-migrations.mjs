@@ -27,7 +27,7 @@ const module = `// Made by scripts/bake-migrations.mjs from sql/migrations; chan
 export interface Migration {
   readonly version: number
   readonly name: string
-  /** With \`{schema}\` where the quoted schema name belongs. */
+  /** Text with \`{schema}\` where the quoted schema name belongs. */
   readonly sql: string
 }
 

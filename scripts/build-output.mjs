@@ -1,4 +1,4 @@
-/** Where the build puts its results, relative to the project's folder. */
+/** Folder of the build's results, relative to the project's folder. */
 export const libraryFolder = 'dist'
 export const libraryEntry = 'dist/index.js'
 export const dashboardPage = 'dist/dashboard/index.html'

@@ -5,6 +5,7 @@ import { demoFolder, demoServer, libraryFolder } from './build-output.mjs'
 import { runNode, toolPath } from './run-tool.mjs'
 import { buildChecksum, ensureDependencies, root, stampBuild } from './setup.mjs'
 import { stripFaultPoints } from './strip-fault-points.mjs'
+import { keepPublicDeclarations, putCentrifuge } from './trim-centrifuge.mjs'
 
 ensureDependencies()
 const checksum = buildChecksum()
@@ -15,6 +16,9 @@ for (const folder of [libraryFolder, demoFolder]) rmSync(join(root, folder), { r
 const tsc = toolPath('typescript', 'tsc')
 await step('library', [tsc, '-p', 'tsconfig.build.json'])
 stripFaultPoints(join(root, libraryFolder))
+const client = join(root, libraryFolder, 'client')
+putCentrifuge(client)
+keepPublicDeclarations(client)
 await step('dashboard', [
   toolPath('vite'),
   'build',

@@ -5,7 +5,7 @@ import { ensureDependencies } from './setup.mjs'
 ensureDependencies()
 
 const steps = [
-  // First: the demo is typed and linted against the built package, as its users' code is.
+  // Build first: the demo is typed and linted against the built package, as its users' code is.
   { name: 'build', args: ['scripts/build.mjs'] },
   { name: 'types', args: [toolPath('typescript', 'tsc'), '-p', 'tsconfig.json'] },
   { name: 'types of the page', args: [toolPath('typescript', 'tsc'), '-p', 'examples/chat/web'] },
@@ -16,6 +16,7 @@ const steps = [
     args: [toolPath('dependency-cruiser', 'depcruise'), '--config', '.dependency-cruiser.mjs', 'src'],
   },
   { name: 'format', args: [toolPath('prettier'), '--check', '.'] },
+  { name: 'comments', args: ['scripts/check-comments.mjs'] },
   { name: 'dead code', args: [toolPath('knip'), '--no-progress'] },
   { name: 'migrations', args: ['scripts/bake-migrations.mjs', '--check'] },
   { name: 'package', args: [toolPath('publint'), '--strict'] },

@@ -1,4 +1,4 @@
-// npm run issue370: the eight scenarios of the test plan against the real system, before and after.
+// npm run issue370: eight scenarios against the real system, without Lockstep and with it.
 import { runNode } from './run-tool.mjs'
 import { ensureDependencies } from './setup.mjs'
 

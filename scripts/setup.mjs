@@ -1,4 +1,4 @@
-// What `npm start` and `npm test` need first. Runs before anything is installed: only Node's own modules here.
+// Setup for `npm start` and `npm test`. Runs before anything is installed: only Node's own modules here.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -18,6 +18,7 @@ const buildInputs = [
   'scripts/build.mjs',
   'scripts/build-output.mjs',
   'scripts/strip-fault-points.mjs',
+  'scripts/trim-centrifuge.mjs',
   'src',
   'dashboard',
   'tools',
@@ -49,11 +50,11 @@ export function ensureBuilt() {
   if (missing.length > 0) fail(`the build did not make ${missing.join(' and ')}`)
 }
 
-/** Of all that a build is made of. To be taken before it begins: what changes meanwhile must be built again. */
+/** Digests the sources of a build. Take it before the build begins: a change meanwhile must be built again. */
 export const buildChecksum = () =>
   hash(inputFiles().flatMap((file) => [file, readFileSync(join(root, file))]))
 
-/** For the build itself, once it is complete: whoever started it, the next `npm start` need not do it again. */
+/** Stamps a complete build: whoever started it, the next `npm start` need not do it again. */
 export const stampBuild = (checksum) => writeStamp(buildStamp, checksum)
 
 const missingOutputs = () =>
@@ -90,7 +91,7 @@ function packagesIn(file) {
 }
 
 function install() {
-  // Under `npm start` this is the very npm that started us; it need not be the one on the search path.
+  // The variable names the npm that started this process, which need not be the one on the search path.
   const npm = process.env.npm_execpath
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund']
   const done = npm?.endsWith('.js')

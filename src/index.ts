@@ -1,14 +1,12 @@
 /** The server's door: everything an application imports from `lockstep`. */
 export { createLockstep, type Lockstep } from './lockstep.ts'
 export type {
-  CoordinatedEvent,
-  CoordinatedOperation,
   LockstepHealth,
   LockstepOptions,
   MonitorOptions,
   NodeHealth,
   TransactionOptions,
-} from './options.ts'
+} from './node/index.ts'
 export {
   memoryBus,
   natsBus,
@@ -26,22 +24,32 @@ export {
   type RedisBusOptions,
 } from './bus/index.ts'
 export {
-  defineChannel,
   errorCatalogue,
   isLockstepError,
   jsonLogger,
   LockstepError,
   newOperationId,
+  Refusal,
+  refuse,
   serverUser,
   silentLogger,
   type Channel,
-  type ChannelDefinition,
+  type ChannelFamily,
   type ChannelOptions,
+  type InternalChannelOptions,
+  type JsonValue,
+  type Jsonify,
+  type NotJson,
+  type Refuse,
+  type RefusalOf,
+  type RefusalSchemas,
+  type Caller,
   type Clock,
   type Database,
   type DatabaseSession,
   type DatabaseTrouble,
   type ErrorCode,
+  type Isolation,
   type Logger,
   type SqlClient,
   type SqlResult,
@@ -61,7 +69,7 @@ export type {
   Thresholds,
   Violation,
   ViolationKind,
-} from './health/index.ts'
+} from './monitor/index.ts'
 export {
   fromPglite,
   fromPool,
@@ -74,29 +82,58 @@ export {
 } from './postgres/index.ts'
 export {
   signToken,
-  type GatewayLimits,
+  type AuthQuestion,
   type Identity,
-  type NodeHandler,
   type Revocation,
   type TokenAuthenticatorOptions,
-} from './gateway/index.ts'
+} from './auth/index.ts'
+export type { GatewayLimits, NodeHandler } from './gateway/index.ts'
 export type {
   AppOf,
   AuthorizeQuestion,
-  CallOptions,
   Operation,
   OperationContext,
   OperationOptions,
   Query,
   QueryContext,
   QueryOptions,
+  ServerCall,
+  ServerRead,
+} from './operations/index.ts'
+export type {
   EffectiveRollout,
-  RollbackOptions,
   Rollout,
   RolloutOptions,
   RolloutProvider,
   RolloutProviderLogger,
-  OnBegin,
-  Transaction,
-} from './transaction/index.ts'
-export type { Committed, Notice, Outcome, Positions, RolledBack, StreamPosition } from './protocol/index.ts'
+} from './rollout/index.ts'
+export type {
+  Ending,
+  OnNodeDeath,
+  Retry,
+  RunEnd,
+  ServerStart,
+  StartOptions,
+  StepName,
+  StepOptions,
+  Steps,
+  Task,
+  TaskContext,
+  TaskOptions,
+  WorkContext,
+} from './runs/index.ts'
+export type { RollbackOptions, OnBegin, Transaction } from './transaction/index.ts'
+export type {
+  Committed,
+  Notice,
+  NoticedRefusal,
+  Outcome,
+  PlainRefusal,
+  Positions,
+  RolledBack,
+  StreamPosition,
+  RunPhase,
+  RunRef,
+  RunState,
+  RunStateData,
+} from './protocol/index.ts'

@@ -1,67 +1,94 @@
 import type { Server } from 'node:http'
 import {
+  assertChannel,
   assertOperationId,
   assertOperationName,
   assertUserId,
-  assertWholeNumbers,
-  LockstepError,
-  newOperationId,
+  assertWork,
+  defineChannel,
   serverUser,
   validateEvent,
   type Channel,
+  type ChannelFamily,
+  type ChannelOptions,
   type EventDataOf,
   type EventSchemas,
+  type InternalChannelOptions,
+  type Jsonify,
+  toJson,
+  type NoEvents,
+  type NoRefusals,
+  type RefusalSchemas,
   type Schema,
+  type UserContext,
 } from './core/index.ts'
-import { revocations, toNodeHandler, type NodeHandler, type Revocation } from './gateway/index.ts'
-import type { Health } from './monitoring.ts'
-import { LockstepNode } from './node.ts'
-import type { CoordinatedOperation, LockstepOptions, TransactionOptions } from './options.ts'
-import { toAscii } from './postgres/index.ts'
-import { Callables } from './rpc.ts'
+import { revocations, type Revocation } from './auth/index.ts'
+import { toNodeHandler, type NodeHandler } from './gateway/index.ts'
 import {
-  Operation,
-  Query,
-  toEventJson,
-  toUser,
-  type OperationOptions,
-  type QueryOptions,
-  type Rollout,
-  type Transaction,
-} from './transaction/index.ts'
+  type Health,
+  LockstepNode,
+  type Rooms,
+  assertCloseOptions,
+  assertLockstepOptions,
+  assertRevocation,
+  assertTransactionOptions,
+  type LockstepOptions,
+  type TransactionOptions,
+  assertCallableName,
+  Callables,
+  UndeclaredOperations,
+} from './node/index.ts'
+import { Operation, Query, type OperationOptions, type QueryOptions } from './operations/index.ts'
+import { toEventJson, type Part, type Transaction } from './transaction/index.ts'
+import type { Rollout } from './rollout/index.ts'
+import { Task, type TaskOptions } from './runs/index.ts'
 
-export type Lockstep<Db> = LockstepInstance<Db>
+export type Lockstep<Db, User extends UserContext = UserContext> = LockstepInstance<Db, User>
 
 /**
  * Wires the rooms together around one database.
  * @throws LS_CONFIG_INVALID
  */
-export function createLockstep<Db>(options: LockstepOptions<Db>): Lockstep<Db> {
-  return new LockstepInstance(options)
+export function createLockstep<Db, User extends UserContext = UserContext>(
+  options: LockstepOptions<Db, User>,
+): Lockstep<Db, User> {
+  return createLockstepWith(options, [])
 }
 
-class LockstepInstance<Db> {
-  /** In which mode each operation runs: `enforce`, `observe` or `off`. */
+/** Does the same as `createLockstep`, with parts. @param parts the parts of each operation beside its events */
+export function createLockstepWith<Db, User extends UserContext = UserContext>(
+  options: LockstepOptions<Db, User>,
+  parts: readonly Part<unknown>[],
+): Lockstep<Db, User> {
+  assertLockstepOptions(options)
+  return new LockstepInstance(options, parts)
+}
+
+class LockstepInstance<Db, User extends UserContext> {
+  /** Mode of each operation: `enforce`, `observe` or `off`. */
   readonly rollout: Rollout
   /** How this node is, and how far the layers drift from the commit. */
   readonly health: Health
   readonly #callables = new Callables()
   readonly #node: LockstepNode<Db>
+  readonly #rooms: Rooms<Db>
+  readonly #undeclared: UndeclaredOperations<Db>
 
-  constructor(options: LockstepOptions<Db>) {
-    this.#node = new LockstepNode(options, this.#callables)
-    this.rollout = this.#node.rollout
-    this.health = this.#node.health
+  constructor(options: LockstepOptions<Db, User>, parts: readonly Part<unknown>[]) {
+    this.#node = new LockstepNode(options as unknown as LockstepOptions<Db>, this.#callables, parts)
+    this.#rooms = this.#node.rooms
+    this.#undeclared = new UndeclaredOperations(this.#rooms)
+    this.rollout = this.#rooms.rollout
+    this.health = this.#rooms.health
   }
 
-  /** What waits for a connection of the pool at this moment, and what was refused since the start. */
-  get admission(): { readonly waiting: number; readonly refused: number } {
-    return this.#node.admission
+  /** Operations that wait for a connection of the pool, and the number refused since the start. */
+  get admission(): Pick<Rooms<Db>['admission'], 'waiting' | 'refused'> {
+    return this.#rooms.admission
   }
 
   /**
-   * Migrates, takes the node's lease and begins to serve. Called by the first use if not before; call it yourself
-   * to hear of a database that cannot be reached.
+   * Migrates, takes the node's lease and begins to serve. The first use calls it; call it to hear of a database that is away.
    * @throws LS_DATABASE_UNREACHABLE, LS_SCHEMA_NEWER
    */
   start(): Promise<void> {
@@ -69,24 +96,54 @@ class LockstepInstance<Db> {
   }
 
   /**
-   * Declares a named operation, callable by clients.
+   * Declares a family of channels: which events it carries, and who may listen. Clients hear nothing of an `internal` one.
+   * @throws LS_CONFIG_INVALID for a pattern that is malformed or shares a name with another one, and once the node has
+   * begun to start: whoever asked for the channel before would have been refused for good
+   */
+  channel<const Pattern extends string, const Events extends EventSchemas = NoEvents>(
+    pattern: Pattern,
+    options: InternalChannelOptions<Events>,
+  ): ChannelFamily<Pattern, Events, true>
+  channel<const Pattern extends string, const Events extends EventSchemas = NoEvents>(
+    pattern: Pattern,
+    options: ChannelOptions<Pattern, Events, Db, User>,
+  ): ChannelFamily<Pattern, Events>
+  channel(
+    pattern: string,
+    options: InternalChannelOptions<EventSchemas> | ChannelOptions<string, EventSchemas, Db, User>,
+  ): ChannelFamily<string, EventSchemas, boolean> {
+    const family = defineChannel<string, EventSchemas, boolean>(pattern, options)
+    this.#rooms.life.assertNotBegun(pattern)
+    this.#rooms.channels.declare(family)
+    return family
+  }
+
+  /**
+   * Declares a named operation, callable by clients unless it is `internal`.
    * @throws LS_CONFIG_INVALID for a name that is taken or malformed
    */
-  operation<const Name extends string, InputSchema extends Schema, Result>(
+  operation<
+    const Name extends string,
+    InputSchema extends Schema,
+    Result,
+    const Refusals extends RefusalSchemas = NoRefusals,
+    const Internal extends boolean = false,
+  >(
     name: Name,
-    options: OperationOptions<Db, InputSchema, Result>,
-  ): Operation<Name, Db, InputSchema, Result> {
-    const operation = new Operation(name, options, {
-      scope: this.#node.scope,
-      guard: this.#node.guard,
+    options: OperationOptions<Db, User, InputSchema, Result, Refusals> & { readonly internal?: Internal },
+  ): Operation<Name, Db, User, InputSchema, Result, Refusals, Internal> {
+    assertCallableName(name, 'operation')
+    const operation = new Operation<Name, Db, User, InputSchema, Result, Refusals, Internal>(name, options, {
+      scope: this.#rooms.scope,
+      guard: this.#rooms.guard,
       run: async (request) => {
         await this.start()
-        return this.#node.coordinator.run(request)
+        return this.#rooms.coordinator.run(request)
       },
-      earliestArrival: () => this.#node.coordinator.earliestArrival,
+      earliestArrival: () => this.#rooms.coordinator.earliestArrival,
       recall: async (id, claim) => {
         await this.start()
-        return this.#node.coordinator.recall(id, claim)
+        return this.#rooms.coordinator.recall(id, claim)
       },
     })
     this.#callables.declare(operation)
@@ -94,136 +151,130 @@ class LockstepInstance<Db> {
   }
 
   /**
-   * Declares a named read, callable by clients.
+   * Declares a named read, callable by clients unless it is `internal`.
    * @throws LS_CONFIG_INVALID for a name that is taken or malformed
    */
-  query<const Name extends string, InputSchema extends Schema, Result>(
+  query<
+    const Name extends string,
+    InputSchema extends Schema,
+    Result,
+    const Internal extends boolean = false,
+  >(
     name: Name,
-    options: QueryOptions<Db, InputSchema, Result>,
-  ): Query<Name, Db, InputSchema, Result> {
-    const query = new Query(name, options, this.#node.scope)
+    options: QueryOptions<Db, User, InputSchema, Result> & { readonly internal?: Internal },
+  ): Query<Name, Db, User, InputSchema, Result, Internal> {
+    assertCallableName(name, 'query')
+    const query = new Query<Name, Db, User, InputSchema, Result, Internal>(name, options, {
+      scope: this.#rooms.scope,
+      start: () => this.start(),
+    })
     this.#callables.declare(query)
     return query
   }
 
   /**
-   * An operation without a declaration. Returns what `work` returns, after the COMMIT.
+   * Declares a kind of long work. Each node that declares it may have its runs.
+   * @throws LS_CONFIG_INVALID for a name that is taken or malformed
+   */
+  task<
+    const Name extends string,
+    In extends Schema,
+    Result,
+    P extends Schema = Schema,
+    Ch extends Channel | undefined = undefined,
+  >(name: Name, options: TaskOptions<Db, User, In, Result, P, Ch>): Task<Name, Db, User, In, Result, P, Ch> {
+    assertCallableName(name, 'task')
+    const { runs } = this.#rooms
+    const task = new Task(name, options, { runs, ready: () => this.start() })
+    this.#callables.declare(task)
+    runs.declare(task)
+    return task
+  }
+
+  /**
+   * An operation without a declaration. Returns what `work` returns, after the COMMIT; with an `id`, which may be that of an
+   * earlier call, what JSON makes of it.
    * @throws LS_OPERATION_ID_INVALID, LS_CONFIG_INVALID for a name that cannot be stored, and what else means "not
    * accepted"; what made it roll back, once its outcome and its user's notice stand; LS_OUTCOME_PENDING
    */
+  transaction<Result>(
+    options: TransactionOptions<User> & { readonly id?: undefined },
+    work: (tx: Transaction<Db, User>) => Promise<Result>,
+  ): Promise<Result>
+  transaction<Result>(
+    options: TransactionOptions<User>,
+    work: (tx: Transaction<Db, User>) => Promise<Result>,
+  ): Promise<Jsonify<Result>>
   async transaction<Result>(
-    options: TransactionOptions,
-    work: (tx: Transaction<Db>) => Promise<Result>,
-  ): Promise<Result> {
+    options: TransactionOptions<User>,
+    work: (tx: Transaction<Db, User>) => Promise<Result>,
+  ): Promise<Result | Jsonify<Result>> {
+    assertTransactionOptions(options)
     // Intents travel together, so a name that Postgres refuses would take along those of others.
     assertOperationName(options.name)
-    return this.#run(options, this.#node.scope.begin(work))
-  }
-
-  async #run<Result>(
-    options: TransactionOptions,
-    work: (tx: Transaction<Db>) => Promise<Result>,
-  ): Promise<Result> {
-    const { name, timeoutMs } = options
-    // Before anything is awaited: the stack still tells who calls.
-    const origin = name.startsWith('lockstep.') ? undefined : this.#node.guard?.called(name)
-    const since = this.#node.coordinator.earliestArrival
-    const id = options.id ?? newOperationId()
-    // The id becomes part of a statement's text.
-    assertOperationId(id)
-    assertWholeNumbers({ timeoutMs })
-    await this.start()
-    const { outcome, error } = await this.#node.coordinator.run({
-      id,
-      name,
-      since,
-      user: toUser(options.user),
-      // Without a declared input, the name is all that tells one operation from another.
-      // In ASCII, as each database can give it back.
-      inputHash: toAscii(name),
-      rollback: options.rollback ?? {},
-      intent: options.intent ?? true,
-      repeat: options.repeat,
-      signal: options.signal,
-      timeoutMs,
-      origin,
-      work,
-    })
-    if (outcome.outcome === 'committed') return outcome.result
-    throw error ?? new LockstepError('LS_OPERATION_FAILED', { details: { notice: outcome.notice } })
+    assertWork(work, `transaction "${options.name}"`)
+    const untyped = work as (tx: Transaction<Db>) => Promise<Result>
+    const result = await this.#undeclared.run(
+      options as unknown as TransactionOptions,
+      this.#rooms.scope.begin(untyped),
+    )
+    return options.id === undefined ? result : (toJson(result) as Jsonify<Result>)
   }
 
   /**
-   * One database operation with the events and agent states that belong to it: all of them, or none.
-   * @throws as `transaction`
+   * Shows an event at once to those who listen now: outside of any transaction, with `committed: false`, without an offset,
+   * kept nowhere. For code that is not to be coordinated yet; it counts as what the operation named has done.
+   * @throws LS_CHANNEL_INVALID, LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_OPERATION_ID_INVALID
    */
-  executeCoordinatedOperation<Result>(operation: CoordinatedOperation<Db, Result>): Promise<Result> {
-    const options: TransactionOptions = {
-      name: operation.operationName,
-      user: operation.user ?? serverUser,
-      ...(operation.operationId === undefined ? {} : { id: operation.operationId }),
-      ...(operation.rollback === undefined ? {} : { rollback: operation.rollback }),
-    }
-    return this.transaction(options, async (tx) => {
-      const result = await operation.databaseOperation(tx)
-      const { websocketEvents = [], agentStateUpdates = [] } = operation
-      const events = typeof websocketEvents === 'function' ? websocketEvents(result) : websocketEvents
-      for (const event of events) tx.emit(event.channel, event.type, event.data)
-      for (const update of agentStateUpdates) await update(tx)
-      return result
-    })
-  }
-
-  /**
-   * Shows an event at once to those who listen now: outside of any transaction, without an offset, kept nowhere. For
-   * code that is not to be coordinated yet; it counts as what the operation named has done.
-   * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID, LS_EVENT_TOO_LARGE, LS_OPERATION_ID_INVALID
-   */
-  sendNow<Events extends EventSchemas, Type extends keyof Events & string>(
-    operationId: string,
+  emitUncommitted<Events extends EventSchemas, Type extends keyof Events & string>(
     channel: Channel<Events>,
     type: Type,
     data: EventDataOf<Events, Type>,
+    { operationId }: { readonly operationId: string },
   ): void {
     assertOperationId(operationId)
+    assertChannel(channel, 'emitUncommitted')
     const text = toEventJson(validateEvent(channel, type, data), type)
-    this.#node.bus.announceTransient({
+    this.#rooms.deliveries.deliverTransient({
       channel: channel.name,
       type,
       operationId,
       data: text,
-      at: new Date(this.#node.clock.now()),
+      at: new Date(this.#rooms.clock.now()),
     })
   }
 
-  /** Serves the WebSocket on an existing Node HTTP server, next to whatever else it does. */
+  /** Serves the WebSocket on a Node HTTP server, beside whatever else it does. @throws LS_CONFIG_INVALID */
   attach(server: Server): void {
-    this.#node.gateway.attach(server)
+    this.#rooms.gateway.attach(server)
   }
 
   /** The HTTP routes, for any server that speaks fetch: `GET /lockstep/health`. */
-  readonly fetch = (request: Request): Promise<Response> => this.#node.gateway.fetch(request)
+  readonly fetch = (request: Request): Promise<Response> => this.#rooms.gateway.fetch(request)
 
   /**
-   * The same routes for a Node HTTP server, and as middleware: `app.use(lockstep.nodeHandler())` in Express. What is not
-   * under `/lockstep/` goes to `otherwise`, else to the framework's `next`, else it is answered with 404.
+   * The same routes for a Node HTTP server, `createServer(lockstep.handler())`, and as middleware,
+   * `app.use(lockstep.handler())` in Express. What is not under `/lockstep/` goes to `next`, where there is one, else it is
+   * answered with 404.
    */
-  nodeHandler(otherwise?: NodeHandler): NodeHandler {
-    return toNodeHandler(this.#node.gateway, otherwise)
+  handler(): NodeHandler {
+    return toNodeHandler(this.#rooms.gateway)
   }
 
   /**
    * Takes a channel, a session or everything from a user: first change what `auth` and `canSubscribe` answer, then
    * call this. It has acted on this node's connections when it returns its promise; other nodes hear of it through
    * the log, as they hear of any event.
-   * @throws LS_USER_ID_INVALID; as `transaction`, when the other nodes could not be told: call it again
+   * @throws LS_USER_ID_INVALID, LS_CONFIG_INVALID, LS_CHANNEL_NAME_INVALID, LS_CHANNEL_UNKNOWN for what takes nothing; as `transaction`, when the other nodes could not be told: call it again
    */
   async revoke(revocation: Revocation): Promise<void> {
+    assertRevocation(revocation)
     assertUserId(revocation.user)
-    this.#node.gateway.revoke(revocation)
-    // Without `onBegin`: this is no work of the application's.
-    await this.#run({ name: 'lockstep.revoke', user: serverUser }, async (tx) => {
-      tx.emit(revocations({}), 'revoked', this.#node.revocations.announcementOf(revocation))
+    if (revocation.channel !== undefined) this.#rooms.channels.assertRevocable(revocation.channel)
+    this.#rooms.gateway.revoke(revocation)
+    // Skip `onBegin`: this transaction is no work of the application.
+    await this.#undeclared.run({ name: 'lockstep.revoke', user: serverUser }, async (tx) => {
+      tx.emit(revocations(), 'revoked', this.#rooms.revocations.publicationOf(revocation))
     })
   }
 
@@ -231,7 +282,8 @@ class LockstepInstance<Db> {
    * Ends cleanly: takes no more work, finishes or rolls back what runs and tells its users, closes connections
    * with a code that makes clients reconnect, gives the lease back. The pool stays open.
    */
-  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+  async close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    assertCloseOptions(options)
     return this.#node.close(options.drainMs ?? 5_000)
   }
 }

@@ -1,4 +1,4 @@
-// One way to send a message to many sockets: Lockstep, a loop over `ws`, or Socket.IO.
+// A server that sends messages to many sockets in one of three ways: Lockstep, a loop over `ws`, or Socket.IO.
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
@@ -8,7 +8,6 @@ import { WebSocketServer } from 'ws'
 import { z } from 'zod'
 import {
   createLockstep,
-  defineChannel,
   fromPool,
   newOperationId,
   silentLogger,
@@ -35,7 +34,7 @@ export type BroadcastVariant = 'lockstep' | 'lockstep-commit' | 'ws' | 'ws-buffe
 
 export interface BroadcasterConfig {
   readonly variant: BroadcastVariant
-  /** Of variants that have one. */
+  /** Database of variants that use one. */
   readonly databaseUrl: string
 }
 
@@ -68,25 +67,23 @@ function overSocketIo(): SendBurst {
   }
 }
 
-const room = defineChannel('room:{id}', {
-  events: { noted: z.object({ text: z.string(), n: z.number() }) },
-  canSubscribe: () => true,
-})
-
 async function startLockstep(bus: Bus | false) {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, pipeline: true })
   const lockstep = createLockstep({
     database: fromPool(pool, patient),
-    channels: [room],
-    auth: async (token) => ({ user: { id: token } }),
+    auth: async ({ token }) => ({ user: { id: token } }),
     logger: silentLogger,
     bus,
     // The events given to the bus are in no log, and a comparison would say so.
     headCheckMs: 2_000_000_000,
   })
+  const room = lockstep.channel('room:{id}', {
+    events: { noted: z.object({ text: z.string(), n: z.number() }) },
+    canSubscribe: () => true,
+  })
   await lockstep.start()
   lockstep.attach(server)
-  return lockstep
+  return { lockstep, room }
 }
 
 /** A bus whose other nodes are this process: what is heard is what is said to it here. */
@@ -113,7 +110,7 @@ async function overLockstep(): Promise<SendBurst> {
 }
 
 async function overCommits(): Promise<SendBurst> {
-  const lockstep = await startLockstep(false)
+  const { lockstep, room } = await startLockstep(false)
   return async (count) => {
     await lockstep.transaction({ name: 'send', user: 'ada' }, async (tx) => {
       for (let n = 0; n < count; n += 1) tx.emit(room({ id: '1' }), 'noted', payload)
@@ -153,9 +150,12 @@ answerBench({
     cpuFrom = cpuUs()
     return pumpBursts(pump, send, roomToWrite)
   },
-  /** Asked for when all has arrived: what was queued costs its processor time after the pump. */
+  /** Processor time, asked for when all has arrived: queued messages cost some after the pump. */
   cpuUs: () => cpuUs() - cpuFrom,
-  /** Once all sockets have gone. With its last subscriber a channel's feed goes, and the next one begins at the log's head. */
+  /**
+   * Resolves once all sockets have gone. A channel's feed ends with its last subscriber, and the next one begins at the
+   * log's head.
+   */
   forget: async () => {
     await Promise.all(connections.filter((socket) => !socket.closed).map((socket) => once(socket, 'close')))
     connections.length = 0

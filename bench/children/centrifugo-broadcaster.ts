@@ -5,7 +5,7 @@ import { answerBench, childConfig } from '../harness/child-host.ts'
 import { openCountingSocket } from '../harness/counting-socket.ts'
 import { processCpuUs } from '../harness/process-cpu.ts'
 
-/** Of a Centrifugo that the bench has started, and will end. */
+/** Configuration of a Centrifugo that the bench has started, and will end. */
 export interface CentrifugoBroadcasterConfig {
   readonly port: number
   readonly pid: number
@@ -15,7 +15,7 @@ export interface CentrifugoBroadcasterConfig {
 /** @see https://centrifugal.dev/docs/server/server_api: an error is answered with status 200, too */
 interface Answer {
   readonly error?: { readonly code: number; readonly message: string }
-  /** Of a batch, one for each command. */
+  /** Answers to a batch, one for each command. */
   readonly replies?: readonly Answer[]
 }
 
@@ -63,7 +63,10 @@ function post(path: string, body: string): Promise<string> {
 let published = 0
 let heard = 0
 let wake: (() => void) | undefined
-/** What waits for a receiver cannot be seen from outside; what one of them has yet to receive can. */
+/**
+ * Receiver that shows how far Centrifugo has come: its queues cannot be seen from outside, but a subscriber's last
+ * message can.
+ */
 const probe = await openCountingSocket({ wire: 'centrifugo', port, channel: roomName, n: 0 }, (messages) => {
   heard += messages
   wake?.()
@@ -88,11 +91,11 @@ answerBench({
     cpuFrom = await processCpuUs(pid)
     return pumpBursts(pump, publish, roomToWrite)
   },
-  /** Of Centrifugo alone; undefined where the system does not tell. */
+  /** Processor time of Centrifugo alone; undefined where the system does not tell. */
   cpuUs: async () => {
     const cpuTo = await processCpuUs(pid)
     return cpuFrom === undefined || cpuTo === undefined ? undefined : cpuTo - cpuFrom
   },
-  /** Nothing: Centrifugo hears itself that sockets have gone, and its offsets go on. */
+  /** Does no work: Centrifugo notices closed sockets by itself, and its offsets go on. */
   forget: () => {},
 })

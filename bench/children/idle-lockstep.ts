@@ -1,9 +1,9 @@
-// One node of Lockstep, which counts its reads of the log by channel.
+// A node of Lockstep that counts its reads of the log by channel.
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, silentLogger, type Database } from '../../src/index.ts'
+import { createLockstep, fromPool, silentLogger, type Database } from '../../src/index.ts'
 import { answerBench, childConfig, listenLocally } from '../harness/child-host.ts'
 import { memoryOf } from '../harness/memory.ts'
 
@@ -15,17 +15,13 @@ export interface ServerConfig {
 }
 
 export interface Reads {
-  /** Most reads of the log for any one channel. */
+  /** Largest number of reads of the log for any one channel. */
   readonly mostOfOneChannel: number
   readonly log: number
   readonly heads: number
 }
 
 const config = childConfig() as ServerConfig
-const room = defineChannel('room:{id}', {
-  events: { noted: z.object({ n: z.number() }) },
-  canSubscribe: () => true,
-})
 const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 8, pipeline: true })
 const database = fromPool(pool)
 const reads = new Map<string, number>()
@@ -44,12 +40,15 @@ const counting: Database<(typeof database)['db']> = {
 }
 const lockstep = createLockstep({
   database: counting,
-  channels: [room],
   auth: { secret: config.secret },
   logger: silentLogger,
 })
+const room = lockstep.channel('room:{id}', {
+  events: { noted: z.object({ n: z.number() }) },
+  canSubscribe: () => true,
+})
 await lockstep.start()
-const server = createServer(lockstep.nodeHandler())
+const server = createServer(lockstep.handler())
 lockstep.attach(server)
 const sockets = new Set<Socket>()
 
@@ -57,7 +56,7 @@ const port = await listenLocally(server)
 answerBench({
   port: () => port,
   memory: () => memoryOf(server),
-  /** From here on sockets are remembered, so that they can be cut. It would count as memory before. */
+  /** Remembers sockets from here on, so that they can be cut. Before, the list would count as memory. */
   remember: () => void server.on('connection', (socket) => sockets.add(socket)),
   cut: () => {
     for (const socket of sockets) socket.resetAndDestroy()

@@ -1,4 +1,4 @@
-// What an idle connection costs at least: the `ws` package, one listener of each kind, and an answer to what it is sent.
+// The least that an idle connection costs: the `ws` package, one listener of each kind, and an answer to each message.
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 import { answerBench, listenLocally } from '../harness/child-host.ts'

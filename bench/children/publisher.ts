@@ -1,4 +1,4 @@
-// One node of a server that commits rows and tells its sockets: Lockstep, or what one would write without it.
+// A server that commits rows and pushes them to its sockets: a node of Lockstep, or code as you would write it without.
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/postgres-adapter'
 import { connect as connectNats } from 'nats'
@@ -7,15 +7,7 @@ import { createClient } from 'redis'
 import { Server as SocketIo } from 'socket.io'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { z } from 'zod'
-import {
-  createLockstep,
-  defineChannel,
-  fromPool,
-  natsBus,
-  redisBus,
-  silentLogger,
-  type Bus,
-} from '../../src/index.ts'
+import { createLockstep, fromPool, natsBus, redisBus, silentLogger, type Bus } from '../../src/index.ts'
 import { answerBench, childConfig, listenLocally, patient } from '../harness/child-host.ts'
 import { noteCommits } from '../harness/commit-clock.ts'
 import { countedLoop, openLoop, type CountedLoad, type OpenLoad } from '../harness/load.ts'
@@ -26,7 +18,7 @@ export type PublisherVariant =
 export interface PublisherConfig {
   readonly variant: PublisherVariant
   readonly databaseUrl: string
-  /** Of Lockstep; default the one over Postgres. */
+  /** Bus of Lockstep; default the one over Postgres. */
   readonly bus?: 'redis' | 'nats'
   readonly brokerPort?: number
 }
@@ -98,16 +90,15 @@ async function brokerBus(): Promise<Bus | undefined> {
 
 async function lockstepPublisher(): Promise<Publish> {
   const bus = await brokerBus()
-  const room = defineChannel('room:{id}', {
-    events: { noted: z.object({ n: z.number(), body: z.string() }) },
-    canSubscribe: () => true,
-  })
   const lockstep = createLockstep({
     database: fromPool(pool, patient),
-    channels: [room],
-    auth: async (token) => ({ user: { id: token } }),
+    auth: async ({ token }) => ({ user: { id: token } }),
     logger: silentLogger,
     ...(bus === undefined ? {} : { bus }),
+  })
+  const room = lockstep.channel('room:{id}', {
+    events: { noted: z.object({ n: z.number(), body: z.string() }) },
+    canSubscribe: () => true,
   })
   await lockstep.start()
   lockstep.attach(server)

@@ -1,7 +1,7 @@
-// What one transaction that stays open does to the others, for each way to number the events of a channel.
+// Measures how one transaction that stays open slows the others, for each way to number the events of a channel.
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, silentLogger } from '../../src/index.ts'
+import { createLockstep, fromPool, silentLogger } from '../../src/index.ts'
 import { answerBench, childConfig, nowUs, patient } from '../harness/child-host.ts'
 import { Latencies } from '../harness/histogram.ts'
 import {
@@ -49,14 +49,13 @@ function byHand(emit: (query: Query, channel: string) => Promise<unknown>): Send
 }
 
 async function coordinated(): Promise<Send> {
-  const room = defineChannel('room:{id}', {
-    events: { noted: z.object({ text: z.string() }) },
-    canSubscribe: () => true,
-  })
   const lockstep = createLockstep({
     database: fromPool(pool, patient),
-    channels: [room],
     logger: silentLogger,
+  })
+  const room = lockstep.channel('room:{id}', {
+    events: { noted: z.object({ text: z.string() }) },
+    canSubscribe: () => true,
   })
   await lockstep.start()
   return (channels, holdSeconds = 0) =>

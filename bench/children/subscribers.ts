@@ -9,7 +9,7 @@ export type ClientKind = 'lockstep' | 'centrifugo' | 'socket.io' | 'ws'
 export interface SubscribeRequest {
   readonly client: ClientKind
   readonly ports: readonly number[]
-  /** One client for each, on each port. */
+  /** Number of channels; each gets a client of its own on each port. */
   readonly channels: number
 }
 

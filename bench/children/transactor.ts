@@ -1,17 +1,17 @@
-// One way to write a row and say so. By hand, in three flights to Postgres: BEGIN, the row, and the rest with COMMIT.
+// A server that writes a row and an event in one of several ways. By hand, in three flights to Postgres: BEGIN, the
+// row, and the rest with COMMIT.
 import { createServer } from 'node:http'
 import pg from 'pg'
 import { z } from 'zod'
 import {
   createLockstep,
-  defineChannel,
   fromPool,
   silentLogger,
   type Lockstep,
   type LockstepOptions,
   type PgDatabase,
 } from '../../src/index.ts'
-import type { MonitorOptions } from '../../src/options.ts'
+import type { MonitorOptions } from '../../src/node/index.ts'
 import { answerBench, childConfig, listenLocally, nowUs, patient } from '../harness/child-host.ts'
 import {
   closedLoop,
@@ -67,7 +67,7 @@ const server = createServer()
 
 type Send = (channel: string) => Promise<unknown>
 
-/** What a handler without Lockstep does; the last statements leave in the flight of COMMIT. */
+/** Handler without Lockstep; the last statements leave in the flight of COMMIT. */
 function byHand(
   rest: (client: pg.PoolClient, channel: string, id: string) => Promise<unknown>[],
   beginsAlone = true,
@@ -105,20 +105,19 @@ const peers: Readonly<Record<Exclude<TransactionVariant, 'lockstep' | 'statement
 }
 
 async function coordinated(): Promise<Send> {
-  const room = defineChannel('room:{id}', {
-    events: { noted: z.object({ id: z.string(), body: z.string() }) },
-    canSubscribe: () => true,
-  })
   const options: LockstepOptions<PgDatabase> = {
     database: fromPool(pool, patient),
-    channels: [room],
     logger: silentLogger,
-    auth: async (token) => ({ user: { id: token } }),
+    auth: async ({ token }) => ({ user: { id: token } }),
     ...(config.bus === undefined ? {} : { bus: config.bus }),
   }
   const lockstep: Lockstep<PgDatabase> = createLockstep({
     ...options,
     ...(config.monitor === undefined ? {} : { monitor: config.monitor }),
+  })
+  const room = lockstep.channel('room:{id}', {
+    events: { noted: z.object({ id: z.string(), body: z.string() }) },
+    canSubscribe: () => true,
   })
   await lockstep.start()
   lockstep.attach(server)
@@ -142,7 +141,7 @@ async function sendOf(variant: TransactionVariant): Promise<Send> {
   return statementsAlone(pool, { text: insertMessage, values: (channel) => [channel, body] }, envelope)
 }
 
-// Without anybody who listens, a relay by NOTIFY would not be one.
+// Listen on the channel: without a listener, a relay by NOTIFY would do no work.
 if (config.variant === 'notify') {
   const listener = new pg.Client({ connectionString: config.databaseUrl })
   listener.on('notification', () => {})
@@ -155,7 +154,7 @@ const channelOf = (n: number, channels: number): string => `c${channels === 1 ? 
 const port = await listenLocally(server)
 
 answerBench({
-  /** Of Lockstep's sockets. */
+  /** Port of Lockstep's sockets. */
   port: () => port,
   warmUp: ({ channels, ...load }: TransactionWarmUp) =>
     countedLoop(load, (n) => send(channelOf(n, channels))),

@@ -12,13 +12,16 @@ export interface Comparison {
   readonly builds: Readonly<Record<Side, Build>>
   readonly lanes: readonly ComparedLane[]
   readonly rounds: number
-  /** Of one turn. */
+  /** Duration of one turn. */
   readonly seconds: number
   readonly postgres: () => Promise<BenchPostgres>
   readonly say: (line: string) => void
 }
 
-/** What all rounds of some processes have in common, such as how their memory fell out, must count as chance, too. */
+/**
+ * Rounds in one set of processes. Several sets are run, because an effect that all rounds of a set share, such as the
+ * layout of its memory, has to count as chance, too.
+ */
 const roundsOfASet = 5
 
 /** Resolves to whether nothing has fallen. A figure that falls is measured again, and has fallen if it falls again. */
@@ -61,7 +64,7 @@ async function measure(comparison: Comparison, lane: ComparedLane, again = ''): 
   })
 }
 
-/** With processes and databases of its own. */
+/** Runs a set with processes and databases of its own. */
 async function runSet(
   { builds, postgres, seconds }: Comparison,
   lane: ComparedLane,

@@ -6,10 +6,10 @@ export interface Figure {
   readonly better: 'higher' | 'lower'
 }
 
-/** By the name of the figure; NaN for what this machine cannot measure. */
+/** Results by the name of the figure; NaN for a figure that this machine cannot measure. */
 export type Measured = Readonly<Record<string, number>>
 
-/** One build at work, in processes and with a database of its own. */
+/** A build at work, in processes and with a database of its own. */
 export interface Runner {
   turn(seconds: number): Promise<Measured>
   close(): Promise<void>
@@ -18,7 +18,10 @@ export interface Runner {
 export interface Setting {
   readonly build: Build
   readonly postgres: BenchPostgres
-  /** However few operations that is: a busy machine, and a short comparison, must come to an end. */
+  /**
+   * Limit of the warm-up, however few operations it then has: a busy machine, and a short comparison, must come to an
+   * end.
+   */
   readonly warmUpSeconds: number
 }
 

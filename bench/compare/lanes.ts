@@ -1,4 +1,4 @@
-// What two builds are compared by. All of it asks only for what the public door has had for long.
+// Lanes that compare two builds. They use only old parts of the public door, so that an older build can run them.
 import { gzipSync } from 'node:zlib'
 import { join } from 'node:path'
 import { build as bundle, type Rolldown } from 'vite'
@@ -18,7 +18,7 @@ import { transactorSchema } from '../harness/transactor-schema.ts'
 import { startTransactor, turn, warmUp } from '../harness/turn.ts'
 import type { ComparedLane, Setting } from './compared-lane.ts'
 
-/** Nearly all has been compiled by then; what is left meets both builds alike. */
+/** Operations after which nearly all code is compiled; the rest meets both builds alike. */
 const warmUpOperations = 4_000
 const cpuEach = 'CPU of Node and Postgres, µs each'
 
@@ -124,7 +124,8 @@ const fanout: ComparedLane = {
       const request: OpenRequest = { wire: 'lockstep', port, count: sockets, channel: roomName }
       return { server, receiver, group: await receiver.ask<number>('open', request), sockets }
     }
-    // To one socket first: to many, what a server does once for an event would be done too seldom to be compiled.
+    // Send to one socket first: with many, what a server does once for an event would be done too seldom to be
+    // compiled.
     const one = await open(1)
     await pumpTurn(one, { burst: 1, seconds: Math.min(3, warmUpSeconds) })
     await receiver.ask('close', one.group)
@@ -173,7 +174,7 @@ const recover: ComparedLane = {
 
 const client: ComparedLane = {
   name: 'client',
-  about: 'lockstep/client with the centrifuge package, minified and compressed',
+  about: 'lockstep/client with all that it needs, minified and compressed',
   figures: [{ name: 'bytes', better: 'lower' }],
   exact: true,
   async start({ build }) {
@@ -183,7 +184,7 @@ const client: ComparedLane = {
       build: {
         write: false,
         minify: true,
-        // Not as a library: those keep their white space.
+        // Build an application, not a library: those keep their white space.
         rolldownOptions: {
           input: join(build.library, 'client', 'index.js'),
           preserveEntrySignatures: 'strict',

@@ -1,7 +1,7 @@
 // How much of the machine other processes take, so that a reader knows what a comparison was made beside.
 import { readdir, readFile } from 'node:fs/promises'
 
-/** In ticks of the kernel's clock, as /proc counts. */
+/** Processor time in ticks of the kernel's clock, as /proc counts. */
 interface Reading {
   readonly all: number
   readonly idle: number
@@ -28,7 +28,7 @@ async function read(): Promise<Reading> {
   return { all: counted.reduce((sum, ticks) => sum + ticks, 0), idle: idle + waiting, own: await ownTicks() }
 }
 
-/** Of this process and all that descend from it. */
+/** Counts the ticks of this process and all that descend from it. */
 async function ownTicks(): Promise<number> {
   const processes = new Map<number, { readonly parent: number; readonly ticks: number }>()
   for (const entry of await readdir('/proc').catch(() => [])) {

@@ -4,7 +4,7 @@ import type { Figure, Measured } from './compared-lane.ts'
 export const sides = ['base', 'now'] as const
 export type Side = (typeof sides)[number]
 
-/** One figure of two builds. A ratio above 1 is in favour of the working tree, also for what is better when it is lower. */
+/** A figure of two builds. A ratio above 1 favours the working tree, also for figures that are better when lower. */
 export interface Compared extends Interval {
   readonly figure: Figure
   readonly base: number
@@ -14,7 +14,7 @@ export interface Compared extends Interval {
 
 /** A ratio below this is a fall, where chance is no explanation. */
 export const leastRatio = 0.97
-/** Of fewer rounds, the lowest and the highest do not enclose the median with a confidence of 95 %. */
+/** Least number of rounds whose lowest and highest enclose the median with a confidence of 95 %. */
 export const leastRounds = 6
 
 /** The sets are of rounds whose processes were started together. */
@@ -35,5 +35,5 @@ export function compared(figure: Figure, sets: readonly Rounds<Side, Measured>[]
 
 const anything: Interval = { low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY }
 
-/** What was not measured has not fallen. */
+/** True for a figure that is surely lower; a figure that was not measured has not fallen. */
 export const hasFallen = ({ ratio, high }: Compared): boolean => ratio < leastRatio && high < 1

@@ -1,4 +1,4 @@
-// What every server of the fan-out lane sends, and how it is made to.
+// Messages of the servers in the fan-out lane, and the interface by which the lane drives each of them.
 import { newOperationId } from '../../src/index.ts'
 import { nowUs } from './child-host.ts'
 
@@ -21,7 +21,7 @@ export const payload = {
   text: 'a message of a chat, about as long as messages of chats are: a hundred bytes or so.',
   n: 0,
 }
-/** What may wait for one receiver before the next burst is sent. */
+/** Bytes that may wait for one receiver before the next burst is sent. */
 export const maxQueuedBytes = 64 * 1024
 
 /** The data of a push, as Lockstep writes it. */

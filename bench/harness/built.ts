@@ -12,9 +12,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 export interface Build {
   /** First digits of the checksum of all that it was made of. */
   readonly id: string
-  /** Of the compiled processes. */
+  /** Folder of the compiled processes. */
   readonly children: string
-  /** Of the compiled library. */
+  /** Folder of the compiled library. */
   readonly library: string
   /** `undefined`: it was there already. */
   readonly tookMs?: number
@@ -25,11 +25,14 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 const builds = join(root, '.lockstep', 'bench-build')
 const sources = ['src', 'bench/children', 'bench/harness']
 const settings = ['tsconfig.base.json', 'bench/tsconfig.build.json', 'scripts/strip-fault-points.mjs']
+/** Script that puts the client's part of `centrifuge` into a build. Older trees have none: their client takes the package. */
+const trimming = 'scripts/trim-centrifuge.mjs'
 const unusedForMs = 24 * 3_600_000
 const byTree = new Map<string, Promise<Build>>()
 
 /**
- * Once for each process and tree. Runs that measure different sources at the same time do not meet: each build has a folder
+ * Builds once for each process and tree. Runs that measure different sources at the same time do not meet: each build
+ * has a folder
  * of its own. Another tree than the working one lies within it, since both find their packages in its node_modules.
  */
 export function built(tree = root): Promise<Build> {
@@ -38,7 +41,7 @@ export function built(tree = root): Promise<Build> {
   return building
 }
 
-/** For the header of results. */
+/** Describes the build for the header of results. */
 export const describeBuild = ({ id }: Build): string => `library as published, build ${id}`
 
 async function build(tree: string): Promise<Build> {
@@ -47,14 +50,14 @@ async function build(tree: string): Promise<Build> {
     const id = await checksum(tree)
     const folder = join(builds, id)
     if (existsSync(folder)) {
-      // What is in use is not old.
+      // Touch the folder: builds in use count as new and are not removed.
       await utimes(folder, new Date(), new Date())
       return { id, ...foldersOf(folder) }
     }
     const draft = `${folder}.${process.pid}`
     await compile(tree, draft)
-    await stripFaultPoints(tree, join(draft, 'src'))
-    // Somebody who writes meanwhile may have been read half.
+    await finish(tree, join(draft, 'src'))
+    // Keep the build only if its checksum still holds: the tree may have changed while it was read.
     if ((await checksum(tree)) === id) {
       await keep(draft, folder)
       return { id, ...foldersOf(folder), tookMs: Math.round(performance.now() - began) }
@@ -69,11 +72,12 @@ const foldersOf = (folder: string): Pick<Build, 'children' | 'library'> => ({
   library: join(folder, 'src'),
 })
 
-/** Of the contents, never of times: a checkout of another commit may be older than what was built. */
+/** Digests the contents, never times: a checkout of another commit may be older than the build. */
 async function checksum(tree: string): Promise<string> {
   const sum = createHash('sha256').update(compiler().version)
   const files = (await Promise.all(sources.map((folder) => listed(tree, folder)))).flat()
-  for (const file of [...settings, ...files]) {
+  const scripts = existsSync(join(tree, trimming)) ? [...settings, trimming] : settings
+  for (const file of [...scripts, ...files]) {
     sum
       .update(file)
       .update('\0')
@@ -112,26 +116,29 @@ async function compile(tree: string, folder: string): Promise<void> {
   throw new Error(`the library could not be compiled:\n${said}`)
 }
 
-/** By the tree's own rules: which calls are taken out belongs to its sources. */
-async function stripFaultPoints(tree: string, folder: string): Promise<void> {
-  const script = pathToFileURL(join(tree, 'scripts', 'strip-fault-points.mjs')).href
-  const rules = (await import(script)) as { stripFaultPoints(folder: string): void }
+/** Finishes the library by the tree's own scripts, since its sources say which calls are taken out. */
+async function finish(tree: string, folder: string): Promise<void> {
+  const load = (script: string): Promise<unknown> => import(pathToFileURL(join(tree, script)).href)
+  const rules = (await load('scripts/strip-fault-points.mjs')) as { stripFaultPoints(folder: string): void }
   rules.stripFaultPoints(folder)
+  if (!existsSync(join(tree, trimming))) return
+  const client = (await load(trimming)) as { putCentrifuge(clientFolder: string): void }
+  client.putCentrifuge(join(folder, 'client'))
 }
 
-/** Under its name in one step: who finds a build finds all of it. */
+/** Moves the build to its name in one step: who finds a build finds all of it. */
 async function keep(draft: string, folder: string): Promise<void> {
   await removeUnused(builds)
   try {
     await rename(draft, folder)
   } catch (error) {
     await rm(draft, { recursive: true, force: true })
-    // Another run has built the same.
+    // Use the folder of another run, which has built the same.
     if (!existsSync(folder)) throw error
   }
 }
 
-/** What nobody has used for a day, in a folder that is made if it is not there. */
+/** Removes builds unused for a day from a folder, which is created if it is missing. */
 export async function removeUnused(within: string): Promise<void> {
   await mkdir(within, { recursive: true })
   for (const name of await readdir(within)) {

@@ -23,7 +23,7 @@ export type CentrifugoOptions =
 export interface Centrifugo {
   readonly port: number
   readonly pid: number
-  /** Of its HTTP API. */
+  /** Key of its HTTP API. */
   readonly apiKey: string
   close(): Promise<void>
 }
@@ -47,11 +47,11 @@ export async function startCentrifugo(options: CentrifugoOptions): Promise<Centr
   const child = spawn(centrifugoBinary() ?? '', ['--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.once('error', (error) => (output += error.message))
-  // Also when it could not be started; after what it said has been read.
+  // Resolves also when it could not be started, after its output has been read.
   const closed = new Promise((resolve) => child.once('close', resolve))
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (text: Buffer) => (output += text.toString()))
-  // Without a pid it has never begun.
+  // Count a process without a pid as never begun.
   const isAlive = (): boolean =>
     child.pid !== undefined && child.exitCode === null && child.signalCode === null
   const remove = (): void => rmSync(folder, { recursive: true, force: true })
@@ -94,13 +94,13 @@ function configOf(options: CentrifugoOptions, port: number, apiKey: string): obj
         },
       ],
     },
-    // By default it reports to its makers, over the network.
+    // Turn off the reports that Centrifugo sends to its makers by default.
     usage_stats: { disabled: true },
     ...sourceOf(options),
   }
 }
 
-/** Where messages come from. The default is an engine in memory, and HTTP. */
+/** Source of the messages. The default is an engine in memory, and HTTP. */
 function sourceOf(options: CentrifugoOptions): object {
   if (options.mode === 'memory') return {}
   const dsn = `${options.databaseUrl}?sslmode=disable`

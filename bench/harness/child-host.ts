@@ -12,7 +12,7 @@ interface Question {
   readonly argument: unknown
 }
 
-/** What the bench gave this process when it started it. */
+/** Reads the configuration that the bench gave this process at its start. */
 export function childConfig(): unknown {
   return JSON.parse(process.env['BENCH_CHILD'] ?? '{}') as unknown
 }
@@ -38,7 +38,7 @@ export function answerBench(handlers: Readonly<Record<string, Handler>>): void {
   process.on('disconnect', () => void profile.finally(() => process.exit(0)))
 }
 
-/** For `fromPool`: a machine that is busy makes operations slow, and shall not make them fail. */
+/** Options for `fromPool`: a machine that is busy makes operations slow, and shall not make them fail. */
 export const patient = { acquireTimeoutMs: 60_000, statementTimeoutMs: 60_000 } as const
 
 /** Resolves to the port. */

@@ -20,7 +20,7 @@ process.once('exit', () => {
   for (const child of living) child.kill('SIGKILL')
 })
 
-/** One process of bench/children, which answers questions. */
+/** A process of bench/children, which answers questions. */
 export class Child {
   readonly pid: number
   readonly #process: ChildProcess
@@ -53,7 +53,7 @@ export class Child {
     return child
   }
 
-  /** @throws what the child threw; when it has ended */
+  /** @throws errors of the child; an error when it has ended */
   ask<Answer = void>(question: string, argument?: unknown): Promise<Answer> {
     const id = (this.#lastId += 1)
     return new Promise((resolve, reject) => {

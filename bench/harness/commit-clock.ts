@@ -1,8 +1,9 @@
-// When COMMIT was acknowledged, taken where it comes off the wire: before any variant has done anything about it.
+// Time at which COMMIT was acknowledged, taken where it comes off the wire: before any variant has done anything about
+// it.
 import type pg from 'pg'
 import { nowUs } from './child-host.ts'
 
-/** What is used of the connection of a `pg` client. */
+/** Members of a `pg` client's connection that are used here. */
 interface Wire {
   bind(portal: { readonly values?: readonly unknown[] }): void
   prependListener(event: 'commandComplete', listener: (message: { readonly text: string }) => void): void

@@ -51,7 +51,9 @@ export function openCountingSocket(greeting: Greeting, hear: (messages: number) 
   })
 }
 
-/** What is said to what a server says; an empty text is the end of the upgrade. Pings are answered. */
+/**
+ * Answers messages of the server during the hello; an empty text is the end of the upgrade. Pings are answered, too.
+ */
 function hello({ wire, channel, n }: Greeting, socket: Socket, letIn: () => void): (text: string) => void {
   const say = (text: string): unknown => socket.write(maskedText(text))
   if (wire === 'ws') return () => letIn()

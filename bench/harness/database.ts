@@ -32,7 +32,7 @@ const settings = {
   // A checkpoint in the middle of one variant's turn would be charged to that variant.
   max_wal_size: '8GB',
   checkpoint_timeout: '1h',
-  // And so would be a vacuum; `tidy` does it between turns.
+  // Turn vacuums off as well; `tidy` does them between turns.
   autovacuum: 'off',
 }
 
@@ -76,7 +76,7 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
   }
 }
 
-/** What a run left that was killed. */
+/** Removes directories of runs that were killed. */
 async function removeAbandoned(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const directory = join(tmpdir(), name)
@@ -85,7 +85,7 @@ async function removeAbandoned(): Promise<void> {
   }
 }
 
-/** On a connection of its own. */
+/** Runs the work on a connection of its own. */
 export async function query<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
@@ -96,7 +96,10 @@ export async function query<T>(url: string, work: (client: pg.Client) => Promise
   }
 }
 
-/** Those that have ended meanwhile are left out: with `autovacuum` off, no process begins or ends in a turn. */
+/**
+ * Adds up the processor time of a database's processes. Processes that have ended meanwhile are left out: with
+ * `autovacuum` off, none begins or ends in a turn.
+ */
 async function cpuOf(postmaster: number, database: string): Promise<number> {
   try {
     let us = 0

@@ -2,16 +2,16 @@ import type { BenchPostgres } from './database.ts'
 import type { Ratio } from './rounds.ts'
 
 export interface LaneOptions {
-  /** Only what the one line of figures needs. */
+  /** Measures only the one line of figures. */
   readonly quick: boolean
   readonly rounds: number
-  /** Of one variant in one round. */
+  /** Duration of one variant in one round. */
   readonly seconds: number
   readonly sockets: number
 }
 
 export interface LaneContext extends LaneOptions {
-  /** One server for the whole run, started at the first use, with `fsync` on. */
+  /** Starts the run's server at the first call, with `fsync` on; later calls get the same one. */
   readonly postgres: () => Promise<BenchPostgres>
   readonly say: (line: string) => void
 }
@@ -20,7 +20,7 @@ export type Cell = string | number
 
 export interface Table {
   readonly title: string
-  /** What stands between the title and the table: what was measured, and how. */
+  /** Text between the title and the table: the things measured, and how. */
   readonly note?: string
   readonly columns: readonly string[]
   readonly rows: readonly (readonly Cell[])[]
@@ -36,20 +36,20 @@ export interface Plot {
   readonly series: readonly { readonly name: string; readonly values: readonly number[] }[]
 }
 
-/** All that a lane has found, in the form that the documentation is made from. */
+/** Findings of a lane, in the form that the documentation is made from. */
 export interface LaneFindings {
   readonly tables: readonly Table[]
   readonly plots?: readonly Plot[]
-  /** For the one line of figures. */
+  /** Figures of the one summary line. */
   readonly figures: Readonly<Record<string, number>>
-  /** What could not be measured here, and why. */
+  /** Measurements that could not be taken here, and why. */
   readonly missing?: readonly string[]
 }
 
 export interface Lane {
   readonly name: string
   readonly about: string
-  /** Of a whole run here, in minutes. */
+  /** Minutes that a whole run takes here. */
   readonly minutes: number
   readonly run: (context: LaneContext) => Promise<LaneFindings>
 }

@@ -2,7 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { cpuUs, nowUs } from './child-host.ts'
 import { Latencies, type Percentiles } from './histogram.ts'
 
-/** Before a closed load is measured: every worker has begun by then. Code is compiled and connections are opened before. */
+/**
+ * Time before a closed load is measured: every worker has begun by then. Code is compiled and connections are opened
+ * before.
+ */
 const rampSeconds = 0.1
 /**
  * How many operations a server does before anything of it is measured. Until then it is largely V8's compiler that is
@@ -20,11 +23,11 @@ export interface ClosedResult {
   readonly latency: Percentiles
   /** Processor time of the process, in microseconds. */
   readonly cpuUsPerOperation: number
-  /** All of the turn, with those before and after the time that is measured. */
+  /** Operations of the whole turn, including those before and after the time that is measured. */
   readonly operations: number
 }
 
-/** As many workers, each with one operation at a time: what throughput the system reaches. */
+/** Runs workers with one operation each at a time, and measures the throughput that the system reaches. */
 export async function closedLoop(
   { workers, seconds }: ClosedLoad,
   operation: (n: number) => Promise<unknown>,
@@ -64,7 +67,7 @@ export interface CountedLoad {
   readonly atMostSeconds?: number | undefined
 }
 
-/** So many operations, as fast as they go; resolves to how many there was time for. */
+/** Runs a number of operations as fast as they go; resolves to how many there was time for. */
 export async function countedLoop(
   { workers, operations, atMostSeconds = Infinity }: CountedLoad,
   operation: (n: number) => Promise<unknown>,

@@ -3,13 +3,13 @@ import { cpus, loadavg, platform, release, totalmem } from 'node:os'
 import { execFileSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 
-/** What a figure was measured on and with. */
+/** The machine and the versions behind a figure. */
 export interface Machine {
   readonly processor: string
   readonly cores: number
   readonly memoryGiB: number
   readonly system: string
-  /** One, five and fifteen minutes before the run began. */
+  /** Load averages over one, five and fifteen minutes before the run began. */
   readonly load: readonly number[]
   readonly commit: string
   readonly versions: Readonly<Record<string, string>>
@@ -36,13 +36,13 @@ export function describeMachine(postgresVersion: string | undefined): Machine {
   }
 }
 
-/** Given by whoever runs the bench: it is not a package of npm. */
+/** Path of the binary, given by whoever runs the bench: Centrifugo is not a package of npm. */
 export function centrifugoBinary(): string | undefined {
   return process.env['CENTRIFUGO_BIN'] || undefined
 }
 
 function packageVersion(name: string): string {
-  // Not `require('<name>/package.json')`: a package's exports need not name it.
+  // Resolve the entry rather than `<name>/package.json`, which a package's exports need not name.
   const entry = require.resolve(name)
   const folder = entry.slice(0, entry.lastIndexOf(`/node_modules/${name}/`) + `/node_modules/${name}/`.length)
   return (JSON.parse(readFileSync(`${folder}package.json`, 'utf8')) as { version: string }).version

@@ -5,7 +5,7 @@ export interface Memory {
   readonly rssBytes: number
 }
 
-/** After all sockets that were closed have gone, and what they held with them. */
+/** Measures the memory after all closed sockets have gone, and what they held with them. */
 export async function memoryOf(server: Server): Promise<Memory> {
   await settled(server)
   for (let round = 0; round < 4; round += 1) {

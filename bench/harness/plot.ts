@@ -1,7 +1,7 @@
 import type { Plot } from './lane.ts'
 
 const [barHeight, groupGap, left, chartWidth, right] = [16, 14, 150, 420, 90]
-// Told apart without colour vision too (Okabe and Ito), and by their order.
+// Colours that differ without colour vision too (Okabe and Ito), and by their order.
 const colours = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#999999']
 
 /** Horizontal bars as SVG, legible on light and dark pages. */

@@ -1,4 +1,4 @@
-// What the system has counted of a process that does not tell itself.
+// Processor time of another process, as the system counts it, for processes that do not report their own.
 import { readdir, readFile } from 'node:fs/promises'
 
 const ticksPerSecond = 100
@@ -22,7 +22,7 @@ async function scheduledUs(pid: number | string): Promise<number | undefined> {
   return counted.reduce((us, text) => us + Number(text.split(' ')[0]) / 1_000, 0)
 }
 
-/** Where the kernel does not count it: ticks of ten milliseconds are coarse beside a short turn. */
+/** Reads ticks where the kernel counts nothing finer: ten milliseconds are coarse beside a short turn. */
 async function tickedUs(pid: number | string): Promise<number | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   if (stat === undefined) return undefined

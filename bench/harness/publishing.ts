@@ -1,4 +1,4 @@
-// One turn of a server that commits and tells its subscribers: from COMMIT to the callback of a client.
+// A turn of a server that commits and notifies its subscribers: from COMMIT to the callback of a client.
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Published, PublishLoad } from '../children/publisher.ts'
 import type { Received } from '../children/subscribers.ts'
@@ -12,15 +12,15 @@ export interface Publishing {
   /** A process of bench/children/subscribers.ts. */
   readonly clients: Child
   readonly group: number
-  /** Of each message. */
+  /** Number of receivers of each message. */
   readonly receivers: number
 }
 
-/** In milliseconds. */
+/** Times of one turn, in milliseconds. */
 export interface PublishTurn {
-  /** From the acknowledged COMMIT. */
+  /** Latency from the acknowledged COMMIT. */
   readonly committed: Percentiles
-  /** From the moment the transaction should have been sent. */
+  /** Latency from the moment the transaction should have been sent. */
   readonly intended: Percentiles
 }
 
@@ -39,7 +39,7 @@ export async function publishTurn(publishing: Publishing, load: PublishLoad): Pr
   return { committed: committed.percentiles, intended: intended.percentiles }
 }
 
-/** What has come, once so many messages are with all receivers. */
+/** Resolves to the messages received, once so many have reached all receivers. */
 export async function received(
   { name, clients, group, receivers }: Publishing,
   messages: number,

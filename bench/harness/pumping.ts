@@ -1,4 +1,4 @@
-// One turn of a server that sends to many sockets.
+// A turn of a server that sends to many sockets.
 import type { Pump, Pumped } from './broadcast.ts'
 import type { Child } from './child.ts'
 

@@ -5,14 +5,14 @@ import { format, resolveConfig } from 'prettier'
 import type { LaneFindings } from './lane.ts'
 import type { Machine } from './machine.ts'
 
-/** One run of one lane, as it is kept in bench/results. */
+/** A run of one lane, as it is kept in bench/results. */
 export interface LaneResult extends LaneFindings {
   readonly lane: string
   readonly quick: boolean
   readonly rounds: number
   readonly seconds: number
   readonly machine: Machine
-  /** What of Lockstep was measured. Results from before the bench compiled it do not say. */
+  /** Build of Lockstep that was measured. Absent in results from before the bench compiled one. */
   readonly library?: string
 }
 
@@ -27,7 +27,7 @@ export async function saveResult(result: LaneResult): Promise<void> {
   )
 }
 
-/** By lane. */
+/** Reads the results by lane. */
 export function readResults(): ReadonlyMap<string, LaneResult> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
   return new Map(

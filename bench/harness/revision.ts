@@ -1,8 +1,9 @@
 // The library of another revision, under the bench of the working tree.
 import { execFileSync } from 'node:child_process'
-import { cp, mkdir, readFile, rm } from 'node:fs/promises'
+import { cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { built, removeUnused, root, type Build } from './built.ts'
+import { earlierIndex, indexBefore } from './earlier-door.ts'
 
 export interface Revision {
   /** First digits of its commit. */
@@ -14,7 +15,8 @@ export interface Revision {
 
 /**
  * Checks the revision out into a temporary folder, replaces its bench by today's, and compiles it with its own options and
- * its own rules for fault points. The processes under test ask of `createLockstep` only what older revisions have too.
+ * its own rules for fault points. The processes under test ask of `createLockstep` only what older revisions have too, but
+ * for channels, which `earlier-door.ts` declares as those revisions do.
  * @throws when there is no such revision
  */
 export async function buildRevision(revision: string): Promise<Revision> {
@@ -33,7 +35,7 @@ export async function buildRevision(revision: string): Promise<Revision> {
   }
 }
 
-/** By an index of its own, so that neither the working tree nor a list of worktrees hears of it. */
+/** Checks out by an index of its own, so that neither the working tree nor a list of worktrees hears of it. */
 async function checkOut(commit: string, tree: string): Promise<void> {
   await mkdir(tree, { recursive: true })
   const env = { ...process.env, GIT_INDEX_FILE: join(tree, '.index') }
@@ -43,6 +45,14 @@ async function checkOut(commit: string, tree: string): Promise<void> {
   if (!done) throw new Error(`The revision ${commit} could not be checked out into ${tree}.`)
   await rm(join(tree, 'bench'), { recursive: true, force: true })
   await cp(join(root, 'bench'), join(tree, 'bench'), { recursive: true })
+  await fitDoor(tree)
+}
+
+async function fitDoor(tree: string): Promise<void> {
+  const index = join(tree, 'src', 'index.ts')
+  if (!(await readFile(index, 'utf8')).includes('defineChannel')) return
+  await rename(index, join(tree, earlierIndex))
+  await writeFile(index, indexBefore)
 }
 
 const lockOf = (tree: string): Promise<string> => readFile(join(tree, 'package-lock.json'), 'utf8')

@@ -1,4 +1,4 @@
-/** By variant, one result for each round. */
+/** Results of each variant, one for each round. */
 export type Rounds<Variant extends string, Result> = Readonly<Record<Variant, readonly Result[]>>
 
 /**
@@ -42,7 +42,7 @@ export interface Ratio {
   readonly highest: number
 }
 
-/** Of `a` to `b`, round by round: both of a round met the same machine. */
+/** Ratios of `a` to `b`, round by round: both of a round met the same machine. */
 export function ratiosOf<Result>(
   a: readonly Result[],
   b: readonly Result[],
@@ -72,7 +72,7 @@ export interface Interval {
 const resamples = 2_000
 
 /**
- * Where the median of values lies with a confidence of 95 %, by the bootstrap: of the groups as many as there are are
+ * Interval of the median with a confidence of 95 %, by the bootstrap: of the groups as many as there are are
  * drawn with replacement, then of the values of each. So what all values of a group have in common, such as how the
  * memory of their processes fell out, counts as chance, too. The same values give the same answer.
  * @see Efron and Tibshirani, An Introduction to the Bootstrap, 13.3

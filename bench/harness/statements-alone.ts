@@ -1,4 +1,4 @@
-// What Lockstep sends on the connection of an operation, in its flights, and nothing else of it.
+// Statements that Lockstep sends on an operation's connection, in its flights, without the rest of Lockstep.
 import type pg from 'pg'
 import { fromPool, newOperationId } from '../../src/index.ts'
 import { flushOperation } from '../../src/postgres/index.ts'

@@ -1,4 +1,4 @@
-/** What every variant's database holds. */
+/** Tables in the database of every variant. */
 export const transactorSchema = `
   create table messages (id bigint generated always as identity primary key, channel text not null,
     body text not null, at timestamptz not null default clock_timestamp());

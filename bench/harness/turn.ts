@@ -1,4 +1,4 @@
-// One variant's turn under a closed load, and what the operations of it cost Postgres.
+// A turn of one variant under a closed load, and the cost of its operations to Postgres.
 import type { TransactionLoad, TransactionWarmUp, TransactorConfig } from '../children/transactor.ts'
 import type { Build } from './built.ts'
 import { Child } from './child.ts'
@@ -20,7 +20,7 @@ export async function startTransactor(config: TransactorConfig, build?: Build): 
   return { child: await Child.start('transactor.ts', config, build), databaseUrl: config.databaseUrl }
 }
 
-/** One after the other, on as many workers as they will have. */
+/** Warms up the variants one after the other, on as many workers as they will have. */
 export async function warmUp(
   postgres: BenchPostgres,
   transactors: readonly Transactor[],

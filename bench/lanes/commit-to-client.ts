@@ -21,9 +21,9 @@ interface Candidate {
   readonly name: string
   readonly variant: PublisherVariant
   readonly client: ClientKind
-  /** Between its nodes; default Postgres. */
+  /** Bus between the nodes; default Postgres. */
   readonly bus?: 'redis' | 'nats'
-  /** What it says is written down with the transaction, and survives the death of the process. */
+  /** True where the message is stored with the transaction, and survives the death of the process. */
   readonly durable: boolean
 }
 
@@ -96,8 +96,8 @@ export const commitToClient: Lane = {
 }
 
 /**
- * One node alone reads a row of the outbox, so the others hear of it only over an engine that they share: the one in memory
- * serves a single node. The stream is read by each node.
+ * Centrifugo's variants for a number of nodes. Only one node reads a row of the outbox, so the others get it over an
+ * engine that they share: the engine in memory serves a single node. The stream is read by each node.
  * @see https://centrifugal.dev/docs/server/engines
  */
 function centrifugos(nodes: number, { redis }: Brokers): readonly Candidate[] {
@@ -174,7 +174,7 @@ async function measure(context: LaneContext, setting: Setting): Promise<readonly
   }
 }
 
-/** Enough deliveries in each turn that the second or third slowest is its p99. */
+/** Seconds that give each turn enough deliveries for the second or third slowest to be its p99. */
 const secondsOf = ({ quick, seconds }: LaneContext): number => Math.max(seconds, quick ? 1 : 1.5)
 const turnsOf = ({ quick, rounds }: LaneContext): number => (quick ? Math.min(rounds, 3) : rounds)
 

@@ -56,7 +56,7 @@ export const fanout: Lane = {
         variants.map(async (variant) => [variant, await startServer(context, variant, centrifugo)] as const),
       ),
     )
-    // One for each: 5,000 sockets of all variants would be more files than a process may open.
+    // Start a process for each variant: 5,000 sockets of all variants would be more files than one process may open.
     const receivers = new Map(
       await Promise.all(
         variants.map(async (variant) => [variant, await Child.start('receivers.ts', {})] as const),
@@ -146,7 +146,9 @@ async function atSize({ quick, rounds, seconds }: LaneContext, setting: Setting)
   return found
 }
 
-/** To one socket: with many, what a server does once for a message would be done too seldom to be compiled. */
+/**
+ * Warms up with one socket: with many, what a server does once for a message would be done too seldom to be compiled.
+ */
 async function warmUp({ quick }: LaneContext, setting: Omit<Setting, 'sockets'>): Promise<void> {
   const open = await openSockets({ ...setting, sockets: 1 })
   for (const variant of setting.variants)

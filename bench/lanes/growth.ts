@@ -98,14 +98,14 @@ async function bySubscribers(context: LaneContext): Promise<LaneFindings> {
     }
     return await findings(context, points, {
       what: 'subscribers',
-      note: `Each on a channel of its own, of ${channels.toLocaleString('en')} that operations emit to in turn: the most subscribers are told of every operation, one of hardly any.`,
+      note: `Each on a channel of its own, of ${channels.toLocaleString('en')} that operations emit to in turn: the most subscribers are notified of every operation, one of hardly any.`,
     })
   } finally {
     await endAll([...points.map(({ transactor }) => transactor.child), ...receivers])
   }
 }
 
-/** One socket on each of the first so many channels. */
+/** Opens one socket on each of the first `count` channels. */
 async function subscribe({ child }: Transactor, count: number): Promise<Child> {
   const receivers = await Child.start('receivers.ts', {})
   const port = await child.ask<number>('port')
@@ -143,7 +143,7 @@ async function byNodes(context: LaneContext): Promise<LaneFindings> {
 interface Described {
   readonly what: string
   readonly note: string
-  /** What the others are compared with; default the smallest. */
+  /** Size that the others are compared with; default the smallest. */
   readonly base?: number
 }
 

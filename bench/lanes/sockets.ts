@@ -107,7 +107,7 @@ async function perSocket(
   count: number,
   hello: (n: number) => string,
 ): Promise<Memory> {
-  // What is made once, code above all, belongs to no socket.
+  // Open and close some sockets first: memory allocated once, above all for code, belongs to no socket.
   await closeAll(await openAll(url, Math.min(count, 500), hello))
   const before = await server.ask<Memory>('memory')
   const opened = await openAll(url, count, hello)

@@ -124,7 +124,7 @@ function medians(turns: readonly Percentiles[]): Times {
   }
 }
 
-/** Of a database; sessions report at the latest a second after they have become idle. */
+/** Counts the deadlocks of a database; sessions report at the latest a second after they have become idle. */
 async function deadlocks(databaseUrl: string): Promise<number> {
   await new Promise((resolve) => setTimeout(resolve, 1_500))
   return query(databaseUrl, async (client) => {

@@ -20,7 +20,7 @@ const names: Readonly<Record<TransactionVariant, string>> = {
 const many = ['lockstep', 'plain', 'outbox', 'notify'] as const
 const manyChannels = 1_000
 const compared = 16
-/** Nearly all has been compiled by then, and a quick run has no time for the rest. */
+/** Operations after which nearly all code is compiled; a quick run has no time for the rest. */
 const quickWarmUp = 4_000
 const quickSeconds = 2.5
 
@@ -74,7 +74,7 @@ interface Setting {
   readonly workers: number
 }
 
-/** With processes of its own, since a pool has as many connections as there are workers. */
+/** Measures with processes of its own, since a pool has as many connections as there are workers. */
 async function measure({ context, postgres, workers }: Setting, found: Found): Promise<void> {
   const { quick, rounds, seconds, say } = context
   const transactors = await startAll(postgres, workers, [
@@ -182,7 +182,7 @@ function partsTable(found: Rounds<Part, Turn>): Table {
 
 const openRate = 200
 const speed = (turns: readonly Turn[]): number => medianOf(turns, ({ perSecond }) => perSecond)
-/** Of Node and Postgres, each operation. */
+/** Processor time of Node and Postgres for each operation. */
 const cpuUs = ({ cpuUsPerOperation, postgresUsPerOperation }: Turn): number =>
   cpuUsPerOperation + postgresUsPerOperation
 const against = (a: readonly Turn[], b: readonly Turn[]): Ratio => ratioOf(a, b, ({ perSecond }) => perSecond)

@@ -44,7 +44,7 @@ const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-dig
 const shortClock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' })
 const dateAndClock = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 
-// What is not a time is shown as such: one broken value must not take the page down.
+// Formats a time, or shows that the value is none: one broken value must not take the page down.
 function formatWith(format: Intl.DateTimeFormat, at: string | number): string {
   const date = new Date(at)
   return Number.isNaN(date.getTime()) ? noValue : format.format(date)

@@ -1,5 +1,5 @@
 import type { Layer, Mode } from '../../src/core/probe.ts'
-import type { GapKind, ViolationKind } from '../../src/health/kinds.ts'
+import type { GapKind, ViolationKind } from '../../src/monitor/model/kinds.ts'
 
 export const gapLabels: Readonly<Record<GapKind, string>> = {
   websocket_db_gap: 'Commit → socket',
@@ -32,7 +32,7 @@ export const layerLabels: Readonly<Record<Layer, string>> = {
 
 export const violationLabels: Readonly<Record<ViolationKind, string>> = {
   websocket_before_commit: 'Shown before its commit',
-  missing_rollback_notification: 'Rollback not told',
+  missing_rollback_notification: 'Rollback without notice',
   transaction_boundary_violation: 'Shown but not in the log',
   agent_state_desync: 'Agent ahead of its commit',
   cache_stale: 'Cache ahead of its commit',
@@ -42,7 +42,7 @@ export const violationLabels: Readonly<Record<ViolationKind, string>> = {
 export const violationKinds = Object.keys(violationLabels) as readonly ViolationKind[]
 
 export const modeHints: Readonly<Record<Mode, string>> = {
-  enforce: 'Events leave after the commit; a rollback is told.',
+  enforce: 'Events leave after the commit; the user of a rollback is notified.',
   observe: 'Events leave at once; what goes wrong is measured.',
   off: 'Events leave at once; nothing is measured.',
 }

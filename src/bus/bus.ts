@@ -1,5 +1,6 @@
 import type { Clock, Logger } from '../core/index.ts'
-import type { StoredEvent, TransientEvent } from '../events/index.ts'
+import type { StoredEvent } from '../log/index.ts'
+import type { TransientEvent } from '../feeds/index.ts'
 
 /** How far a channel has come, without the events themselves. */
 export interface ChannelHead {
@@ -7,19 +8,19 @@ export interface ChannelHead {
   readonly head: number
 }
 
-/** What a node gives its bus when it starts. */
+/** The node's side of its bus, given to `start`. */
 export interface BusPort {
   /** Names the history that the events belong to. Nodes of another database on the same broker are not heard. */
   readonly scope: string
   readonly clock: Clock
   readonly logger: Logger
-  /** What other nodes committed: perhaps twice, perhaps out of order, never all of it for certain. */
+  /** Committed events of other nodes: perhaps twice, perhaps out of order, never all of them for certain. */
   events(events: readonly StoredEvent[]): void
-  /** What is in no log: shown to those who listen now, or lost. */
+  /** Events that are in no log: shown to those who listen now, or lost. */
   transients(events: readonly TransientEvent[]): void
   /** Channels that moved, where the events did not fit into a message. */
   heads(heads: readonly ChannelHead[]): void
-  /** Something may have gone unheard: compare what is served with the database. */
+  /** Messages may have gone unheard: compare the channels served here with the database. */
   missed(): void
 }
 
@@ -27,7 +28,7 @@ export interface BusPort {
 export interface BusHealth {
   readonly kind: string
   readonly state: 'off' | 'starting' | 'up' | 'down' | 'closed'
-  /** Why it is down, for an operator. */
+  /** Reason for the outage, for an operator. */
   readonly problem?: string
 }
 
@@ -40,11 +41,11 @@ export interface Bus {
   start(port: BusPort): Promise<void>
   /** Events that this node has committed. Returns at once and never throws; while the bus is down they are dropped. */
   publish(events: readonly StoredEvent[]): void
-  /** What is in no log. As `publish`, and what does not fit into a message is dropped, too. */
+  /** Publishes an event that is in no log. As `publish`; an event that does not fit into a message is dropped, too. */
   publishTransient(event: TransientEvent): void
-  /** Somebody here listens to the channel. */
+  /** Subscribes this node to the channel: it has its first listener here. */
   serve(channel: string): void
-  /** Nobody here listens to the channel any more. */
+  /** Unsubscribes this node from the channel: its last listener here has left. */
   unserve(channel: string): void
   /** The events are of another history from now on: those of the one before are neither sent nor brought any more. */
   follow(scope: string): void

@@ -5,7 +5,7 @@
 export type { Bus, BusHealth, BusPort, ChannelHead } from './bus.ts'
 export { memoryBus } from './memory-bus.ts'
 export { natsBus, type NatsConnectionLike, type NatsStatuses } from './nats-bus.ts'
-export { NodeBus } from './node-bus.ts'
+export { NodeBus, type NodeBusOptions } from './node-bus.ts'
 export { postgresBus } from './postgres-bus.ts'
 export { redisBus, type IoRedisClient, type NodeRedisClient, type RedisBusOptions } from './redis-bus.ts'
 export type { BusOptions } from './sharded-bus.ts'

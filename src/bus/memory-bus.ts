@@ -1,14 +1,17 @@
+import { assertValue, aText } from '../core/index.ts'
 import type { Bus } from './bus.ts'
 import { ShardedBus } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
 
-/** By name of the bus, what its members hear. */
+/** Transports of each bus, by the name of the bus. */
 const members = new Map<string, Set<MemoryTransport>>()
 
 /**
  * A bus between nodes of one process, for tests. Those with the same name hear each other.
+ * @throws LS_CONFIG_INVALID
  */
 export function memoryBus(name = 'default'): Bus {
+  assertValue('memoryBus', name, aText, 'name')
   return new ShardedBus(new MemoryTransport(name))
 }
 

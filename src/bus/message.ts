@@ -1,10 +1,11 @@
-import type { StoredEvent, TransientEvent } from '../events/index.ts'
+import type { StoredEvent } from '../log/index.ts'
+import type { TransientEvent } from '../feeds/index.ts'
 import type { ChannelHead } from './bus.ts'
 
-/** What travels between nodes. `data` stays text, so that it arrives as it was emitted. */
+/** A message between nodes. `data` stays text, so that it arrives as it was emitted. */
 export interface BusMessage {
   readonly from: string
-  /** Of the history that it belongs to. Nodes of an earlier release do not name it. */
+  /** History that the message belongs to. Nodes of an earlier release do not name it. */
   readonly scope?: string
   readonly events: readonly StoredEvent[]
   readonly heads: readonly ChannelHead[]
@@ -43,7 +44,7 @@ export function encodeBusTransient({ channel, type, operationId, at, data, userI
   return JSON.stringify(userId === undefined ? tuple : [...tuple, userId])
 }
 
-/** What every message of a sender begins with, and no other message of ours. */
+/** The beginning of every message of a sender, and of no other message of Lockstep. */
 export function beginningOf(from: string): string {
   return `{"from":${JSON.stringify(from)},`
 }

@@ -1,9 +1,16 @@
-import { detach, messageOf } from '../core/index.ts'
+import {
+  assertOptions,
+  assertValue,
+  detach,
+  messageOf,
+  withMethods,
+  type Expectation,
+} from '../core/index.ts'
 import type { Bus } from './bus.ts'
-import { ShardedBus, type BusOptions } from './sharded-bus.ts'
+import { busShape, ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
 
-/** What is used of a connection of `nats` (nats.js 2) or `@nats-io/transport-node` (nats.js 3). */
+/** The part that is used of a connection of `nats` (nats.js 2) or `@nats-io/transport-node` (nats.js 3). */
 export interface NatsConnectionLike {
   readonly info?: { readonly max_payload: number } | undefined
   publish(subject: string, payload: Uint8Array): void
@@ -23,9 +30,18 @@ export type NatsStatuses = AsyncIterable<{ readonly type: string }> & { stop?():
 /**
  * A bus over NATS core publish and subscribe, on the application's own connection. Let it reconnect for ever
  * (`maxReconnectAttempts: -1`). It stays open when the bus is closed.
+ * @throws LS_CONFIG_INVALID
  */
 export function natsBus(connection: NatsConnectionLike, options: BusOptions = {}): Bus {
+  assertValue('natsBus', connection, aConnection, 'connection')
+  assertOptions('natsBus', options, busShape, 'natsBus(connection, { selfTestMs })')
   return new ShardedBus(new NatsTransport(connection), options)
+}
+
+const aConnection: Expectation = {
+  ...withMethods('publish', 'subscribe', 'flush', 'isClosed', 'status'),
+  isRequired: true,
+  isSecret: true,
 }
 
 const encoder = new TextEncoder()
@@ -62,7 +78,7 @@ class NatsTransport implements Transport {
   }
 
   async send(messages: Parameters<Transport['send']>[0]): Promise<void> {
-    // Without this the client would keep them until it is connected again.
+    // Throw while disconnected: the client would keep the messages until it is connected again.
     if (!this.#isConnected) throw new Error('the NATS client is not connected')
     for (const { subject, text } of messages) this.#connection.publish(subject, encoder.encode(text))
     await this.#connection.flush()
@@ -77,7 +93,7 @@ class NatsTransport implements Transport {
       })
       this.#subscriptions.set(subject, subscription)
     }
-    // While it is away the client keeps the subscription and sends it when it is back.
+    // The client keeps the subscription while the broker is away, and sends it when the broker is back.
     if (this.#isConnected) await this.#connection.flush()
   }
 

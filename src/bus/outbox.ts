@@ -1,20 +1,23 @@
-import type { StoredEvent, TransientEvent } from '../events/index.ts'
+import type { StoredEvent } from '../log/index.ts'
+import type { TransientEvent } from '../feeds/index.ts'
 import { encodeBusEvent, encodeBusHead, encodeBusTransient, encodeMessage } from './message.ts'
 import type { OutgoingMessage } from './transport.ts'
 
 export interface OutboxOptions {
   readonly from: string
-  /** Of the history that the events belong to. */
+  /** History that the events belong to. */
   readonly scope?: () => string
   readonly maxMessageBytes: number
   readonly subjectOf: (channel: string) => string
 }
 
-/** More waits only as heads. */
-const maxWaitingBytes = 4 * 1024 * 1024
-/** More is dropped: the comparison of heads finds it. */
-const maxWaitingHeads = 10_000
-/** Of the braces and names around the parts. */
+export const outboxBounds = {
+  /** Bytes of events that may wait; beyond them only heads wait. */
+  maxWaitingBytes: 4 * 1024 * 1024,
+  /** Heads that may wait; beyond them heads are dropped, and the comparison of heads finds them. */
+  maxWaitingHeads: 10_000,
+} as const
+/** Bytes of the braces and names around the parts. */
 const envelopeBytes = 130
 
 /**
@@ -47,13 +50,13 @@ export class Outbox {
       if (this.#hasRoomFor(bytes)) {
         this.#events.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
         this.#bytes += bytes
-      } else if (this.#heads.size < maxWaitingHeads || this.#heads.has(event.channel)) {
+      } else if (this.#heads.size < outboxBounds.maxWaitingHeads || this.#heads.has(event.channel)) {
         this.#heads.set(event.channel, Math.max(event.offset, this.#heads.get(event.channel) ?? 0))
       }
     }
   }
 
-  /** Dropped when there is no room for it. */
+  /** Adds a message, which is dropped when there is no room for it. */
   addTransient(event: TransientEvent): void {
     const json = encodeBusTransient(event)
     const bytes = Buffer.byteLength(json) + 1
@@ -83,7 +86,10 @@ export class Outbox {
   }
 
   #hasRoomFor(bytes: number): boolean {
-    return bytes + envelopeBytes <= this.#options.maxMessageBytes && this.#bytes + bytes <= maxWaitingBytes
+    return (
+      bytes + envelopeBytes <= this.#options.maxMessageBytes &&
+      this.#bytes + bytes <= outboxBounds.maxWaitingBytes
+    )
   }
 }
 
@@ -101,17 +107,21 @@ interface Open {
 }
 
 class Packer {
-  readonly #options: OutboxOptions
+  readonly #from: string
+  readonly #scope: (() => string) | undefined
+  readonly #maxMessageBytes: number
   readonly #open = new Map<string, Open>()
   readonly #done: OutgoingMessage[] = []
 
   constructor(options: OutboxOptions) {
-    this.#options = options
+    this.#from = options.from
+    this.#scope = options.scope
+    this.#maxMessageBytes = options.maxMessageBytes
   }
 
   add(subject: string, kind: 'events' | 'heads' | 'transients', json: string, bytes: number): void {
     let open = this.#open.get(subject)
-    if (open !== undefined && open.bytes + bytes > this.#options.maxMessageBytes) {
+    if (open !== undefined && open.bytes + bytes > this.#maxMessageBytes) {
       this.#close(subject, open)
       open = undefined
     }
@@ -129,7 +139,6 @@ class Packer {
   }
 
   #close(subject: string, parts: Open): void {
-    const { from, scope } = this.#options
-    this.#done.push({ subject, text: encodeMessage(from, { scope: scope?.(), ...parts }) })
+    this.#done.push({ subject, text: encodeMessage(this.#from, { scope: this.#scope?.(), ...parts }) })
   }
 }

@@ -1,6 +1,17 @@
-import { detach, LockstepError, messageOf, type Database, type DatabaseSession } from '../core/index.ts'
+import {
+  assertOptions,
+  assertValue,
+  detach,
+  hasMethods,
+  LockstepError,
+  messageOf,
+  type Database,
+  type DatabaseSession,
+  type Expectation,
+} from '../core/index.ts'
+import { databaseExpectation } from '../postgres/index.ts'
 import type { Bus } from './bus.ts'
-import { ShardedBus, type BusOptions } from './sharded-bus.ts'
+import { busShape, ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
 
 /**
@@ -9,11 +20,19 @@ import type { Transport, TransportPort } from './transport.ts'
  * @throws LS_CONFIG_INVALID for a database of a single process
  */
 export function postgresBus(database: Pick<Database<unknown>, 'openSession'>, options: BusOptions = {}): Bus {
+  assertValue('postgresBus', database, withSessions, 'database')
+  assertOptions('postgresBus', options, busShape, 'postgresBus(fromPool(pool), { selfTestMs })')
   const { openSession } = database
   if (openSession === undefined) {
     throw new LockstepError('LS_CONFIG_INVALID', { message: 'This database has no LISTEN for a bus.' })
   }
   return new ShardedBus(new PostgresTransport(openSession), options)
+}
+
+/** A database, or the part of one that the bus uses. */
+const withSessions: Expectation = {
+  ...databaseExpectation,
+  fits: (value) => hasMethods(value, ['openSession']) || databaseExpectation.fits(value),
 }
 
 const firstRetryMs = 100
@@ -24,14 +43,14 @@ class PostgresTransport implements Transport {
   readonly kind = 'postgres'
   readonly isOnDatabase = true
   readonly maxMessageBytes = 7_900
-  // Each commit of NOTIFYs takes a lock that all of them in the cluster share, so few of them are better than many.
-  readonly pace = { leastMs: 10, mostMs: 20, stream: 10 }
+  // Every commit of a NOTIFY takes one lock of the whole server, so few of them are better than many.
+  readonly batchInterval = { leastMs: 10, mostMs: 20, stream: 10 }
   readonly deafnessHint =
     '; is there a pooler in transaction mode? Give postgresBus a database that is reached directly'
   readonly #openSession: () => Promise<DatabaseSession>
   readonly #subjects = new Set<string>()
   #session: DatabaseSession | undefined
-  /** Not listening yet. */
+  /** Session that does not listen yet. */
   #opening: DatabaseSession | undefined
   #retryMs = firstRetryMs
   #cancelRetry: (() => void) | undefined
@@ -63,7 +82,7 @@ class PostgresTransport implements Transport {
 
   async subscribe(subject: string): Promise<void> {
     this.#subjects.add(subject)
-    // Without a session, the next one begins with it.
+    // Skip LISTEN without a session: the next one begins with it.
     await this.#session?.query({ text: `listen "${subject}"` })
   }
 
@@ -97,14 +116,14 @@ class PostgresTransport implements Transport {
       session = this.#opening = await this.#openSession()
       if (this.#isClosed) return session.destroy()
       session.onNotification((_, payload) => port.hear(payload))
-      // What is lost in a crash of the server was a hint, and is in the log.
+      // A message that a crash of the server loses was a hint: its event is in the log.
       await session.query({ text: 'set synchronous_commit = off' })
       const listening = [...this.#subjects]
       if (listening.length > 0)
         await session.query({ text: listening.map((subject) => `listen "${subject}"`).join('; ') })
       if (this.#isClosed) return session.destroy()
       this.#session = session
-      // Those that came while the first were on their way.
+      // Subjects that were asked for while the first were on their way.
       for (const subject of this.#subjects) {
         if (!listening.includes(subject)) await session.query({ text: `listen "${subject}"` })
       }

@@ -1,9 +1,17 @@
-import { disregard, messageOf } from '../core/index.ts'
+import {
+  assertOptions,
+  disregard,
+  hasMethods,
+  LockstepError,
+  messageOf,
+  type Expectation,
+  type Shape,
+} from '../core/index.ts'
 import type { Bus } from './bus.ts'
-import { ShardedBus, type BusOptions } from './sharded-bus.ts'
+import { busShape, ShardedBus, type BusOptions } from './sharded-bus.ts'
 import type { Transport, TransportPort } from './transport.ts'
 
-/** What is used of a client of `redis` (node-redis 5 or later). */
+/** The part that is used of a client of `redis` (node-redis 5 or later). */
 export interface NodeRedisClient {
   readonly isReady: boolean
   publish(channel: string, message: string): Promise<unknown>
@@ -13,7 +21,7 @@ export interface NodeRedisClient {
   off(event: string, listener: (...args: unknown[]) => void): unknown
 }
 
-/** What is used of a client of `ioredis`. */
+/** The part that is used of a client of `ioredis`. */
 export interface IoRedisClient {
   readonly status: string
   publish(channel: string, message: string): Promise<unknown>
@@ -33,9 +41,42 @@ export interface RedisBusOptions extends BusOptions {
 /**
  * A bus over Redis pub/sub, on the application's own clients of `redis` or `ioredis`; connect them yourself. They
  * stay open when the bus is closed.
+ * @throws LS_CONFIG_INVALID
  */
-export function redisBus({ publisher, subscriber, ...options }: RedisBusOptions): Bus {
-  return new ShardedBus(new RedisTransport(publisher, subscriber), options)
+export function redisBus(options: RedisBusOptions): Bus {
+  const hint = 'redisBus({ publisher, subscriber })'
+  if (isRedisClient(options)) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `redisBus takes two clients, and got one. Write ${hint}, where subscriber is client.duplicate(), connected.`,
+    })
+  }
+  assertOptions('redisBus', options, optionShape, hint)
+  const { publisher, subscriber, ...rest } = options
+  if (publisher === subscriber) {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message:
+        'redisBus got one client twice, and a client that subscribes can send nothing. Write subscriber: client.duplicate(), connected.',
+    })
+  }
+  return new ShardedBus(new RedisTransport(publisher, subscriber), rest)
+}
+
+function isRedisClient(value: unknown): boolean {
+  return hasMethods(value, ['publish', 'subscribe', 'unsubscribe', 'on', 'off'])
+}
+
+const aClient: Expectation = {
+  expected: 'a client of redis or ioredis',
+  fits: isRedisClient,
+  isRequired: true,
+  // An address holds a password.
+  isSecret: true,
+}
+
+const optionShape: Shape<RedisBusOptions> = {
+  ...busShape,
+  publisher: aClient,
+  subscriber: { ...aClient, advice: () => 'Write subscriber: client.duplicate(), connected.' },
 }
 
 type RedisClient = NodeRedisClient | IoRedisClient
@@ -76,7 +117,7 @@ class RedisTransport implements Transport {
   }
 
   async send(messages: Parameters<Transport['send']>[0]): Promise<void> {
-    // Without this a client would keep them until it is connected again, or for ever.
+    // Throw while disconnected: a client would keep the messages until it is connected again, or for ever.
     if (!isReady(this.#publisher)) throw new Error('the Redis client is not connected')
     await Promise.all(messages.map(({ subject, text }) => this.#publisher.publish(subject, text)))
   }
@@ -84,7 +125,7 @@ class RedisTransport implements Transport {
   async subscribe(subject: string): Promise<void> {
     this.#subjects.add(subject)
     const subscriber = this.#subscriber
-    // Made good when it is ready. Until then a client would keep the request, or give it up after a while.
+    // Wait for the client to be ready, which subscribes again: until then it would keep the request, or give it up.
     if (!isReady(subscriber)) return
     if ('isReady' in subscriber) await subscriber.subscribe(subject, this.#heard)
     else await subscriber.subscribe(subject)
@@ -114,7 +155,7 @@ class RedisTransport implements Transport {
     await Promise.all([...this.#subjects].map((subject) => this.#subscriber.unsubscribe(subject)))
   }
 
-  // One function for all: node-redis takes a second subscription by the same function for the first.
+  // Pass the same function for all subjects: node-redis takes a second subscription by it for the first.
   readonly #heard = (message: string): void => this.#port?.hear(message)
 
   #hook(client: RedisClient, event: string, listener: (...args: unknown[]) => void): void {

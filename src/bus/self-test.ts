@@ -53,7 +53,7 @@ export class SelfTest {
       // `onDeaf` may have started another series.
       else this.#next()
     })
-    // One that hangs is not followed by another, so that nothing piles up in a client.
+    // A test that hangs is not followed by another, so that nothing piles up in a client.
     if (this.#sending !== undefined) return
     const sending = this.#send(ready).finally(() => {
       if (this.#sending === sending) this.#sending = undefined
@@ -66,7 +66,7 @@ export class SelfTest {
       await ready
       if (this.#cancel !== undefined) await this.#options.send(String(this.#round))
     } catch {
-      // Not heard then, and that is what counts.
+      // Ignore the error: the test counts as not heard.
     }
   }
 }

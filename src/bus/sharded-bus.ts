@@ -1,13 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { detach, disregard, messageOf } from '../core/index.ts'
-import type { StoredEvent, TransientEvent } from '../events/index.ts'
+import { assertWholeNumbers, detach, disregard, messageOf, aNumber, type Shape } from '../core/index.ts'
+import type { StoredEvent } from '../log/index.ts'
+import type { TransientEvent } from '../feeds/index.ts'
 import type { Bus, BusHealth, BusPort } from './bus.ts'
 import { beginningOf, decodeMessage, encodeMessage } from './message.ts'
 import { Outbox } from './outbox.ts'
-import { Pacer } from './pacer.ts'
+import { BatchSchedule } from './batch-schedule.ts'
 import { SelfTest } from './self-test.ts'
 import { shardOf, shards } from './shards.ts'
-import { Subscriptions } from './subscriptions.ts'
+import { SubjectSubscriptions } from './subject-subscriptions.ts'
 import type { Transport } from './transport.ts'
 
 export interface BusOptions {
@@ -18,14 +19,17 @@ export interface BusOptions {
   readonly selfTestMs?: number
 }
 
+/** Shape of the options, which the constructor checks. */
+export const busShape: Shape<BusOptions> = { selfTestMs: aNumber }
+
 /** Time that an attempt to connect is given at least, in milliseconds, however often the bus tests itself. */
 const leastConnectMs = 1_000
 
-/** Everything that buses have in common, over a transport that differs. */
+/** Bus over any transport: sharding, self-test and delivery are the same for all of them. */
 export class ShardedBus implements Bus {
   readonly #transport: Transport
   readonly #selfTestMs: number
-  readonly #pacer: Pacer | undefined
+  readonly #schedule: BatchSchedule | undefined
   readonly #id = randomUUID()
   readonly #ownBeginning = beginningOf(this.#id)
   #started: Started | undefined
@@ -39,8 +43,9 @@ export class ShardedBus implements Bus {
   #scope: Scope | undefined
 
   constructor(transport: Transport, options: BusOptions = {}) {
+    assertWholeNumbers({ selfTestMs: options.selfTestMs })
     this.#transport = transport
-    if (transport.pace !== undefined) this.#pacer = new Pacer(transport.pace)
+    if (transport.batchInterval !== undefined) this.#schedule = new BatchSchedule(transport.batchInterval)
     this.#selfTestMs = options.selfTestMs ?? 5_000
   }
 
@@ -62,7 +67,7 @@ export class ShardedBus implements Bus {
       onDeaf: () =>
         this.#isDown(`what this node sends to itself does not come back${transport.deafnessHint}`, true),
     })
-    const subscriptions = new Subscriptions({
+    const subscriptions = new SubjectSubscriptions({
       transport,
       clock: port.clock,
       logger: port.logger,
@@ -152,7 +157,7 @@ export class ShardedBus implements Bus {
   }
 
   #scopeOf(name: string): Scope {
-    // In characters that no broker takes for anything else.
+    // Encode in characters that no broker takes for anything else.
     const digest = createHash('sha256').update(name).digest('hex').slice(0, 16)
     return {
       digest,
@@ -164,7 +169,7 @@ export class ShardedBus implements Bus {
   #listenToItself(selfTest: SelfTest): void {
     const subscribed = this.#transport.subscribe(this.#ownSubject)
     disregard(subscribed.catch((error: unknown) => this.#isDown(messageOf(error), true)))
-    // At once: a broker that never answers is one that is not heard.
+    // Report it at once: a broker that never answers is one that is not heard.
     selfTest.start(subscribed)
   }
 
@@ -180,7 +185,7 @@ export class ShardedBus implements Bus {
 
   #hear(text: string): void {
     const started = this.#started
-    // Most of what comes back is this node's own, which says so before anything has to be parsed.
+    // Skip this node's own messages before they are parsed: they are most of the traffic.
     if (started === undefined || this.#state === 'closed' || text.startsWith(this.#ownBeginning)) return
     const message = decodeMessage(text)
     if (message === undefined) {
@@ -190,7 +195,7 @@ export class ShardedBus implements Bus {
       )
       return
     }
-    // On its way when the history was replaced, here or there.
+    // Drop a message that was on its way when the history was replaced, here or there.
     if (message.scope !== undefined && message.scope !== this.#scope?.digest) return
     if (message.from.startsWith(`${this.#id}:`)) {
       started.selfTest.hear(message.from.slice(this.#id.length + 1))
@@ -258,16 +263,16 @@ export class ShardedBus implements Bus {
     this.#flushing = true
     const { clock } = started.port
     const flush = (): void => detach(this.#flush(started), started.port.logger, 'a batch for the bus')
-    const waitMs = this.#pacer?.waitMs(clock.monotonic()) ?? 0
+    const waitMs = this.#schedule?.waitMs(clock.monotonic()) ?? 0
     if (waitMs === 0) setImmediate(flush)
     else clock.after(waitMs, flush)
   }
 
-  /** One batch at a time: what comes meanwhile is gathered, and a broker that stalls holds one batch, not all. */
+  /** Sends one batch at a time: events that come meanwhile are gathered, and a broker that stalls holds one batch, not all. */
   async #flush(started: Started): Promise<void> {
     const { outbox, port } = started
     try {
-      this.#pacer?.left(port.clock.monotonic(), outbox.eventCount)
+      this.#schedule?.left(port.clock.monotonic(), outbox.eventCount)
       if (this.#connected && this.#state !== 'closed') await this.#transport.send(outbox.take())
       else outbox.clear()
     } catch (error) {
@@ -281,15 +286,15 @@ export class ShardedBus implements Bus {
 interface Started {
   readonly port: BusPort
   readonly selfTest: SelfTest
-  readonly subscriptions: Subscriptions
+  readonly subscriptions: SubjectSubscriptions
   readonly outbox: Outbox
 }
 
 /** The names under which the events of one history travel. */
 interface Scope {
   readonly digest: string
-  /** By the number of the shard. */
+  /** Subjects by the number of the shard. */
   readonly subjects: readonly string[]
-  /** What this node sends to itself. */
+  /** The subject on which this node sends to itself. */
   readonly own: string
 }

@@ -1,13 +1,13 @@
 import type { Clock, Logger } from '../core/index.ts'
-import type { Pace } from './pacer.ts'
+import type { BatchInterval } from './batch-schedule.ts'
 
-/** One message and where it goes. */
+/** A message and the subject that it goes to. */
 export interface OutgoingMessage {
   readonly subject: string
   readonly text: string
 }
 
-/** What a transport tells of itself. */
+/** The bus as a transport sees it: hears what comes in, and how the connection is. */
 export interface TransportPort {
   readonly clock: Clock
   readonly logger: Logger
@@ -23,10 +23,10 @@ export interface Transport {
   /** Larger messages are not given to `send`. Bytes of UTF-8. */
   readonly maxMessageBytes: number
   /** How often batches leave. Absent: what came in one turn of the loop is a batch, and leaves at its end. */
-  readonly pace?: Pace
-  /** What may be wrong when this node does not hear what it sends to itself. */
+  readonly batchInterval?: BatchInterval
+  /** Words for the log: what may be wrong when this node does not hear its own messages. */
   readonly deafnessHint: string
-  /** It is a connection to the database itself, which another history has another server for. */
+  /** Set where the transport is a connection to the database itself: another history may be on another server. */
   readonly isOnDatabase?: true
   /** @param scope hexadecimal digits @param part the number of a shard, or the id of a node */
   subjectOf(scope: string, part: string): string
@@ -34,7 +34,10 @@ export interface Transport {
   open(port: TransportPort): Promise<void>
   /** Called for one batch at a time. May reject. */
   send(messages: readonly OutgoingMessage[]): Promise<void>
-  /** In force when it resolves, or else before the next `up`; and again before `up` after each reconnect. */
+  /**
+   * Subscribes; the subscription is in force when this resolves, or else before the next `up`, and again before `up`
+   * after each reconnect.
+   */
   subscribe(subject: string): Promise<void>
   unsubscribe(subject: string): Promise<void>
   /**

@@ -12,7 +12,7 @@ export interface Renewal {
  * @throws LS_CONFIG_INVALID for a schema without the tables of this version; database errors
  */
 export async function renewEpochByHand(url: string, schemaName: string): Promise<Renewal> {
-  // Nothing is asked of it: `own` has connections of its own.
+  // The pool itself sends nothing: `own` has connections of its own.
   const pool = new pg.Pool({ connectionString: url, max: 1 })
   const database = fromPool(pool, { schema: schemaName, ownConnections: 1 })
   const { own, schema } = database

@@ -3,7 +3,7 @@
  * nodes, sockets and operations.
  */
 import { parseArgs } from 'node:util'
-import { messageOf } from '../core/index.ts'
+import { isLockstepError, messageOf, suggestion } from '../core/index.ts'
 import { renewEpochByHand } from './epoch.ts'
 
 export interface Terminal {
@@ -15,7 +15,7 @@ export interface Terminal {
 const usage = `Usage: lockstep epoch renew [--schema <name>]
 
   epoch renew   Begins a new epoch. Run it after you have restored a backup or a copy of the database, before
-                clients come back: they are told to reload instead of going on from a position that the restored
+                clients come back: they are asked to reload instead of going on from a position that the restored
                 database does not know. Nodes that run follow within a second.
 
   --schema      Schema of Lockstep's tables. Default: lockstep
@@ -36,22 +36,23 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     return 2
   }
   const { DATABASE_URL: url = '' } = terminal.env
-  if (url === '') {
+  if (!/^postgres(ql)?:\/\//.test(url)) {
+    const form = 'such as postgres://user:password@host:5432/app'
     terminal.error(
-      'lockstep: set DATABASE_URL to the database, such as postgres://user:password@host:5432/app',
+      url === ''
+        ? `lockstep: set DATABASE_URL to the database, ${form}`
+        : `lockstep: DATABASE_URL is not the address of a Postgres database, ${form}`,
     )
     return 2
   }
   try {
     const { from, to } = await renewEpochByHand(url, command.schema)
     terminal.out(`The epoch is now ${to}. It was ${from}.`)
-    terminal.out(
-      'Nodes that run follow within a second; clients with a position of before are told to reload.',
-    )
+    terminal.out('Nodes that run follow within a second; clients with an older position are asked to reload.')
     return 0
   } catch (error) {
     terminal.error(`lockstep: the epoch was not renewed: ${messageOf(error)}`)
-    return 1
+    return isLockstepError(error, 'LS_CONFIG_INVALID') && 'schema' in error.details ? 2 : 1
   }
 }
 
@@ -69,10 +70,18 @@ function parse(args: readonly string[]): Command {
     })
     if (values.help === true) return { kind: 'help' }
     if (positionals.join(' ') === 'epoch renew') return { kind: 'renew', schema: values.schema }
+    const words = positionals.join(' ')
     const given =
-      positionals.length === 0 ? 'no command was given' : `there is no command "${positionals.join(' ')}"`
+      words === ''
+        ? 'no command was given'
+        : `there is no command "${words}".${suggestion(words, ['epoch renew'])}`
     return { kind: 'unclear', why: given }
   } catch (error) {
-    return { kind: 'unclear', why: messageOf(error) }
+    return { kind: 'unclear', why: `${messageOf(error)}${optionMeant(error)}` }
   }
+}
+
+function optionMeant(error: unknown): string {
+  const given = /'--([\w-]+)'/.exec(messageOf(error))?.[1]
+  return given === undefined ? '' : suggestion(given, ['schema', 'help'], '--')
 }

@@ -1,5 +1,5 @@
 /**
- * What the client uses of a browser, by shape and only where it is there. The DOM types stay out of the build, so
+ * Parts of a browser that the client uses, by shape and only where they are there. The DOM types stay out of the build, so
  * nothing else of a browser can slip in unseen, and the client runs in Node and in workers as well.
  */
 
@@ -24,6 +24,7 @@ interface BrowserGlobals {
   readonly location?: { readonly href: string; readonly origin?: string }
   readonly AbortSignal?: { timeout(delayMs: number): unknown }
   readonly localStorage?: OperationStorage
+  readonly WebSocket?: unknown
   readonly navigator?: { readonly locks?: LockManager }
   addEventListener?(type: string, listener: PageListener): void
   removeEventListener?(type: string, listener: PageListener): void
@@ -44,6 +45,11 @@ export function localStorageOrNone(): OperationStorage | undefined {
 /** Web Locks; browsers offer them to secure origins only. */
 export function lockManager(): LockManager | undefined {
   return globals.navigator?.locks
+}
+
+/** Node has none before 22. */
+export function globalWebSocket(): unknown {
+  return globals.WebSocket
 }
 
 export function pageUrl(): string | undefined {

@@ -1,4 +1,4 @@
-/** For a promise whose failure does not matter, or is heard elsewhere; the caller says which. */
+/** Ignores the failure of a promise that does not matter, or is heard elsewhere; the caller says which. */
 export function disregard(work: Promise<unknown>): void {
   work.catch(() => {})
 }
@@ -16,7 +16,7 @@ export function callSafely<Args extends readonly unknown[]>(
 ): void {
   try {
     const answer = call(...args)
-    // Also of `async` listeners, which the types of listeners let pass.
+    // Covers `async` listeners, which the types of listeners let pass.
     if (answer instanceof Promise) detach(answer, onError)
   } catch (error) {
     onError(error)

@@ -1,42 +1,47 @@
 import { temporaryReplyCodes } from '../protocol/index.ts'
 
+interface Entry {
+  readonly code: number
+  readonly retryable: boolean
+  readonly message: string
+}
+
+const ownError = (code: number, retryable: boolean, message: string): Entry => ({ code, retryable, message })
+
 /**
  * Errors that the client raises by itself, by reason. The codes are below 100, where the `centrifuge` package
  * keeps its own (`build/codes.d.ts`); 1 to 14 mean what they mean there.
  */
 export const clientErrors = {
-  LS_CLIENT_TIMEOUT: { code: 1, retryable: true, message: 'The server did not answer in time.' },
-  LS_CLIENT_DISCONNECTED: { code: 3, retryable: true, message: 'There is no connection to the server.' },
-  LS_CLIENT_CLOSED: { code: 4, retryable: false, message: 'The client was closed.' },
-  LS_CLIENT_CONNECTION_LOST: { code: 11, retryable: true, message: 'The connection to the server was lost.' },
-  LS_CLIENT_CONFIG_INVALID: {
-    code: 12,
-    retryable: false,
-    message: 'The client is not configured correctly.',
-  },
-  LS_CLIENT_CANCELLED: { code: 20, retryable: false, message: 'The call was cancelled before it was sent.' },
-  LS_CLIENT_USER_CHANGED: {
-    code: 21,
-    retryable: false,
-    message: 'The token belongs to another user. Close this client and make a new one.',
-  },
-  LS_CLIENT_EVENTS_MISSED: {
-    code: 22,
-    retryable: false,
-    message: 'Events were missed that are no longer kept, and nothing listens with onReset. Reload.',
-  },
-  LS_CLIENT_UNREACHABLE: { code: 24, retryable: true, message: 'There is no connection to the server yet.' },
-  LS_CLIENT_REFUSED: { code: 25, retryable: false, message: 'The server refused the connection.' },
-  LS_CLIENT_OUTCOME_UNKNOWN: {
-    code: 26,
-    retryable: false,
-    message:
-      'The operation may have reached the server. Its outcome is asked for as soon as there is a connection, and told by operations.on("settled").',
-  },
-  LS_CLIENT_EVENT_MALFORMED: { code: 23, retryable: false, message: 'An event without a type was ignored.' },
+  LS_CLIENT_TIMEOUT: ownError(1, true, 'The server did not answer in time.'),
+  LS_CLIENT_DISCONNECTED: ownError(3, true, 'There is no connection to the server.'),
+  LS_CLIENT_CLOSED: ownError(4, false, 'The client was closed.'),
+  LS_CLIENT_CONNECTION_LOST: ownError(11, true, 'The connection to the server was lost.'),
+  LS_CLIENT_CONFIG_INVALID: ownError(12, false, 'The client is misconfigured.'),
+  LS_CLIENT_CANCELLED: ownError(20, false, 'The call was cancelled before it was sent.'),
+  LS_CLIENT_USER_CHANGED: ownError(21, false, 'The token belongs to another user. Make a new client.'),
+  LS_CLIENT_EVENTS_MISSED: ownError(
+    22,
+    false,
+    'Events were missed for good, and nothing listens with onReset. Reload.',
+  ),
+  LS_CLIENT_UNREACHABLE: ownError(24, true, 'There is no connection to the server.'),
+  LS_CLIENT_REFUSED: ownError(25, false, 'The server refused the connection.'),
+  LS_CLIENT_OUTCOME_UNKNOWN: ownError(
+    26,
+    false,
+    'The operation may have reached the server. operations.on("settled") tells its outcome.',
+  ),
+  LS_CLIENT_QUEUE_FULL: ownError(
+    27,
+    true,
+    'Too many calls, or too large ones, wait for their outcome. Call again later.',
+  ),
+  LS_CLIENT_NEVER_RECEIVED: ownError(28, true, 'The operation never reached the server. Call it again.'),
+  LS_CLIENT_EVENT_MALFORMED: ownError(23, false, 'An event without a type was ignored.'),
 } as const
 
-/** Why the client raised an error without the server's word. */
+/** Reason of an error that the client raised without the server's word. */
 export type ClientErrorReason = keyof typeof clientErrors
 
 /** The one error class of the client. Match on `code` or `reason`; the text of `message` may change. */
@@ -45,7 +50,7 @@ export class LockstepClientError extends Error {
   readonly code: number
   /** Code of the error catalogue (`LS_…`), where the server named one, or a `ClientErrorReason`. */
   readonly reason: string | undefined
-  /** Whether the same call may succeed when it is made again, unchanged. */
+  /** True when the same call may succeed when it is made again, unchanged. */
   readonly retryable: boolean
 
   constructor(options: {
@@ -72,12 +77,12 @@ export function clientError(
   return new LockstepClientError({ ...entry, message: message ?? entry.message, reason, cause })
 }
 
-/** Whether the server has said no, and would again. */
+/** Tells whether the server has said no, and would again. */
 export function isRefusal(error: unknown): error is LockstepClientError {
   return error instanceof LockstepClientError && error.code >= 100 && !error.retryable
 }
 
-/** For code that looks at what the application threw, and for the package, which does so too: an error that can be read. */
+/** Makes an error that can be read of what the application threw: the package reads it, and so does the client. */
 export function readable(thrown: unknown): Error {
   try {
     // The package makes a text of it, which reads its name, too.
@@ -88,7 +93,7 @@ export function readable(thrown: unknown): Error {
   return new Error('The application threw a value that is no error.', { cause: thrown })
 }
 
-/** What `centrifuge` rejects with: a plain object, from an error reply or made by itself. */
+/** Rejection of `centrifuge`: a plain object, from an error reply or made by itself. */
 export interface WireError {
   readonly code: number
   readonly message: string
@@ -105,12 +110,11 @@ export function toWireError(thrown: unknown): WireError {
     }
   } catch {
     // The application's own functions may throw anything: a proxy, or an object without a text.
-    const { code, message } = clientErrors.LS_CLIENT_CONNECTION_LOST
-    return { code, message, temporary: false }
+    return toWireError(clientErrors.LS_CLIENT_CONNECTION_LOST)
   }
 }
 
-/** What was thrown for a command, or the reason of a push, as an error of this class. */
+/** Converts what was thrown for a command, or the reason of a push, to an error of this class. */
 export function fromWireError(thrown: unknown): LockstepClientError {
   const { code, message, temporary } = toWireError(thrown)
   if (code < 100) {

@@ -4,8 +4,9 @@
  * know anything of the server's insides, and imports nothing of Node.
  */
 export { createClient } from './create-client.ts'
-export type { Client, ClientOperations, ClientOptions } from './create-client.ts'
+export type { Client, ClientOperations, ClientOptions } from './client.ts'
 export { clientErrors, LockstepClientError, type ClientErrorReason } from './errors.ts'
+export { RolledBackError } from './call.ts'
 export { newOperationId } from './operation-id.ts'
 export type { OperationStorage } from './browser.ts'
 export type {
@@ -15,8 +16,8 @@ export type {
   ChannelOptions,
   ChannelState,
   CommittedEvent,
-  DraftEvent,
-} from './channel.ts'
+  UncommittedEvent,
+} from './client-channel.ts'
 export type { Connection, ConnectionState, DisconnectReason } from './connection.ts'
 export type { Notices } from './notices.ts'
 export type {
@@ -33,6 +34,8 @@ export type {
   Committed,
   NeverReceived,
   Notice,
+  NoticedRefusal,
+  PlainRefusal,
   Positions,
   RolledBack,
   StreamPosition,

@@ -1,10 +1,11 @@
 import type { Notice } from '../protocol/index.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import { RecentIds } from './recent-ids.ts'
+import type { ShownNotices } from './shown-notices.ts'
 
 /** Rollbacks of the signed-in user's operations, also of those asked for elsewhere. */
 export interface Notices {
-  /** Each rolled back transaction once, however many ways the news arrives, also over a reload of the page. */
+  /** Hears of each rolled back transaction once, however many ways the news arrives, also over a reload of the page. */
   on(listener: (notice: Notice) => void): Off
   /** Notices were missed that the server no longer keeps, after being away for long. */
   onReset(listener: () => void): Off
@@ -12,17 +13,17 @@ export interface Notices {
 
 interface NoticeBoardOptions {
   readonly onError: ErrorListener
-  /** Called after somebody began to listen. */
+  /** Called when a listener was added. */
   readonly onListener: () => void
-  /** Called with the transaction's id, before the listeners are. */
-  readonly onTell: (transactionId: string) => void
+  /** Keeps ids of shown notices for the next page. */
+  readonly stored: ShownNotices
 }
 
 export class NoticeBoard implements Notices {
   readonly #options: NoticeBoardOptions
   readonly #listeners: Listeners<[Notice]>
   readonly #resets: Listeners<[]>
-  readonly #told = new RecentIds()
+  readonly #shown = new RecentIds()
 
   constructor(options: NoticeBoardOptions) {
     this.#options = options
@@ -46,16 +47,16 @@ export class NoticeBoard implements Notices {
 
   report(notice: Notice): void {
     const id = notice.transactionId
-    // Not marked as told while nobody listens: the same news may come again when somebody does.
-    if (!this.isHeard || this.#told.has(id)) return
-    this.#told.add(id)
-    this.#options.onTell(id)
+    // Leave the notice unmarked while nobody listens: it may come again when somebody does.
+    if (!this.isHeard || this.#shown.has(id)) return
+    this.#shown.add(id)
+    this.#options.stored.add(id)
     this.#listeners.emit(notice)
   }
 
-  /** An earlier page has told it. */
-  silence(transactionId: string): void {
-    this.#told.add(transactionId)
+  /** Marks a notice that an earlier page has shown. */
+  markShown(transactionId: string): void {
+    this.#shown.add(transactionId)
   }
 
   reset(): void {

@@ -10,14 +10,11 @@ export function isOperationId(value: unknown): value is string {
  * `uuid` package because these lines are a third of its size in a bundle.
  */
 export function newOperationId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  let milliseconds = Date.now()
-  for (let index = 5; index >= 0; index -= 1) {
-    bytes[index] = milliseconds % 256
-    milliseconds = Math.floor(milliseconds / 256)
-  }
-  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  const time = Date.now().toString(16).padStart(12, '0')
+  const random = crypto.getRandomValues(new Uint8Array(10))
+  const [version = 0, , variant = 0] = random
+  random[0] = 0x70 | (version & 0x0f)
+  random[2] = 0x80 | (variant & 0x3f)
+  const hex = Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return (time + hex).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }

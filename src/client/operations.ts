@@ -1,210 +1,168 @@
-import { replyCodes, reservedMethods, retryAfterMsOf } from '../protocol/index.ts'
-import { backoffMs, later, type Delays } from './backoff.ts'
+import { withRefusal } from '../protocol/index.ts'
+import { mutationPoint } from '../protocol/mutation-point.ts'
+import { later, type Delays } from './backoff.ts'
+import { createCall } from './call.ts'
 import { detach, disregard } from './detach.ts'
-import { clientError, fromWireError, toWireError, type LockstepClientError } from './errors.ts'
+import { clientError, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { NoticeBoard } from './notices.ts'
+import { OpenOperations } from './open-operations.ts'
+import { factsOf, release, type Operation } from './operation.ts'
 import { newOperationId } from './operation-id.ts'
 import { OutcomeInquiry } from './outcome-inquiry.ts'
-import type { Patience } from './patience.ts'
-import { acceptanceOf, asAnswer, callRefusal, createWaiter, isFromMemory } from './pending-operation.ts'
-import type {
-  Call,
-  CallOptions,
-  FinalOutcome,
-  OperationState,
-  PendingOperation,
-  Waiter,
-} from './pending-operation.ts'
-import { RecentIds } from './recent-ids.ts'
-import { SendingWindow } from './sending-window.ts'
+import type { ConnectionWait } from './connection-wait.ts'
+import { assertOperationId, bytesOf, isFromMemory, sendableBytes } from './pending-operation.ts'
+import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
+import { Sender } from './sender.ts'
+import { createDeferred } from './deferred.ts'
 import type { StoredOperation, StoredOperations } from './stored-operations.ts'
 
-/** How often one operation is sent while the server says "not now". */
-const maxAttempts = 6
-/** Longest wait before asking again for an outcome that was not decided yet, in milliseconds. */
-const askAtLeastEveryMs = 5_000
-/** How long until abandoned operations are looked for again while other tabs hold some, in milliseconds. */
+/** Pause between looks for abandoned operations while other tabs hold some, in milliseconds. */
 const lookAgainMs = 15_000
-
-interface Operation extends StoredOperation {
-  state: OperationState
-  attempts: number
-  /** Whether a server may have got it before: from here, or from another page. */
-  sentBefore: boolean
-  /** Called by this page, and not taken over from an earlier one. */
-  readonly isOfThisPage: boolean
-  waiter: Waiter | undefined
-  endWait: (() => void) | undefined
-  cancelRetry: (() => void) | undefined
-  ignoreSignal: (() => void) | undefined
-}
 
 interface OperationsOptions {
   readonly rpc: (method: string, data: unknown) => Promise<unknown>
   readonly stored: StoredOperations
   readonly notices: NoticeBoard
   readonly delays: Delays
-  readonly patience: Patience
+  readonly connectionWait: ConnectionWait
   readonly onError: ErrorListener
 }
 
-/** Sends operations and sees each through to its outcome, over lost replies and page reloads. */
+/** Sees each operation through to its outcome, over lost replies and page reloads. */
 export class Operations {
   readonly #options: OperationsOptions
-  readonly #operations = new Map<string, Operation>()
-  readonly #sent = new RecentIds()
+  readonly #open: OpenOperations
+  readonly #sender: Sender
   readonly #inquiry: OutcomeInquiry
-  readonly #window = new SendingWindow(() => {
-    this.#sendQueued()
-  })
   readonly #onSettled: Listeners<[StoredOperation, FinalOutcome]>
-  readonly #onChange: Listeners<[readonly PendingOperation[]]>
-  /** Outcomes of an earlier page's operations that nobody has listened for yet. */
-  #unheard: { readonly operation: Operation; readonly outcome: FinalOutcome }[] = []
-  #snapshot: readonly PendingOperation[] | undefined
-  #online = false
+  /** Outcomes of an earlier page's operations that nobody has listened for yet, by the operation's id. */
+  readonly #unheard = new Map<string, { readonly operation: Operation; outcome: FinalOutcome }>()
   #closed = false
-  /** Why there will be no connection any more. */
+  /** Reason why there will be no connection any more. */
   #ended: LockstepClientError | undefined
   #cancelLook: (() => void) | undefined
 
   constructor(options: OperationsOptions) {
     this.#options = options
+    this.#open = new OpenOperations(options.onError)
     this.#onSettled = new Listeners(options.onError)
-    this.#onChange = new Listeners(options.onError)
+    const onOutcome = (outcome: FinalOutcome): void => this.settle(outcome)
+    this.#sender = new Sender({
+      ...options,
+      open: this.#open,
+      onOutcome,
+      onLost: (operation) => this.#ask(operation),
+      onRefused: (operation, error) => this.#reject(operation, error),
+    })
     this.#inquiry = new OutcomeInquiry({
-      ask: (ids) => options.rpc(reservedMethods.outcomes, { ids }),
-      answer: (value) => {
-        const answer = asAnswer(value)
-        if (answer !== undefined && answer.outcome !== 'pending') this.settle(answer)
-      },
-      refused: (id, error) => {
-        const operation = this.#operations.get(id)
+      ...options,
+      onOutcome,
+      onRefused: (id, error) => {
+        const operation = this.#open.get(id)
         if (operation === undefined) this.#close(id)
-        else this.#reject(operation, fromWireError(error))
+        else this.#reject(operation, error)
       },
-      delays: { ...options.delays, maxMs: Math.min(options.delays.maxMs, askAtLeastEveryMs) },
-      onError: options.onError,
     })
   }
 
   get pending(): readonly PendingOperation[] {
-    this.#snapshot ??= [...this.#operations.values()].map(({ id, name, input, startedAt, state }) => ({
-      id,
-      name,
-      input,
-      startedAt,
-      state,
-    }))
-    return this.#snapshot
+    return this.#open.snapshot
   }
 
   onChange(listener: (pending: readonly PendingOperation[]) => void): Off {
-    return this.#onChange.add(listener)
+    return this.#open.onChange(listener)
   }
 
   onSettled(listener: (operation: StoredOperation, outcome: FinalOutcome) => void): Off {
     const off = this.#onSettled.add(listener)
-    queueMicrotask(this.deliverUnheard)
+    queueMicrotask(this.deliver)
     return off
   }
 
-  call(name: string, input: unknown, { id = newOperationId(), signal }: CallOptions = {}): Call {
-    const existing = this.#operations.get(id)
-    if (existing !== undefined) return { id, outcome: this.#join(existing).promise }
-    const waiter = createWaiter()
-    const refusal = this.#refusalOf(id, input, signal)
-    if (refusal !== undefined) {
-      waiter.reject(refusal)
-      return { id, outcome: waiter.promise }
+  call(name: string, input: unknown, { id = newOperationId(), signal }: CallOptions): Call {
+    let operation = this.#open.get(id)
+    if (operation === undefined) {
+      try {
+        const bytes = this.#admit(id, input, signal)
+        operation = this.#open.add({ id, name, input, startedAt: Date.now() }, bytes, true)
+      } catch (refusal) {
+        return createCall(id, Promise.reject(refusal))
+      }
+      this.#withdrawOnAbort(operation, signal)
+      operation.sentBefore = this.#sender.hasSent(id)
+      this.#store(operation)
+      this.#open.changed()
     }
-    const operation = this.#remember({ id, name, input, startedAt: Date.now() }, 'queued', waiter)
-    const withdraw = (): void => {
-      if (operation.state === 'queued') this.#reject(operation, clientError('LS_CLIENT_CANCELLED'))
-    }
-    signal?.addEventListener('abort', withdraw)
-    operation.ignoreSignal = () => signal?.removeEventListener('abort', withdraw)
-    operation.sentBefore = this.#sent.has(id)
-    this.#store(operation)
-    this.#changed()
-    if (!this.#online) this.#awaitConnection(operation)
-    this.#sendQueued()
-    return { id, outcome: waiter.promise }
+    const { promise } = (operation.waiter ??= createDeferred())
+    if (this.#ended !== undefined) this.#giveUp(operation, this.#ended)
+    else if (!this.#sender.isOnline) this.#awaitConnection(operation)
+    this.#sender.sendQueued()
+    return createCall(id, promise)
   }
 
   /** The user became known: what was called before that is stored now. */
   saveAll(): void {
-    for (const operation of this.#operations.values()) this.#store(operation)
+    for (const operation of this.#open.all()) this.#store(operation)
   }
 
   /** A connection stands. */
   start(): void {
-    this.#online = true
     this.#inquiry.start()
-    for (const operation of this.#operations.values()) {
-      this.#clearRetry(operation)
-      operation.endWait?.()
-    }
-    this.#window.reset()
-    this.#sendQueued()
+    this.#sender.start()
+    if (mutationPoint('client forgets its calls when its page is loaded anew')) return
     this.#lookAgain()
   }
 
   /** The connection is gone; another one is tried. */
   stop(): void {
-    const wasOnline = this.#online
-    this.#online = false
+    const wasOnline = this.#sender.isOnline
     this.#ended = undefined
+    this.#sender.stop()
     this.#inquiry.stop()
-    this.#window.reset()
     this.#cancelLook?.()
-    if (wasOnline) for (const operation of this.#operations.values()) this.#awaitConnection(operation)
+    if (wasOnline) for (const operation of this.#open.all()) this.#awaitConnection(operation)
   }
 
   /** The connection is gone, and no other one is tried: calls settle now. */
   end(error: LockstepClientError): void {
     this.#ended = error
-    for (const operation of this.#operations.values()) this.#giveUp(operation, error)
+    for (const operation of this.#open.all()) this.#giveUp(operation, error)
   }
 
   close(): void {
     this.stop()
     this.#closed = true
-    for (const operation of this.#operations.values()) {
-      this.#clearRetry(operation)
-      operation.endWait?.()
-      operation.ignoreSignal?.()
-      // Handled here: whoever closes the client need not have awaited every call.
+    for (const operation of this.#open.all()) {
+      release(operation)
+      // Handled here: the caller of close need not have awaited every call.
       if (operation.waiter !== undefined) disregard(operation.waiter.promise)
       operation.waiter?.reject(clientError('LS_CLIENT_CLOSED'))
     }
-    this.#operations.clear()
-    this.#changed()
+    this.#open.clear()
     this.#options.stored.close()
   }
 
   /** Takes an outcome, whoever brought it: the reply, a notice, or an answer to the question for outcomes. */
-  settle(outcome: FinalOutcome): void {
-    const operation = this.#operations.get(outcome.operationId)
+  settle(ended: FinalOutcome): void {
+    const outcome = withRefusal(ended)
+    const operation = this.#open.get(outcome.operationId)
     if (operation === undefined) {
       this.#settleOther(outcome)
       return
     }
-    this.#inquiry.delete(operation.id)
-    this.#window.widen()
-    // First, so that a listener that closes the client does not take from the call the outcome that it has.
+    const { id, isOwn, waiter } = operation
+    this.#inquiry.delete(id)
+    this.#sender.ended()
+    // Forgets first, so that a listener that closes the client does not take from the call the outcome that it has.
     this.#forget(operation)
     // A notice for an operation of an earlier page waits with its outcome when nobody listens yet.
-    if (outcome.outcome === 'rolled_back' && this.#isHeard(operation, outcome)) {
-      this.#options.notices.report(outcome.notice)
-    }
-    const isHere = operation.isOfThisPage || operation.waiter !== undefined
-    if (!isHere && !this.#options.stored.isMine(operation.id)) return
-    // Told, and true; but only the database can close the id. The answer to the question does, once it is back.
-    if (isFromMemory(outcome)) this.#inquiry.add(operation.id)
-    this.#unheard.push({ operation, outcome })
-    this.deliverUnheard()
+    this.#report(outcome)
+    if (!isOwn && waiter === undefined && !this.#options.stored.isMine(id)) return
+    // Ask the server about an outcome reported from memory: it is true, but only the database can close the id.
+    if (isFromMemory(outcome)) this.#inquiry.add(id)
+    this.#unheard.set(id, { operation, outcome })
+    this.deliver()
   }
 
   #lookAgain(): void {
@@ -214,204 +172,114 @@ export class Operations {
   /** Looks for operations that earlier pages of this user left without an outcome. */
   async takeOver(): Promise<void> {
     this.#cancelLook?.()
-    if (!this.#online) return
+    if (!this.#sender.isOnline) return
     const { taken, others } = await this.#options.stored.takeOver()
     if (this.#closed) return
     for (const stored of taken) {
-      if (this.#operations.has(stored.id)) continue
-      if (stored.told === true) this.#options.notices.silence(stored.id)
-      else this.#remember(stored, 'unknown', undefined)
+      if (this.#open.get(stored.id) !== undefined) continue
+      if (
+        stored.told === true &&
+        !mutationPoint('client reports again what its last page has reported from memory')
+      )
+        this.#options.notices.markShown(stored.id)
+      else this.#open.add(stored, bytesOf(stored.input), false)
       this.#inquiry.add(stored.id)
     }
-    if (taken.some(({ told }) => told !== true)) this.#changed()
-    if (others && this.#online) this.#cancelLook = later(() => this.#lookAgain(), lookAgainMs)
+    if (taken.some(({ told }) => told !== true)) this.#open.changed()
+    if (others && this.#sender.isOnline) this.#cancelLook = later(() => this.#lookAgain(), lookAgainMs)
   }
 
   /** Hands over outcomes that waited for a listener. */
-  readonly deliverUnheard = (): void => {
-    const heard = this.#unheard.filter(({ operation, outcome }) => this.#isHeard(operation, outcome))
-    if (heard.length === 0) return
-    this.#unheard = this.#unheard.filter((entry) => !heard.includes(entry))
-    for (const { operation, outcome } of heard) {
-      const { id, name, input, startedAt } = operation
-      if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
-      // Before a listener can close the client, which leaves the entry to the next one.
-      if (isFromMemory(outcome)) this.#options.stored.markTold(operation)
-      operation.waiter?.resolve(outcome)
-      this.#onSettled.emit({ id, name, input, startedAt }, outcome)
+  readonly deliver = (): void => {
+    for (const { operation, outcome } of this.#unheard.values()) {
+      const { id, waiter } = operation
+      const isHeard =
+        waiter !== undefined ||
+        this.#onSettled.size > 0 ||
+        (outcome.outcome === 'rolled_back' && this.#options.notices.isHeard)
+      // Deleted first: a listener may bring this about again.
+      if (!isHeard || !this.#unheard.delete(id)) continue
+      this.#report(outcome)
+      // Marked before a listener can close the client, which leaves the entry to the next one.
+      if (isFromMemory(outcome)) this.#options.stored.markReported(operation)
+      waiter?.resolve(outcome)
+      this.#onSettled.emit(factsOf(operation), outcome)
       if (!isFromMemory(outcome)) this.#options.stored.remove(id)
     }
   }
 
-  /** An outcome of what is not pending here: another device's operation, or one that was told from memory. */
+  #report(outcome: FinalOutcome): void {
+    if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
+  }
+
+  /** An outcome of what is not pending here: another device's operation, or one that was reported from memory. */
   #settleOther(outcome: FinalOutcome): void {
-    // Another device's, told from memory there: when it is true, a durable notice follows.
+    // Ignore an outcome reported from memory to another device: when it is true, a durable notice follows.
     if (isFromMemory(outcome)) return
     const id = outcome.operationId
-    if (outcome.outcome === 'rolled_back') this.#options.notices.report(outcome.notice)
-    this.#unheard = this.#unheard.map((entry) => (entry.operation.id === id ? { ...entry, outcome } : entry))
+    this.#report(outcome)
+    const unheard = this.#unheard.get(id)
+    if (unheard !== undefined) unheard.outcome = outcome
     if (this.#inquiry.delete(id)) this.#close(id)
   }
 
-  /** Nothing more is to be found out about an operation that was told from memory. */
+  /** Removes an operation reported from memory once the database has answered, unless its outcome waits for a listener. */
   #close(id: string): void {
-    if (!this.#unheard.some(({ operation }) => operation.id === id)) this.#options.stored.remove(id)
+    if (!this.#unheard.has(id)) this.#options.stored.remove(id)
   }
 
-  /** Once per operation, and before it is stored from here: an entry that is there already is another page's. */
+  /** Called once per operation, before it is stored from here: an entry that is there already is another page's. */
   #store(operation: Operation): void {
     operation.sentBefore ||= this.#options.stored.has(operation.id)
     detach(this.#options.stored.save(operation), this.#options.onError)
   }
 
-  #remember(stored: StoredOperation, state: OperationState, waiter: Waiter | undefined): Operation {
-    const { id, name, input, startedAt } = stored
-    const operation: Operation = {
-      id,
-      name,
-      input,
-      startedAt,
-      state,
-      waiter,
-      isOfThisPage: waiter !== undefined,
-      attempts: 0,
-      sentBefore: false,
-      endWait: undefined,
-      cancelRetry: undefined,
-      ignoreSignal: undefined,
-    }
-    this.#operations.set(id, operation)
-    return operation
+  /** Size of the input of a call that may be made. @throws LockstepClientError when it may not */
+  #admit(id: string, input: unknown, signal: AbortSignal | undefined): number {
+    if (this.#closed) throw clientError('LS_CLIENT_CLOSED')
+    if (signal?.aborted === true) throw clientError('LS_CLIENT_CANCELLED')
+    if (this.#ended !== undefined) throw this.#ended
+    assertOperationId(id)
+    const bytes = sendableBytes(input)
+    if (!this.#open.hasRoom(bytes)) throw clientError('LS_CLIENT_QUEUE_FULL')
+    return bytes
   }
 
-  #refusalOf(id: string, input: unknown, signal: AbortSignal | undefined): LockstepClientError | undefined {
-    if (this.#closed) return clientError('LS_CLIENT_CLOSED')
-    if (signal?.aborted === true) return clientError('LS_CLIENT_CANCELLED')
-    return this.#ended ?? callRefusal(id, input)
-  }
-
-  #join(operation: Operation): Waiter {
-    operation.waiter ??= createWaiter()
-    if (this.#ended !== undefined) {
-      const { waiter } = operation
-      this.#giveUp(operation, this.#ended)
-      return waiter
+  #withdrawOnAbort(operation: Operation, signal: AbortSignal | undefined): void {
+    const withdraw = (): void => {
+      if (operation.state === 'queued') this.#reject(operation, clientError('LS_CLIENT_CANCELLED'))
     }
-    if (!this.#online) this.#awaitConnection(operation)
-    return operation.waiter
+    signal?.addEventListener('abort', withdraw)
+    operation.ignoreSignal = () => signal?.removeEventListener('abort', withdraw)
   }
 
   #awaitConnection(operation: Operation): void {
     operation.endWait?.()
-    operation.endWait = this.#options.patience.wait((error) => this.#giveUp(operation, error))
+    operation.endWait = this.#options.connectionWait((error) => this.#giveUp(operation, error))
   }
 
   /**
-   * There is no connection for this call. What was never sent had no effect, and is withdrawn. What may have reached a
-   * server stays, also in the storage, and is asked for later: only its caller no longer waits.
+   * Rejects a call for which there is no connection. A call that was never sent had no effect, and is withdrawn. A call
+   * that may have reached a server stays, also in the storage, and is asked for later: only its caller no longer waits.
    */
   #giveUp(operation: Operation, error: LockstepClientError): void {
-    if (operation.waiter === undefined || this.#operations.get(operation.id) !== operation) return
-    if (operation.state !== 'unknown' && !operation.sentBefore) {
-      this.#reject(operation, error)
+    const { waiter, state, sentBefore } = operation
+    if (waiter === undefined || !this.#open.has(operation)) return
+    if (state !== 'unknown' && !sentBefore) {
+      if (mutationPoint('client sends a call that it has given up')) waiter.reject(error)
+      else this.#reject(operation, error)
       return
     }
-    const { waiter } = operation
     operation.waiter = undefined
-    operation.endWait?.()
-    operation.ignoreSignal?.()
-    this.#clearRetry(operation)
+    release(operation)
     waiter.reject(clientError('LS_CLIENT_OUTCOME_UNKNOWN', undefined, error))
     this.#ask(operation)
   }
 
-  #isHeard(operation: Operation, outcome: FinalOutcome): boolean {
-    if (operation.waiter !== undefined || this.#onSettled.size > 0) return true
-    return outcome.outcome === 'rolled_back' && this.#options.notices.isHeard
-  }
-
-  #sendQueued(): void {
-    if (!this.#online) return
-    let free = this.#window.room(this.#outstanding)
-    for (const operation of this.#operations.values()) {
-      if (operation.state !== 'queued' || operation.cancelRetry !== undefined) continue
-      if (free <= 0) break
-      free -= 1
-      detach(this.#send(operation), this.#options.onError)
-    }
-  }
-
-  get #outstanding(): number {
-    let count = 0
-    for (const { state } of this.#operations.values()) if (state !== 'queued') count += 1
-    return count
-  }
-
-  async #send(operation: Operation): Promise<void> {
-    const { id, name, input } = operation
-    operation.state = 'sent'
-    operation.attempts += 1
-    this.#changed()
-    await this.#options.stored.save(operation)
-    if (this.#operations.get(id) !== operation) return
-    if (!this.#online) {
-      operation.state = 'queued'
-      operation.attempts -= 1
-      this.#changed()
-      return
-    }
-    // Undefined is left out of the message.
-    const repeat = operation.sentBefore || undefined
-    operation.sentBefore = true
-    this.#sent.add(id)
-    try {
-      const answer = asAnswer(await this.#options.rpc(name, { id, input, repeat }))
-      if (answer?.operationId !== id || answer.outcome === 'pending') this.#ask(operation)
-      else this.settle(answer)
-    } catch (thrown) {
-      this.#failed(operation, thrown)
-    }
-  }
-
   #ask(operation: Operation): void {
-    if (this.#operations.get(operation.id) !== operation) return
-    operation.state = 'unknown'
-    this.#changed()
+    if (!this.#open.has(operation)) return
+    this.#open.move(operation, 'unknown')
     this.#inquiry.add(operation.id)
-  }
-
-  #failed(operation: Operation, thrown: unknown): void {
-    if (this.#operations.get(operation.id) !== operation) return
-    const error = toWireError(thrown)
-    const acceptance = acceptanceOf(error)
-    const retryAfterMs = retryAfterMsOf(error.message)
-    // A limit that is no error of the catalogue is that of the answer: there is an outcome, too large to send.
-    const answerTooLarge = error.code === replyCodes.limitExceeded && !error.message.startsWith('LS_')
-    if (acceptance === 'unknown' || answerTooLarge) this.#ask(operation)
-    else if (acceptance === 'try_again' && retryAfterMs !== undefined)
-      this.#sendLater(operation, retryAfterMs)
-    else if (acceptance === 'not_accepted' || operation.attempts >= maxAttempts) {
-      this.#reject(operation, fromWireError(error))
-    } else {
-      operation.state = 'queued'
-      operation.cancelRetry = later(
-        () => {
-          this.#clearRetry(operation)
-          this.#sendQueued()
-        },
-        backoffMs(operation.attempts - 1, this.#options.delays),
-      )
-      this.#changed()
-    }
-  }
-
-  /** For the server's load alone no call is given up. */
-  #sendLater(operation: Operation, retryAfterMs: number): void {
-    operation.state = 'queued'
-    operation.attempts = 0
-    this.#window.narrow(this.#outstanding, retryAfterMs)
-    this.#changed()
-    this.#sendQueued()
   }
 
   #reject(operation: Operation, error: LockstepClientError): void {
@@ -422,22 +290,9 @@ export class Operations {
   }
 
   #forget(operation: Operation): void {
-    this.#clearRetry(operation)
-    operation.endWait?.()
-    operation.ignoreSignal?.()
-    this.#operations.delete(operation.id)
-    this.#changed()
-    // Its place among the outstanding calls is free.
-    this.#sendQueued()
-  }
-
-  #clearRetry(operation: Operation): void {
-    operation.cancelRetry?.()
-    operation.cancelRetry = undefined
-  }
-
-  #changed(): void {
-    this.#snapshot = undefined
-    if (this.#onChange.size > 0) this.#onChange.emit(this.pending)
+    release(operation)
+    this.#open.delete(operation)
+    // A place among the outstanding calls is free.
+    this.#sender.sendQueued()
   }
 }

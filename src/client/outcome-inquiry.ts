@@ -1,38 +1,42 @@
-import { limits } from '../protocol/index.ts'
+import { maxOutcomeIds, operationExpiredCode, reservedMethods } from '../protocol/index.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import { detach } from './detach.ts'
-import { fromWireError, toWireError } from './errors.ts'
+import { fromWireError, toWireError, type LockstepClientError } from './errors.ts'
 import type { ErrorListener } from './listeners.ts'
-import { acceptanceOf } from './pending-operation.ts'
+import { acceptanceOf, asFinal, type FinalOutcome } from './pending-operation.ts'
 
 interface InquiryOptions {
-  /** Asks the server for these ids; rejects when no answer came. */
-  readonly ask: (ids: readonly string[]) => Promise<unknown>
-  /** Takes one answer. Deletes the id from here when it was final. */
-  readonly answer: (answer: unknown) => void
+  readonly rpc: (method: string, data: unknown) => Promise<unknown>
+  /** Takes a final answer, and deletes the id from here. */
+  readonly onOutcome: (outcome: FinalOutcome) => void
   /** The server will not say what became of this one. */
-  readonly refused: (id: string, error: unknown) => void
+  readonly onRefused: (id: string, error: LockstepClientError) => void
   readonly delays: Delays
   readonly onError: ErrorListener
 }
 
-/** No server may silence a client for longer, in milliseconds. */
-const longestPatienceMs = 60_000
+/** Longest wait before asking again for an outcome that was not decided yet, in milliseconds. */
+const askAtLeastEveryMs = 5_000
+/** Longest silence that a server may ask for, in milliseconds. */
+const longestRetryAfterMs = 60_000
 
 /** Asks for the outcomes of operations whose reply was lost, again and again until each is known. */
 export class OutcomeInquiry {
   readonly #options: InquiryOptions
+  readonly #delays: Delays
   readonly #ids = new Set<string>()
   #online = false
   #asking = false
   #fresh = false
   #attempt = 0
-  /** The server has asked for patience until then, on the monotonic clock. */
+  /** Monotonic time until which the server has asked the client to wait. */
   #notBefore = 0
   #cancel: (() => void) | undefined
 
   constructor(options: InquiryOptions) {
     this.#options = options
+    const { minMs, maxMs } = options.delays
+    this.#delays = { minMs, maxMs: Math.min(maxMs, askAtLeastEveryMs) }
   }
 
   add(id: string): void {
@@ -59,9 +63,9 @@ export class OutcomeInquiry {
 
   #schedule(delayMs: number): void {
     this.#cancel?.()
-    const patienceMs = this.#notBefore - performance.now()
+    const untilAllowedMs = this.#notBefore - performance.now()
     const round = (): void => detach(this.#round(), this.#options.onError)
-    this.#cancel = later(round, Math.max(delayMs, patienceMs))
+    this.#cancel = later(round, Math.max(delayMs, untilAllowedMs))
   }
 
   async #round(): Promise<void> {
@@ -70,8 +74,8 @@ export class OutcomeInquiry {
     this.#fresh = false
     try {
       const ids = [...this.#ids]
-      for (let start = 0; start < ids.length; start += limits.maxOutcomeIds) {
-        await this.#ask(ids.slice(start, start + limits.maxOutcomeIds))
+      for (let start = 0; start < ids.length; start += maxOutcomeIds) {
+        await this.#ask(ids.slice(start, start + maxOutcomeIds))
       }
     } catch (error) {
       if (this.#online) this.#options.onError(fromWireError(error))
@@ -79,36 +83,48 @@ export class OutcomeInquiry {
       this.#asking = false
     }
     if (!this.#online || this.#ids.size === 0) return
-    this.#attempt = this.#fresh ? 0 : this.#attempt + 1
-    this.#schedule(this.#fresh ? 0 : backoffMs(this.#attempt - 1, this.#options.delays))
+    if (this.#fresh) this.#attempt = 0
+    this.#schedule(this.#fresh ? 0 : backoffMs(this.#attempt++, this.#delays))
   }
 
-  #heed(answer: unknown): void {
-    const { retryAfterMs } = Object(answer) as { readonly retryAfterMs?: unknown }
-    if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= longestPatienceMs)) return
+  #heed(retryAfterMs: unknown): void {
+    if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= longestRetryAfterMs)) return
     this.#notBefore = Math.max(this.#notBefore, performance.now() + retryAfterMs)
   }
 
+  #giveUp(id: string, error: LockstepClientError): void {
+    this.#ids.delete(id)
+    this.#options.onRefused(id, error)
+  }
+
   async #ask(ids: readonly string[]): Promise<void> {
-    const { ask, answer, refused } = this.#options
+    const { rpc, onOutcome } = this.#options
     try {
-      const { outcomes } = Object(await ask(ids)) as { outcomes?: unknown }
-      for (const one of Array.isArray(outcomes) ? (outcomes as unknown[]) : []) {
-        this.#heed(one)
-        answer(one)
+      const { outcomes } = Object(await rpc(reservedMethods.outcomes, { ids })) as { outcomes?: unknown }
+      for (const answer of Array.isArray(outcomes) ? (outcomes as unknown[]) : []) {
+        const {
+          retryAfterMs,
+          outcome: how,
+          operationId,
+        } = Object(answer) as Readonly<Record<string, unknown>>
+        this.#heed(retryAfterMs)
+        const outcome = asFinal(answer)
+        if (outcome !== undefined) onOutcome(outcome)
+        else if (how === 'expired') this.#giveUp(operationId as string, expired())
       }
     } catch (error) {
       if (acceptanceOf(toWireError(error)) !== 'not_accepted') throw error
       const [first] = ids
       if (ids.length === 1 && first !== undefined) {
-        this.#ids.delete(first)
-        refused(first, error)
-        return
+        return this.#giveUp(first, fromWireError(error))
       }
-      // One id that the server will not answer for spoils the answer for all that were asked with it.
+      // Asks by halves: an id that the server will not answer for spoils the answer for all that were asked with it.
       const middle = Math.ceil(ids.length / 2)
       await this.#ask(ids.slice(0, middle))
       await this.#ask(ids.slice(middle))
     }
   }
 }
+
+const expired = (): LockstepClientError =>
+  fromWireError({ code: operationExpiredCode, message: 'LS_OPERATION_EXPIRED: It may have committed.' })

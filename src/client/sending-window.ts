@@ -1,13 +1,13 @@
-import { limits } from '../protocol/index.ts'
+import { maxOutstandingCalls } from '../protocol/index.ts'
 import { later } from './backoff.ts'
 
 /**
- * How many operations are with the server at once. A server that says it has too much gets half as many, after the pause
+ * Bounds how many operations are with the server at once. A server that says it has too much gets half as many, after the pause
  * it asked for, and with each outcome one more.
  */
 export class SendingWindow {
   readonly #onOpen: () => void
-  #size: number = limits.maxOutstandingCalls
+  #size: number = maxOutstandingCalls
   #cancelPause: (() => void) | undefined
 
   /** @param onOpen called when a pause is over */
@@ -15,14 +15,14 @@ export class SendingWindow {
     this.#onOpen = onOpen
   }
 
-  /** How many more may be sent while so many are with the server. */
+  /** Number of operations that may be sent while so many are with the server. */
   room(outstanding: number): number {
     return this.#cancelPause === undefined ? this.#size - outstanding : 0
   }
 
   /** An operation has its outcome. */
   widen(): void {
-    if (this.#size < limits.maxOutstandingCalls) this.#size += 1
+    if (this.#size < maxOutstandingCalls) this.#size += 1
   }
 
   /** The server refused one for its load. What it refuses during the pause is of the same load. */

@@ -4,7 +4,7 @@ import { isOperationId } from './operation-id.ts'
 import { TabOwnership } from './tab-ownership.ts'
 import type { UserStorage } from './user-storage.ts'
 
-/** What is remembered of an operation until its outcome was heard. */
+/** Memory of an operation until its outcome was heard. */
 export interface StoredOperation {
   readonly id: string
   readonly name: string
@@ -17,7 +17,7 @@ interface Entry extends StoredOperation {
   /** Id of the tab that answers for it; empty once that tab let go of it. */
   readonly owner: string
   readonly seenAt: number
-  /** Its rollback was told from memory; what is left is to have its id closed. Kept without its input. */
+  /** True when its rollback was reported from memory and only its id is to be closed. Kept without its input. */
   readonly told?: true | undefined
 }
 
@@ -38,7 +38,7 @@ export class StoredOperations {
   readonly #storage: UserStorage
   readonly #rememberForMs: number
   readonly #tab: TabOwnership
-  /** By id, the owner that the entry names since: not this tab, where the storage had no room to say so. */
+  /** Owners that the entries name, by id: another tab, where the storage had no room to say that it is this one. */
   readonly #mine = new Map<string, string | undefined>()
   readonly #stopListening: readonly (() => void)[]
   #isClosed = false
@@ -63,7 +63,7 @@ export class StoredOperations {
     ]
   }
 
-  /** Whether it stands here, from whatever page. */
+  /** Tells whether an entry stands here, from whatever page. */
   has(id: string): boolean {
     return this.#read(id) !== undefined
   }
@@ -79,19 +79,19 @@ export class StoredOperations {
   }
 
   /** Keeps the id until a server has closed it, for a later page if need be. */
-  markTold({ id, name, startedAt }: StoredOperation): void {
-    // Removed first: should there be no room to write, it is better forgotten than told again.
+  markReported({ id, name, startedAt }: StoredOperation): void {
+    // Remove the entry first: should there be no room to write, it is better forgotten than told again.
     this.#storage.remove(id)
-    // Refused or not, there is nothing to be done about it: the id is asked for again by whoever still has it.
+    // Ignored when refused: the id is asked for again by the page that still has it.
     disregard(this.#claim({ id, name, input: undefined, startedAt, told: true }))
   }
 
-  /** Those whose rollback pages of this user have told. */
-  toldIds(): readonly string[] {
+  /** Ids whose rollback pages of this user have told. */
+  reportedIds(): readonly string[] {
     return this.#entries().flatMap(({ id, told }) => (told === true ? [id] : []))
   }
 
-  /** Whether this tab still answers for it. Where two tabs took over the same one, it is the last one's. */
+  /** Tells whether this tab still answers for it. Where two tabs took over the same one, it is the last one's. */
   isMine(id: string): boolean {
     const owner = this.#read(id)?.owner
     const mine = owner !== undefined && owner === this.#mine.get(id)
@@ -101,16 +101,16 @@ export class StoredOperations {
 
   /**
    * Takes over the operations whose tab is gone.
-   * @returns those, and whether operations of living tabs remain
+   * @returns the operations taken over, and whether operations of living tabs remain
    */
   async takeOver(): Promise<{ readonly taken: readonly TakenOperation[]; readonly others: boolean }> {
     const forgotten = Date.now() - this.#rememberForMs
     for (const { id, startedAt } of this.#entries()) if (startedAt < forgotten) this.remove(id)
     const foreign = this.#entries().filter(({ id }) => !this.#mine.has(id))
     if (foreign.length === 0) return { taken: [], others: false }
-    // Refused, in a sandboxed frame for instance: then by the signs of life, as where there are no locks.
+    // Fall back to the signs of life where the locks are refused, as in a sandboxed frame, or missing.
     const liveTabs = await this.#tab.liveTabs().catch(() => undefined)
-    // Called here meanwhile: it is this tab's already, and as it stands now.
+    // Leave out operations called here meanwhile: they are this tab's already.
     const left = this.#isClosed ? [] : foreign.filter(({ id }) => !this.#mine.has(id))
     const taken = left.filter(({ owner, seenAt }) => this.#tab.isGone(owner, seenAt, liveTabs))
     await Promise.all(taken.map((entry) => this.#claim(entry)))
@@ -133,7 +133,7 @@ export class StoredOperations {
 
   async #claim(entry: Omit<Entry, 'owner' | 'seenAt'>): Promise<void> {
     if (!this.#storage.isOpen) return
-    // When a listener has just closed the client, it is left to the next one, like the rest.
+    // Leave the entry to the next client, like the rest, when a listener has just closed this one.
     this.#write(entry, this.#isClosed ? '' : this.#tab.id)
     if (!this.#isClosed) await this.#tab.hold()
   }
@@ -141,7 +141,7 @@ export class StoredOperations {
   #rewriteMine(owner: string): void {
     for (const [id, known] of this.#mine) {
       const entry = this.#read(id)
-      // Else another tab has taken it over.
+      // An entry with another owner has been taken over by another tab.
       if (entry !== undefined && entry.owner === known) this.#write(entry, owner)
     }
   }
@@ -161,7 +161,8 @@ export class StoredOperations {
   #read(key: string): Entry | undefined {
     const entry = Object(this.#storage.read(key)) as Partial<Entry>
     const { id, name, input, owner = '', seenAt = 0, startedAt = 0, told } = entry
-    // Anything may have written here; the key must name the operation, or removing it would miss.
+    // Entries may have been written by any code of the page; the key must name the operation, or `remove` would miss
+    // it.
     if (!isOperationId(id) || typeof name !== 'string' || id !== key) return undefined
     return { id, name, input, owner, seenAt, startedAt, told }
   }

@@ -3,7 +3,7 @@ import { lockManager } from './browser.ts'
 import { disregard } from './detach.ts'
 import { newOperationId } from './operation-id.ts'
 
-/** How often a tab without Web Locks shows that it lives, in milliseconds. */
+/** Interval at which a tab without Web Locks shows that it lives, in milliseconds. */
 const heartbeatMs = 15_000
 /** Hidden tabs run their timers once a minute (Chrome, intensive throttling), so a live one may be silent that long. */
 const silentForMs = 90_000
@@ -46,12 +46,12 @@ export class TabOwnership {
     return new Set(held.map(({ name = '' }) => name))
   }
 
-  /** Whether the tab that wrote an entry is gone. `seenAt`: its last sign of life, milliseconds since the epoch. */
+  /** Tells whether the tab that wrote an entry is gone. `seenAt`: its last sign of life, milliseconds since the epoch. */
   isGone(owner: string, seenAt: number, liveTabs: ReadonlySet<string> | undefined): boolean {
     if (owner === '') return true
     const silent = Date.now() - seenAt
     if (liveTabs === undefined) return silent > silentForMs
-    // What lies in the future was written before the clock was put back.
+    // Entries of the future were written before the clock was put back.
     return Math.abs(silent) > graceMs && !liveTabs.has(lockName(owner))
   }
 
@@ -76,7 +76,7 @@ export class TabOwnership {
         granted()
         return untilLetGo
       })
-      // Refused, in a document that is going away for instance: a call is not held up by that.
+      // Go on where the lock is refused, as in a document that is going away: calls do not wait for it.
       disregard(request.catch(() => granted()))
     })
   }

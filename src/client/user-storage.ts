@@ -1,8 +1,8 @@
 import type { OperationStorage } from './browser.ts'
 
 /**
- * One user's part of a storage that outlives the page: values as JSON, under keys that carry the user, so that
- * nobody reads another user's. A storage that fails (quota, privacy settings) is as good as none.
+ * Part of a persistent storage that belongs to one user: values as JSON, under keys that carry the user, so that no
+ * user reads the values of another. A storage that fails (quota, privacy settings) counts as empty.
  */
 export class UserStorage {
   readonly #storage: OperationStorage | undefined
@@ -15,7 +15,7 @@ export class UserStorage {
     this.#space = space
   }
 
-  /** From now on this user's values are read and written. Until then nothing is. */
+  /** Reads and writes this user's values from now on. Until then nothing is kept. */
   open(user: string): void {
     this.#prefix = `${this.#space}:${encodeURIComponent(user)}:`
   }
@@ -24,7 +24,7 @@ export class UserStorage {
     return this.#storage !== undefined && this.#prefix !== undefined
   }
 
-  /** Whether a key of the storage is this user's. */
+  /** Tells whether a key of the storage is this user's. */
   owns(key: string | null | undefined): boolean {
     return this.#prefix !== undefined && key?.startsWith(this.#prefix) === true
   }
@@ -36,7 +36,7 @@ export class UserStorage {
     return (keys ?? []).flatMap((key) => (this.owns(key) ? [key?.slice(this.#prefix?.length) ?? ''] : []))
   }
 
-  /** Undefined when there is none, and when it is not JSON: anything may have written there. */
+  /** Reads a value; undefined when there is none, and when it is not JSON: anything may have written there. */
   read(name: string): unknown {
     return this.#attempt((storage, prefix): unknown => {
       const text = storage.getItem(prefix + name)

@@ -1,69 +1,66 @@
-import { Line, Turn, type TurnHost } from './admission-line.ts'
+import { Turn, type Line, type TurnHost } from './admission-line.ts'
 import type { Clock } from './clock.ts'
-import { LockstepError } from './errors.ts'
+import type { LockstepError } from './errors.ts'
+import { KnownUsers } from './known-users.ts'
+import { overloaded } from './overloaded.ts'
 import { Ring } from './ring.ts'
+import { UsualWork } from './usual-work.ts'
+import { WaitingUsers } from './waiting-users.ts'
 
 export type { Turn } from './admission-line.ts'
 
 export interface AdmissionOptions {
   readonly clock: Clock
-  /** What may hold a slot at once: the connections of the pool. */
+  /** Requests that may hold a slot at once: the connections of the pool. */
   readonly slots: number
-  /** What may be open at once, whoever asked for it. Default 10,000. */
+  /** Requests that may be open at once, of all users. Default 10,000. */
   readonly maxOpen?: number | undefined
-  /** What one user may have open at once. Default 1,000. */
+  /** Requests that one user may have open at once. Default 1,000. */
   readonly maxOpenPerUser?: number | undefined
   /** The longest wait for a slot, in milliseconds. Default 5,000. */
   readonly maxWaitMs?: number | undefined
 }
 
-/** A user is slow whose work holds a slot this much longer than work on this node typically does… */
-const slowFactor = 8
-/** … and longer than this, in milliseconds. */
-const slowAtLeastMs = 100
-/** A user who held less than this of a slot, on average, lately, is never slow: an honest call may take long now and then. */
-const slowLoad = 0.01
-/** A user who held no more than this, on average, lately, is light. */
+/** A user who held no more than this, on average, lately, is light… */
 const lightLoad = 0.2
-/** What work is taken to last before anything was measured, in milliseconds. */
-const typicalAtFirstMs = 10
-/** How far one measurement moves what is typical. */
-const typicalStep = 1.05
-/** Users that are remembered although nothing of theirs is open. */
-const fewestRemembered = 1_000
-const shortestRetryMs = 100
-const longestRetryMs = 10_000
+/** … and hardly seen who held no more than this: one call on a machine that is busy, say. */
+const hardlyAnyLoad = 0.04
+/** A turn costs what turns do on average, unless it takes so many times as long: then it costs what it took. */
+const muchLonger = 4
+/** Divisor of the number of slots: the quotient is kept for users who hold none. */
+const slotsForOneKept = 8
 
 /**
- * Decides whose turn it is for one of few slots. A free slot is given at once. Where none is free, users take turns, each
- * with what they asked for first; users who hold nothing have a rotation of their own, so that they need not wait for a
- * whole round of those who always want more. Work cannot be stopped once it holds a slot: users whose work takes long get
- * no more than half of the slots, all together. What could not be served in time is refused when it is asked for.
+ * Decides whose turn it is for one of few slots. A free slot is given at once. Where none is free, it goes to the user who
+ * had the least, each with what they asked for first: whoever waits is given a tag, which begins at the tag served last, or
+ * behind it by what the user's last work held, and the smallest tag is served (start-time fair queuing). A user who asks
+ * now and then therefore waits for the next slot only, however many always want more. Work cannot be stopped once it
+ * holds a slot: users whose work takes long get no more than half of the slots, all together, and of the last ones that are
+ * free no user gets a second. What could not be served in time is refused when it is asked for.
  */
 export class Admission implements TurnHost {
   readonly #clock: Clock
   readonly #slots: number
-  readonly #mostSlow: number
+  /** Free slots that only users who hold none are given. */
+  readonly #kept: number
   readonly #maxOpen: number
   readonly #maxOpenPerUser: number
   readonly #maxWaitMs: number
-  readonly #lines = new Map<string, Line>()
+  readonly #users = new KnownUsers()
   /** Turns that hold a slot and do not count as slow, the oldest first. */
   readonly #running = new Ring<Turn>()
   /** Turns that wait for a slot, the oldest first. */
   readonly #waiting = new Ring<Turn>()
-  /** Users who hold nothing, users who were served, users who are slow. */
-  readonly #rotations = [new Ring<Line>(), new Ring<Line>(), new Ring<Line>()] as const
-  /** Index of the rotation that was served last. */
-  #rotation = 2
+  readonly #waitingUsers: WaitingUsers
+  readonly #usual = new UsualWork()
+  /** The largest tag that was served. */
+  #reached = 0
   #free: number
   #slowHeld = 0
   #open = 0
   #waitingCount = 0
   #waitingLines = 0
   #refused = 0
-  #typicalMs = typicalAtFirstMs
-  #rememberAtMost = fewestRemembered
   #cancelTimer: (() => void) | undefined
 
   constructor({
@@ -75,11 +72,16 @@ export class Admission implements TurnHost {
   }: AdmissionOptions) {
     this.#clock = clock
     this.#slots = slots
+    this.#kept = Math.floor(slots / slotsForOneKept)
     this.#free = slots
-    this.#mostSlow = Math.ceil(slots / 2)
     this.#maxOpen = maxOpen
     this.#maxOpenPerUser = maxOpenPerUser
     this.#maxWaitMs = maxWaitMs
+    this.#waitingUsers = new WaitingUsers({
+      isSlow: (line, now) => this.#usual.isSlow(line, now),
+      mayHold: (line, now) => this.#mayHold(line, now),
+      mostPassed: slots,
+    })
   }
 
   /** How many wait for a slot. */
@@ -94,15 +96,16 @@ export class Admission implements TurnHost {
 
   /** @throws LS_NODE_OVERLOADED, with `retryAfterMs` among its details */
   ask(userId: string): Turn {
-    const line = this.#lineOf(userId)
+    const line = this.#users.lineOf(userId, this.#usual.meanMs)
     const now = this.#clock.monotonic()
     this.#age(now)
     // A user may have as many open as are left for others, so users with many leave room to users with few.
     const most = Math.min(this.#maxOpenPerUser, this.#maxOpen - this.#open)
-    if (line.open >= Math.max(1, most) || this.#open >= this.#maxOpen) throw this.#refusal(line)
-    const isFree = this.#free > 0 && line.waitingCount === 0 && this.#mayHold(line)
-    // The first that a user waits for is never refused: it is served in turn, however long the others' queues are.
-    if (!isFree && line.waitingCount > 0 && this.#waitOf(line) > this.#maxWaitMs) throw this.#refusal(line)
+    if (line.open >= Math.max(1, most) || this.#open >= this.#maxOpen) throw this.#refusal(line, now)
+    const isFree = this.#free > 0 && line.waitingCount === 0 && this.#mayHold(line, now)
+    // Admit the first turn that a user waits for: it is served in turn, however long the others' queues are.
+    if (!isFree && line.waitingCount > 0 && this.#waitOf(line, now) > this.#maxWaitMs)
+      throw this.#refusal(line, now)
     const turn = new Turn(this, line, now)
     line.open += 1
     this.#open += 1
@@ -141,44 +144,24 @@ export class Admission implements TurnHost {
       this.#refuse(first.value, error)
   }
 
-  #lineOf(userId: string): Line {
-    const known = this.#lines.get(userId)
-    if (known !== undefined) return known
-    if (this.#lines.size >= this.#rememberAtMost) this.#forget()
-    const line = new Line()
-    this.#lines.set(userId, line)
-    return line
-  }
-
-  #forget(): void {
-    for (const [userId, line] of this.#lines) if (line.open === 0) this.#lines.delete(userId)
-    this.#rememberAtMost = Math.max(fewestRemembered, 2 * this.#lines.size)
-  }
-
-  get #slowFromMs(): number {
-    return Math.max(slowAtLeastMs, slowFactor * this.#typicalMs)
-  }
-
-  /** Also a user of whom nothing is known yet, from the second slot on. */
-  #isSlow(line: Line): boolean {
-    if (line.usualMs === undefined) return line.held > 0
-    if (line.aged > 0) return true
-    return line.usualMs > this.#slowFromMs && line.load(this.#clock.monotonic()) > slowLoad
+  /** Slots for slow work. */
+  get #mostSlow(): number {
+    return Math.ceil(this.#slots / 2)
   }
 
   /**
    * A slow user has about as many as are left for other slow ones. One that has held little lately, of whom a single call
-   * may have been slow by chance, gets a first one while others are free.
+   * may have been slow by chance, gets a first one while others are free, and one that is hardly seen the last one, too.
    */
-  #mayHold(line: Line): boolean {
-    if (!this.#isSlow(line)) return true
+  #mayHold(line: Line, now: number): boolean {
+    if (!this.#usual.isSlow(line, now)) return line.held === 0 || this.#free > this.#kept
     if (this.#slowHeld < this.#mostSlow && line.slow <= this.#mostSlow - this.#slowHeld) return true
-    return line.held === 0 && this.#free > 1 && line.load(this.#clock.monotonic()) <= lightLoad
+    return line.held === 0 && line.load(now) <= (this.#free > 1 ? lightLoad : hardlyAnyLoad)
   }
 
   /** Counts what has run for long as slow. */
   #age(now: number): void {
-    const slowFromMs = this.#slowFromMs
+    const { slowFromMs } = this.#usual
     for (let { first } = this.#running; first !== undefined; { first } = this.#running) {
       const turn = first.value
       if (now - turn.since <= slowFromMs) return
@@ -200,8 +183,13 @@ export class Admission implements TurnHost {
     const { line } = turn
     turn.state = 'held'
     turn.since = now
-    if (this.#isSlow(line)) this.#countSlow(turn)
+    if (this.#usual.isSlow(line, now)) this.#countSlow(turn)
     else turn.running = this.#running.add(turn)
+    const tag = line.nextTag(this.#reached, now)
+    // Slow work has few slots, and is no measure of how far the others have come.
+    if (!turn.isSlow) this.#reached = tag
+    turn.paidMs = this.#usual.meanMs
+    line.pay(tag, turn.paidMs, now)
     line.held += 1
     this.#free -= 1
   }
@@ -218,9 +206,9 @@ export class Admission implements TurnHost {
     }
     if (turn.hasAged) line.aged -= 1
     line.held -= 1
-    line.observe(heldMs, now)
-    // A running median: one that took long moves it no further than one that took a little longer.
-    this.#typicalMs = heldMs > this.#typicalMs ? this.#typicalMs * typicalStep : this.#typicalMs / typicalStep
+    this.#usual.observe(line.observe(turn.since, now), heldMs, turn.isSlow)
+    // Chance makes one user's work a little longer than another's, and is no reason to serve the one less often.
+    if (heldMs > muchLonger * turn.paidMs) line.payMore(heldMs - turn.paidMs)
     this.#free += 1
     if (this.#waitingCount > 0) this.#serve(now)
   }
@@ -238,7 +226,7 @@ export class Admission implements TurnHost {
     this.#waitingCount += 1
     if (line.waitingCount === 1) {
       this.#waitingLines += 1
-      line.place = this.#rotations[this.#isSlow(line) ? 2 : line.held > 0 ? 1 : 0].add(line)
+      this.#enqueue(line, turn.since)
     }
     this.#cancelTimer ??= this.#clock.after(this.#maxWaitMs, this.#refuseLate)
   }
@@ -251,11 +239,7 @@ export class Admission implements TurnHost {
     turn.inAll?.leave()
     line.waitingCount -= 1
     this.#waitingCount -= 1
-    if (line.waitingCount === 0) {
-      this.#waitingLines -= 1
-      line.place?.leave()
-      line.place = undefined
-    }
+    if (line.waitingCount === 0) this.#waitingLines -= 1
     if (this.#waitingCount > 0) return
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
@@ -276,7 +260,7 @@ export class Admission implements TurnHost {
         this.#cancelTimer = this.#clock.after(restMs, this.#refuseLate)
         return
       }
-      const error = this.#overloaded(first.value.line)
+      const error = overloaded(this.#waitOf(first.value.line, now))
       this.#refuse(first.value, error)
     }
   }
@@ -284,71 +268,33 @@ export class Admission implements TurnHost {
   #serve(now: number): void {
     this.#age(now)
     while (this.#free > 0) {
-      const line = this.#next()
+      const line = this.#waitingUsers.next(now)
       const turn = line?.waiting.first?.value
       if (line === undefined || turn === undefined) return
       this.#withdraw(turn)
       this.#hold(turn, now)
-      if (line.waitingCount > 0) this.#goBehind(line)
+      if (line.waitingCount > 0) this.#enqueue(line, now)
       turn.grant()
     }
   }
 
-  /** The user whose turn it is: of the next rotation in which somebody may hold a slot. */
-  #next(): Line | undefined {
-    for (let step = 1; step <= this.#rotations.length; step += 1) {
-      const rotation = (this.#rotation + step) % this.#rotations.length
-      const line = rotation === 2 ? this.#nextSlow() : this.#nextQuick(this.#rotations[rotation as 0 | 1])
-      if (line === undefined) continue
-      this.#rotation = rotation
-      return line
-    }
-    return undefined
-  }
-
-  /** The next user who is not slow. A user who has become slow meanwhile moves to the rotation of slow users. */
-  #nextQuick(rotation: Ring<Line>): Line | undefined {
-    for (let { first } = rotation; first !== undefined; { first } = rotation) {
-      if (!this.#isSlow(first.value)) return first.value
-      this.#goBehind(first.value)
-    }
-    return undefined
-  }
-
-  /**
-   * The next slow user who may hold another slot. A user who is no longer slow moves to the others. No more users than there
-   * are slots can hold too much, which bounds the search.
-   */
-  #nextSlow(): Line | undefined {
-    const rotation = this.#rotations[2]
-    for (let looked = 0; looked <= this.#slots; looked += 1) {
-      const line = rotation.first?.value
-      if (line === undefined || this.#mayHold(line)) return line
-      this.#goBehind(line)
-    }
-    return undefined
-  }
-
-  #goBehind(line: Line): void {
-    line.place?.leave()
-    line.place = this.#rotations[this.#isSlow(line) ? 2 : 1].add(line)
+  #enqueue(line: Line, now: number): void {
+    this.#waitingUsers.add(line, line.nextTag(this.#reached, now), now)
   }
 
   /** How long one more of this user would wait, about. */
-  #waitOf(line: Line): number {
+  #waitOf(line: Line, now: number): number {
     const ahead = line.waitingCount + 1
-    const quickMs = (ahead * this.#typicalMs * (this.#waitingLines + 1)) / this.#slots
-    if (line.usualMs === undefined || !this.#isSlow(line)) return quickMs
-    return Math.max(quickMs, (ahead * line.usualMs) / Math.max(1, line.slow))
+    // Every other user may come between two turns of one, as long as they still wait.
+    const before = Math.min(ahead * (this.#waitingLines + 1), this.#waitingCount + 1)
+    const quickMs = (before * this.#usual.meanMs) / this.#slots
+    if (!this.#usual.isSlow(line, now)) return quickMs
+    const slots = Math.max(1, line.slow, Math.floor((line.slow + this.#mostSlow - this.#slowHeld) / 2))
+    return Math.max(quickMs, (ahead * line.meanMs) / slots)
   }
 
-  #refusal(line: Line): LockstepError {
+  #refusal(line: Line, now: number): LockstepError {
     this.#refused += 1
-    return this.#overloaded(line)
-  }
-
-  #overloaded(line: Line): LockstepError {
-    const retryAfterMs = Math.ceil(Math.min(longestRetryMs, Math.max(shortestRetryMs, this.#waitOf(line))))
-    return new LockstepError('LS_NODE_OVERLOADED', { details: { retryAfterMs } })
+    return overloaded(this.#waitOf(line, now))
   }
 }

@@ -1,4 +1,5 @@
 import { LockstepError } from './errors.ts'
+import { describeGiven } from './given.ts'
 
 /**
  * Patterns of channel names, such as `doc:{tenant}.{id}`. A name is read as tokens, a plain character or one that is
@@ -27,7 +28,7 @@ interface Param {
 export interface ChannelPattern {
   readonly text: string
   readonly params: readonly Param[]
-  /** One more than there are parameters: the texts before, between and after them. */
+  /** Texts before, between and after the parameters: one more than there are parameters. */
   readonly literals: readonly string[]
   readonly matcher: RegExp
 }
@@ -43,7 +44,8 @@ export function parsePattern(text: string): ChannelPattern {
     literals.every((literal) => literalText.test(literal) && !literal.includes('..')) &&
     new Set(keys).size === keys.length
   if (text === '' || pieces.length === 0 || !isWellFormed) {
-    throw invalid(`"${text}" is not a channel pattern. Use a form like "conversation:{id}", each name once.`)
+    const given = typeof text === 'string' ? `"${text}"` : describeGiven(text)
+    throw invalid(`${given} is not a channel pattern. Use a form like "conversation:{id}", each name once.`)
   }
   const params = keys.map((key, index): Param => {
     const isLast = index === keys.length - 1
@@ -66,14 +68,29 @@ export function fillPattern(pattern: ChannelPattern, values: Readonly<Record<str
     const value = Object(values)[key] as unknown
     if (typeof value !== 'string' || !paramValue.test(value)) {
       const given = typeof value === 'string' ? JSON.stringify(value) : typeof value
+      const write =
+        typeof values === 'object' && values !== null ? '' : ` Write ${callOf(pattern, { [key]: values })}.`
       throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
-        message: `The parameter "${key}" of channel "${text}" must be a text of ${paramCharacters}, and is ${given}.`,
+        message: `The parameter "${key}" of channel "${text}" must be a text of ${paramCharacters}, and is ${given}.${write}`,
         details: { pattern: text, key },
       })
     }
     name += encode(value, stop) + literals[index + 1]
   }
   return name
+}
+
+/** How one channel is written in code, as far as its parameters are known: `conversation({ id: "42" })`. */
+export function callOf(
+  { literals, params }: ChannelPattern,
+  values: Readonly<Record<string, unknown>>,
+): string {
+  const name = /^[A-Za-z]\w*/.exec(literals[0] ?? '')?.[0] ?? 'channel'
+  const given = params.map(({ key }) => {
+    const value = values[key]
+    return `${key}: ${typeof value === 'string' ? JSON.stringify(value) : '…'}`
+  })
+  return `${name}({${given.length === 0 ? '' : ` ${given.join(', ')} `}})`
 }
 
 /** The parameters of a name, or undefined where the pattern has no such name. */
@@ -117,7 +134,7 @@ function decode(text: string): string {
   return text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
-// Only the one way of writing a parameter matches: no channel has two names.
+// Matches one spelling of each parameter only: no channel has two names.
 function toMatcher(literals: readonly string[], params: readonly Param[]): RegExp {
   const source = params.map(({ stop }, index) => {
     const tokens = [...tokensOf(stop)].map(escapeForRegExp).join('|')
@@ -133,7 +150,7 @@ function escapeForRegExp(text: string): string {
 const plainTokens: readonly string[] = plainCharacters
 const encodedTokens: readonly string[] = encodedCharacters.map(encoded)
 
-/** What a parameter may be made of in a name. */
+/** Tokens that a parameter's value may consist of within a name. */
 function tokensOf(stop: string): ReadonlySet<string> {
   const tokens = new Set([...plainTokens, ...encodedTokens])
   if (stop !== '') {
@@ -143,7 +160,7 @@ function tokensOf(stop: string): ReadonlySet<string> {
   return tokens
 }
 
-/** One token that must come, or one or more of a set. The automaton of a pattern is a list of them. */
+/** Step of a pattern's automaton: one token that must come, or one or more tokens of a set. */
 interface Step {
   readonly only: string | undefined
   readonly any: ReadonlySet<string> | undefined
@@ -160,7 +177,7 @@ function automatonOf({ literals, params }: ChannelPattern): readonly Step[] {
   ]
 }
 
-/** Where an automaton stands: before a step, or within one that may take more. */
+/** Position of an automaton: before a step, or within one that may take more. */
 interface Place {
   readonly at: number
   readonly within: boolean

@@ -1,10 +1,16 @@
+import { mutationPoint } from '../protocol/mutation-point.ts'
 import { commonName, parsePattern } from './channel-pattern.ts'
-import { isChannelName, type ChannelDefinition } from './channel.ts'
+import { isChannelName, type AnyFamily } from './channel.ts'
 import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
-import { isLockstepError, LockstepError } from './errors.ts'
-import { userChannel, type UserContext } from './ids.ts'
+import { LockstepError, lockstepErrorIn } from './errors.ts'
+import { describeGiven } from './given.ts'
+import { isOwnChannel, userChannel, type UserContext } from './ids.ts'
 import type { Logger } from './logger.ts'
+import { listNames, nearestName } from './nearest.ts'
 import { messageOf } from './thrown.ts'
+
+/** Codes that count as a no when a check throws them. */
+const refusals: ReadonlySet<ErrorCode> = new Set(['LS_FORBIDDEN', 'LS_CHANNEL_FORBIDDEN'])
 
 /** Asks a check of the application's, with its database at hand. */
 export interface Checks {
@@ -19,21 +25,22 @@ export interface ChannelRegistryOptions {
 
 /** The declared channels: finds a name's family, and asks it who may listen. */
 export class ChannelRegistry {
-  readonly #definitions: readonly ChannelDefinition[]
+  readonly #families: AnyFamily[] = []
   readonly #checks: Checks
   readonly #logger: Logger
   readonly #databaseCode: (error: unknown) => ErrorCode | undefined
 
-  /**
-   * @param options.databaseCode the catalogue's code for an error that came from the database
-   * @throws LS_CONFIG_INVALID when two families can name the same channel
-   */
-  constructor(definitions: readonly ChannelDefinition[], options: ChannelRegistryOptions) {
-    assertDisjoint(definitions)
-    this.#definitions = definitions
+  /** @param options.databaseCode the catalogue's code for an error that came from the database */
+  constructor(options: ChannelRegistryOptions) {
     this.#checks = options.checks
     this.#logger = options.logger
     this.#databaseCode = options.databaseCode
+  }
+
+  /** @throws LS_CONFIG_INVALID when another family can name the same channel */
+  declare(family: AnyFamily): void {
+    if (!mutationPoint('families that share names accepted')) assertDisjoint(this.#families, family)
+    this.#families.push(family)
   }
 
   /**
@@ -42,25 +49,49 @@ export class ChannelRegistry {
    */
   async authorize(user: UserContext, channel: string): Promise<void> {
     if (!isChannelName(channel)) throw new LockstepError('LS_CHANNEL_NAME_INVALID')
-    if (channel.startsWith('user:')) {
+    if (isOwnChannel(channel)) {
       if (channel === userChannel(user.id)) return
       throw new LockstepError('LS_CHANNEL_FORBIDDEN')
     }
-    for (const definition of this.#definitions) {
-      const params = definition.match(channel)
-      if (params === undefined) continue
+    for (const family of this.#families) {
+      const params = family.match(channel)
+      if (params === undefined || family.internal) continue
       // A family that names its tenant belongs to that tenant, whatever its own check would say.
       if (Object.hasOwn(params, 'tenant') && params['tenant'] !== user.tenant) {
         throw new LockstepError('LS_CHANNEL_FORBIDDEN')
       }
-      if (await this.#ask(definition, user, channel, params)) return
+      if (await this.#ask(family, user, channel, params)) return
       throw new LockstepError('LS_CHANNEL_FORBIDDEN')
     }
     throw new LockstepError('LS_CHANNEL_UNKNOWN')
   }
 
+  /**
+   * Refuses a name that no subscription can have: a revocation of it would take nothing from anybody.
+   * @throws LS_CHANNEL_NAME_INVALID, LS_CHANNEL_UNKNOWN; LS_CONFIG_INVALID for a user's own channel
+   */
+  assertRevocable(channel: string): void {
+    if (!isChannelName(channel)) {
+      throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
+        message:
+          `"channel" of revoke is the name of a channel, as channel.name has it, and is ${describeGiven(channel)}. ` +
+          'Leave it out to take everything from the user.',
+      })
+    }
+    if (isOwnChannel(channel)) {
+      throw new LockstepError('LS_CONFIG_INVALID', {
+        message:
+          `${JSON.stringify(channel)} is a user's own channel, which a connection has as long as it lives. ` +
+          'Leave "channel" out to close the connections of the user.',
+      })
+    }
+    const families = this.#families.filter(({ internal }) => !internal)
+    if (families.some((family) => family.match(channel) !== undefined)) return
+    throw new LockstepError('LS_CHANNEL_UNKNOWN', { message: unknownFamily(channel, families) })
+  }
+
   async #ask(
-    definition: ChannelDefinition,
+    family: AnyFamily,
     user: UserContext,
     channel: string,
     params: Readonly<Record<string, string>>,
@@ -68,14 +99,16 @@ export class ChannelRegistry {
     try {
       // The check was written for this very database and these params; here their types are erased.
       const questionWith = (db: unknown): never => ({ user, channel, params, db }) as never
-      // Only a plain yes is one, whatever a check without types may return.
-      const answer: unknown = await this.#checks.check(user, (db) =>
-        definition.canSubscribe(questionWith(db)),
-      )
+      // Accept `true` alone, whatever a check without types may return.
+      const answer: unknown = await this.#checks.check(user, (db) => family.canSubscribe(questionWith(db)))
+      if (mutationPoint('a check that answers anything but no lets listen')) return Boolean(answer)
       return answer === true
     } catch (error) {
+      // ORMs wrap what they get, and a refusal is one all the same.
+      const known = lockstepErrorIn(error)
+      if (known !== undefined && refusals.has(known.code)) return false
       this.#logger.error({ error, channel, user }, `canSubscribe failed: ${messageOf(error)}`)
-      if (isLockstepError(error) && error.retryable) throw error
+      if (known?.retryable === true) throw known
       // A check that cannot answer is not a yes; the client may ask again.
       throw new LockstepError(this.#retryableCode(error) ?? 'LS_CHANNEL_CHECK_FAILED', { cause: error })
     }
@@ -88,15 +121,27 @@ export class ChannelRegistry {
   }
 }
 
-/** Else whoever asks for a name that two families have would be checked by the first of them only. */
-function assertDisjoint(definitions: readonly ChannelDefinition[]): void {
-  for (const [index, one] of definitions.entries()) {
-    for (const other of definitions.slice(index + 1)) {
-      const name = commonName(parsePattern(one.pattern), parsePattern(other.pattern))
-      if (name === undefined) continue
-      throw new LockstepError('LS_CONFIG_INVALID', {
-        message: `The channels "${one.pattern}" and "${other.pattern}" both have the name "${name}", so nobody could say whose canSubscribe decides. Let each begin with a word of its own.`,
-      })
-    }
+/** Refuses families that share a name: only the first of them would check who may subscribe to it. */
+function assertDisjoint(families: readonly AnyFamily[], added: AnyFamily): void {
+  for (const one of families) {
+    const name = commonName(parsePattern(one.pattern), parsePattern(added.pattern))
+    if (name === undefined) continue
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `The channels "${one.pattern}" and "${added.pattern}" both have the name "${name}", so nobody could say whose canSubscribe decides. Let each begin with a word of its own.`,
+    })
   }
+}
+
+function unknownFamily(channel: string, families: readonly AnyFamily[]): string {
+  const patterns = families.map(({ pattern }) => pattern)
+  if (patterns.length === 0)
+    return `"${channel}" is of no family: none is declared. Write lockstep.channel(pattern, { events, canSubscribe }).`
+  const heads = new Map(patterns.map((pattern) => [headOf(pattern), pattern]))
+  const meant = heads.get(nearestName(headOf(channel), heads.keys()) ?? '')
+  return `"${channel}" is of no family that is declared.${meant === undefined ? '' : ` Did you mean "${meant}"?`} Declared: ${listNames(patterns)}.`
+}
+
+/** The word that a name or a pattern begins with. */
+function headOf(text: string): string {
+  return /^[^:{/.]*/.exec(text)?.[0] ?? ''
 }

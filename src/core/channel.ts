@@ -1,9 +1,19 @@
 import { limits } from '../protocol/index.ts'
-import { fillPattern, nameBehind, parsePattern, readPattern, type ChannelPattern } from './channel-pattern.ts'
+import {
+  callOf,
+  fillPattern,
+  nameBehind,
+  parsePattern,
+  readPattern,
+  type ChannelPattern,
+} from './channel-pattern.ts'
 import { LockstepError } from './errors.ts'
-import { validateSync, type OutputOf, type Schema } from './schema.ts'
+import { describeGiven } from './given.ts'
+import { listNames, suggestion } from './nearest.ts'
+import { aFlag, aFunction, aSchema, assertOptions, required, valuesOf, type Shape } from './option-shape.ts'
+import { peek } from './thrown.ts'
+import { validateSync, type InputOf, type Schema } from './schema.ts'
 import { userChannel, type UserContext } from './ids.ts'
-import type { SqlClient } from './database.ts'
 
 /** Event types of a channel, each with the schema of its data. */
 export type EventSchemas = Readonly<Record<string, Schema>>
@@ -18,44 +28,67 @@ export type NameOf<Pattern extends string> = Pattern extends `${infer Head}{${st
   ? `${Head}${string}${NameOf<Rest>}`
   : Pattern
 
-export interface SubscribeQuestion<Params, Db> {
-  readonly user: UserContext
+export interface SubscribeQuestion<Params, Db, User extends UserContext = UserContext> {
+  readonly user: User
   readonly params: Params
   readonly channel: string
   readonly db: Db
 }
 
-export interface ChannelOptions<Pattern extends string, Events extends EventSchemas, Db> {
-  readonly events: Events
-  /** Asked at every subscribe and every resume. A throw counts as no, and is logged. */
-  canSubscribe(question: SubscribeQuestion<ParamsOf<Pattern>, Db>): boolean | Promise<boolean>
+export interface ChannelOptions<
+  Pattern extends string,
+  Events extends EventSchemas,
+  Db,
+  User extends UserContext = UserContext,
+> {
+  /** Event types that the family carries, each with the schema of its data. Default: none. */
+  readonly events?: Events
+  readonly internal?: false
+  /** Decides at every subscribe and every resume. Only `true` is a yes; an error counts as no, and is logged. */
+  canSubscribe(question: SubscribeQuestion<ParamsOf<Pattern>, Db, User>): boolean | Promise<boolean>
 }
 
-/** One concrete channel, ready to be emitted to. */
+/** Options of a family for the server alone. Clients are answered as for a channel that is not declared. */
+export interface InternalChannelOptions<Events extends EventSchemas> {
+  readonly events?: Events
+  readonly internal: true
+}
+
+/** A concrete channel, ready to be emitted to. */
 export interface Channel<Events extends EventSchemas = EventSchemas> {
   readonly name: string
-  readonly definition: ChannelDefinition<string, Events>
+  readonly definition: AnyFamily<Events>
 }
 
-/** A family of channels. Call it with the params to get one channel. */
-export interface ChannelDefinition<
-  Pattern extends string = string,
-  Events extends EventSchemas = EventSchemas,
-> {
-  (params: ParamsOf<Pattern>): Channel<Events>
+/** Any family of channels, as the rooms that look for one see it. */
+export interface AnyFamily<Events extends EventSchemas = EventSchemas> {
   readonly kind: 'channel'
-  readonly pattern: Pattern
+  readonly pattern: string
   readonly events: Events
+  /** True where clients may not hear it, and are answered as for a channel that is not declared. */
+  readonly internal: boolean
   /** The params when the name belongs to this family, else undefined. */
   match(name: string): Readonly<Record<string, string>> | undefined
   // The database type is the application's own; the gateway hands it through without looking.
-  canSubscribe(question: SubscribeQuestion<never, never>): boolean | Promise<boolean>
+  canSubscribe(question: SubscribeQuestion<never, never, never>): boolean | Promise<boolean>
 }
 
-export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> = OutputOf<Events[Type]>
+/** A family of channels. Call it with the params to get one channel. */
+export interface ChannelFamily<
+  Pattern extends string = string,
+  Events extends EventSchemas = EventSchemas,
+  Internal extends boolean = false,
+> extends AnyFamily<Events> {
+  (...params: unknown extends ParamsOf<Pattern> ? [] : [params: ParamsOf<Pattern>]): Channel<Events>
+  readonly pattern: Pattern
+  readonly internal: Internal
+}
 
-// What a name may hold: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis
-// and NATS, and no two names differ only by Unicode normalisation.
+/** Data as an application hands it over, before its schema has read it. */
+export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> = InputOf<Events[Type]>
+
+// Characters of a name: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis and
+// NATS, and no two names differ only by Unicode normalisation.
 const namePattern = /^(?:[A-Za-z0-9._~@|=+:/-]|%[0-9A-F]{2})+$/
 
 export function isChannelName(value: unknown): value is string {
@@ -67,18 +100,56 @@ export function isChannelName(value: unknown): value is string {
   )
 }
 
+/** Options as code without types may give them. */
+interface GivenOptions {
+  readonly events?: EventSchemas
+  readonly internal?: boolean
+  canSubscribe?(question: SubscribeQuestion<never, never, never>): boolean | Promise<boolean>
+}
+
+const schemas = valuesOf(aSchema)
+
+const noEvents = {}
+/** Events of a family that declares none. */
+export type NoEvents = typeof noEvents
+
+const optionShape: Shape<GivenOptions> = {
+  events: schemas,
+  internal: aFlag,
+  canSubscribe: required(aFunction),
+}
+
+const internalShape: Shape<GivenOptions> = {
+  events: schemas,
+  internal: aFlag,
+  canSubscribe: {
+    expected: 'left out, since no client may hear an internal channel',
+    fits: () => false,
+    advice: () => 'Leave out "internal" to let canSubscribe decide.',
+  },
+}
+
 /**
- * Declares a family of channels, such as `conversation:{id}`.
- * @throws LS_CONFIG_INVALID for a pattern that is empty, malformed, ambiguous, or in the reserved `user:` family
+ * Makes a family of channels, such as `conversation:{id}`.
+ * @throws LS_CONFIG_INVALID for a pattern that is empty, malformed, ambiguous, or in the reserved `user:` family, and for
+ * options that are unknown or cannot be
  */
 export function defineChannel<
   const Pattern extends string,
   const Events extends EventSchemas,
-  Db = SqlClient,
->(pattern: Pattern, options: ChannelOptions<Pattern, Events, Db>): ChannelDefinition<Pattern, Events> {
+  const Internal extends boolean,
+>(pattern: Pattern, options: GivenOptions): ChannelFamily<Pattern, Events, Internal> {
   const parsed = parsePattern(pattern)
   assertNotOfUsers(parsed)
-  const toChannel = (params: ParamsOf<Pattern>): Channel<Events> => {
+  assertOptions(
+    `channel "${pattern}"`,
+    options,
+    peek(options, 'internal') === true ? internalShape : optionShape,
+    `lockstep.channel("${pattern}", { events, canSubscribe })`,
+  )
+  const { events = noEvents, internal = false } = options
+  assertEventNames(pattern, events)
+  const toChannel = (params: object = {}): Channel<Events> => {
     const name: string = fillPattern(parsed, params as Readonly<Record<string, unknown>>)
     if (!isChannelName(name)) {
       throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
@@ -86,18 +157,21 @@ export function defineChannel<
         details: { pattern },
       })
     }
-    return { name, definition }
+    return { name, definition: family }
   }
   const match = (name: string): Readonly<Record<string, string>> | undefined =>
     isChannelName(name) ? readPattern(parsed, name) : undefined
-  const definition: ChannelDefinition<Pattern, Events> = Object.assign(toChannel, {
+  const family = Object.assign(toChannel, {
     kind: 'channel' as const,
     pattern,
-    events: options.events,
+    events,
+    internal,
     match,
-    canSubscribe: options.canSubscribe.bind(options) as never,
-  })
-  return definition
+    canSubscribe: options.canSubscribe?.bind(options) ?? (() => false),
+    // The types of events and params exist at compile time only.
+  }) as unknown as ChannelFamily<Pattern, Events, Internal>
+  if (declared.length < mostRemembered) declared.push(parsed)
+  return family
 }
 
 function assertNotOfUsers(pattern: ChannelPattern): void {
@@ -108,18 +182,71 @@ function assertNotOfUsers(pattern: ChannelPattern): void {
   })
 }
 
+/** Beginnings of the names of Lockstep's own events, which stand among those of the application. */
+const reservedBeginnings = ['run.', 'draft.', 'lockstep.']
+
+function assertEventNames(pattern: string, events: EventSchemas): void {
+  const taken = Object.keys(events).find((name) => reservedBeginnings.some((begin) => name.startsWith(begin)))
+  if (taken === undefined) return
+  throw new LockstepError('LS_CONFIG_INVALID', {
+    message: `Channel "${pattern}" declares an event "${taken}". Names that begin with run., draft. or lockstep. belong to Lockstep.`,
+  })
+}
+
+/** Patterns declared in this process: what an error advises for a name in the place of a channel, and nothing else. */
+const declared: ChannelPattern[] = []
+const mostRemembered = 100
+
+/**
+ * Refuses what is no channel: its name, or the family that it belongs to.
+ * @param entry begins the text of the error, such as `tx.emit`
+ * @throws LS_CHANNEL_INVALID
+ */
+export function assertChannel(value: unknown, entry: string): asserts value is Channel {
+  if (typeof value === 'object' && value !== null && peek(peek(value, 'definition'), 'kind') === 'channel')
+    return
+  throw new LockstepError('LS_CHANNEL_INVALID', {
+    message: `${entry} needs a channel, and got ${isFamily(value) ? `the family "${value.pattern}"` : describeGiven(value)}. Write ${channelFor(value)}.`,
+  })
+}
+
+/** Whether a value is a family of channels, as `lockstep.channel` returns it. */
+export function isFamily(value: unknown): value is AnyFamily {
+  return (
+    typeof value === 'function' &&
+    peek(value, 'kind') === 'channel' &&
+    typeof peek(value, 'match') === 'function'
+  )
+}
+
+function channelFor(value: unknown): string {
+  if (isFamily(value)) return callOf(parsePattern(value.pattern), {})
+  if (typeof value === 'string' && isChannelName(value)) {
+    for (const pattern of declared) {
+      const params = readPattern(pattern, value)
+      if (params !== undefined) return callOf(pattern, params)
+    }
+  }
+  return 'one that a family of lockstep.channel gives, such as conversation({ id: "42" })'
+}
+
 /**
  * The event's data as its schema gives it back.
  * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID
  */
 export function validateEvent(channel: Channel, type: string, data: unknown): unknown {
-  const schema = Object.hasOwn(channel.definition.events, type) ? channel.definition.events[type] : undefined
-  if (schema === undefined) {
-    throw new LockstepError('LS_EVENT_UNKNOWN', {
-      message: `Channel ${channel.definition.pattern} declares no event "${type}". Add it to its events.`,
-    })
-  }
+  const { events, pattern } = channel.definition
+  const schema = Object.hasOwn(events, type) ? events[type] : undefined
+  if (schema === undefined) throw unknownEvent(pattern, Object.keys(events), type)
   return validateSync(schema, data, 'LS_EVENT_INVALID', `event "${type}" on ${channel.name}`)
+}
+
+function unknownEvent(pattern: string, names: readonly string[], type: unknown): LockstepError {
+  const isText = typeof type === 'string'
+  const given = isText ? `"${type}"` : `of the type ${describeGiven(type)}`
+  return new LockstepError('LS_EVENT_UNKNOWN', {
+    message: `Channel ${pattern} declares no event ${given}. Add it to its events.${isText ? suggestion(type, names) : ''} It declares: ${listNames(names)}.`,
+  })
 }
 
 /** Last offset of an operation in each channel. A map: objects with names of channels as keys would each have a shape of their own. */
@@ -127,7 +254,7 @@ export type Offsets = ReadonlyMap<string, number>
 
 export const noOffsets: Offsets = new Map()
 
-/** Of an object as Postgres gives it. */
+/** Reads offsets from an object of Postgres. */
 export function toOffsets(json: Readonly<Record<string, number>> | null): Offsets {
   return json === null ? noOffsets : new Map(Object.entries(json))
 }

@@ -20,7 +20,7 @@ export class ClockAlignment implements DatabaseClock {
   #samples: Sample[] = []
   #best: Sample = { offsetMs: performance.timeOrigin, errorMs: Number.POSITIVE_INFINITY, takenAt: 0 }
 
-  /** @param databaseMs what the database answered; the other two are monotonic milliseconds of this node */
+  /** @param databaseMs the time that the database answered; the other two are monotonic milliseconds of this node */
   observe(askedAt: number, answeredAt: number, databaseMs: number): void {
     if (!Number.isFinite(databaseMs) || answeredAt < askedAt) return
     const sample: Sample = {

@@ -31,6 +31,27 @@ export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   })
 }
 
+/**
+ * Settles as the answer does. After `timeoutMs` it rejects with what `late` makes, and how the answer ends does not matter
+ * any more. @throws what the answer throws, and what `late` makes
+ */
+export async function inTime<T>(
+  clock: Clock,
+  timeoutMs: number,
+  answer: Promise<T>,
+  late: () => Error,
+): Promise<T> {
+  let cancel = (): void => {}
+  const tooLate = new Promise<never>((_, reject) => {
+    cancel = clock.after(timeoutMs, () => reject(late()))
+  })
+  try {
+    return await Promise.race([answer, tooLate])
+  } finally {
+    cancel()
+  }
+}
+
 /** Resolves when the promise does, and after so many milliseconds at the latest. @throws what the promise throws */
 export async function waitAtMost(
   clock: Clock,
@@ -41,7 +62,7 @@ export async function waitAtMost(
   try {
     await Promise.race([promise, pause(clock, timeoutMs, over.signal)])
   } finally {
-    // Else the timer would keep the process for that long after everything has ended.
+    // Clear the timer: it would keep the process alive for the rest of its time.
     over.abort()
   }
 }

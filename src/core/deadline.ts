@@ -1,7 +1,7 @@
 import { waitAtMost, type Clock } from './clock.ts'
 import { whenSettled } from './detach.ts'
 
-/** One moment that several waits share: none of them lasts beyond it. */
+/** A moment that several waits share: none of them lasts beyond it. */
 export class Deadline {
   readonly #clock: Clock
   readonly #at: number

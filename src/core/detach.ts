@@ -10,7 +10,7 @@ export function detach(work: Promise<unknown>, logger: Logger, what: string): vo
   work.catch((error: unknown) => logger.error({ error }, `${what} failed: ${messageOf(error)}`))
 }
 
-/** For a promise whose failure does not matter, or is heard elsewhere; the caller says which. */
+/** Ignores a promise whose failure does not matter, or is heard elsewhere; the caller says which. */
 export function disregard(work: Promise<unknown>): void {
   work.catch(() => {})
 }

@@ -4,7 +4,7 @@
  */
 export type FaultHook = (name: FaultPoint) => void | Promise<void>
 
-/** Every fault point there is; the fault-point lane runs each of them. */
+/** Every fault point that operations pass; the fault-point lane runs each of them. */
 export const faultPoints = [
   'transaction.before-intent',
   'transaction.before-batch',
@@ -29,7 +29,17 @@ export const faultPoints = [
   'history.after-renew',
 ] as const
 
-export type FaultPoint = (typeof faultPoints)[number]
+/** Fault points that only a node with runs passes. */
+export const runFaultPoints = [
+  'runs.before-claim',
+  'runs.after-claim',
+  'runs.before-step',
+  'runs.before-throw-noted',
+  'runs.before-end',
+  'runs.after-end',
+] as const
+
+export type FaultPoint = (typeof faultPoints)[number] | (typeof runFaultPoints)[number]
 
 let hook: FaultHook | undefined
 

@@ -1,6 +1,6 @@
 import { peek, toPlain } from './thrown.ts'
 
-/** Where Lockstep writes what an operator should know. The shape of pino and of console. */
+/** Receives what an operator should know. The shape of pino and of console. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void
   info(fields: Readonly<Record<string, unknown>>, message: string): void
@@ -16,7 +16,7 @@ const noop = (): void => {}
 
 export const silentLogger: Logger = { debug: noop, info: noop, warn: noop, error: noop }
 
-/** One JSON object a line on standard error. */
+/** Writes one JSON object a line to standard error. */
 export const jsonLogger: Logger = {
   debug: noop,
   info: (fields, message) => write('info', fields, message),

@@ -18,24 +18,31 @@ export class RingEntry<T> {
 }
 
 /**
- * What is added and taken out for each operation, in the order it came. Not a `Set` or a `Map`: V8 leaves a trail of the
- * tables that one which is always written to has had, by which its garbage collector keeps much that has gone until it
- * runs in full.
+ * A list for entries that are added and removed with each operation, in order of arrival. Not a `Set` or a `Map`: V8
+ * keeps a trail of the old tables of one that is written to all the time, and through them its garbage collector
+ * retains removed entries until a full collection.
  */
 export class Ring<T> {
   readonly #anchor = new RingEntry<T | undefined>(undefined)
 
   add(value: T): RingEntry<T> {
-    const anchor = this.#anchor as RingEntry<T>
     const entry = new RingEntry(value)
+    this.moveToEnd(entry)
+    return entry
+  }
+
+  /** Puts an entry behind all others, whether or not it is in the ring. */
+  moveToEnd(entry: RingEntry<T>): void {
+    const anchor = this.#anchor as RingEntry<T>
+    if (anchor.before === entry) return
+    entry.leave()
     entry.before = anchor.before
     entry.after = anchor
     anchor.before.after = entry
     anchor.before = entry
-    return entry
   }
 
-  /** The one that has been in it longest. */
+  /** Entry that has been in the ring longest. */
   get first(): RingEntry<T> | undefined {
     const { after } = this.#anchor
     return after === this.#anchor ? undefined : (after as RingEntry<T>)

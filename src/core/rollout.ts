@@ -1,28 +1,50 @@
 import { LockstepError } from './errors.ts'
+import { describeGiven } from './given.ts'
+import { anything, assertOptions, type Shape } from './option-shape.ts'
+import { suggestion } from './nearest.ts'
+import { fnv1a } from './hash.ts'
 import { modes, type Mode } from './probe.ts'
 
 /** How an operation is rolled out: `mode` for a share of its users, `otherwise` for the rest. */
 export interface RolloutSetting {
   readonly mode: Mode
-  /** Of users, 0 to 100. A user stays on the same side while the share does not change. Default 100. */
+  /** Share of users, 0 to 100. A user stays on the same side while the share does not change. Default 100. */
   readonly percentage?: number
-  /** For the users outside of the share. Default `off`. */
+  /** Mode of users outside the share. Default `off`. */
   readonly otherwise?: Mode
 }
 
 export const enforced: Required<RolloutSetting> = { mode: 'enforce', percentage: 100, otherwise: 'off' }
 
-/** @throws LS_CONFIG_INVALID */
-export function toRolloutSetting(value: Mode | RolloutSetting): Required<RolloutSetting> {
-  const given: RolloutSetting = typeof value === 'string' ? { mode: value } : value
-  const { mode, percentage = 100, otherwise = 'off' } = Object(given) as RolloutSetting
-  if (!isMode(mode) || !isMode(otherwise)) {
-    throw new LockstepError('LS_CONFIG_INVALID', { message: `A rollout mode is one of ${modes.join(', ')}.` })
+const settingShape: Shape<RolloutSetting> = { mode: anything, percentage: anything, otherwise: anything }
+
+/**
+ * @param where names the setting in the text of an error
+ * @throws LS_CONFIG_INVALID
+ */
+export function toRolloutSetting(
+  value: Mode | RolloutSetting,
+  where = 'a rollout',
+): Required<RolloutSetting> {
+  const given: unknown = typeof value === 'string' ? { mode: value } : value
+  assertOptions(where, given, settingShape, `one of ${modes.join(', ')}, or { mode, percentage, otherwise }`)
+  const { mode, percentage = 100, otherwise = 'off' } = given as RolloutSetting
+  for (const one of [mode, otherwise]) {
+    if (isMode(one)) continue
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `A rollout mode is one of ${modes.join(', ')}. Given for ${where}: ${describeGiven(one)}.${modeMeant(one)}`,
+    })
   }
   if (!(typeof percentage === 'number' && percentage >= 0 && percentage <= 100)) {
-    throw new LockstepError('LS_CONFIG_INVALID', { message: 'The percentage of a rollout is 0 to 100.' })
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message: `The percentage of a rollout is 0 to 100. Given for ${where}: ${describeGiven(percentage)}.`,
+    })
   }
   return { mode, percentage, otherwise }
+}
+
+function modeMeant(given: unknown): string {
+  return typeof given === 'string' ? suggestion(given, modes) : ''
 }
 
 export function isMode(value: unknown): value is Mode {
@@ -38,12 +60,7 @@ export function modeOfUser(setting: Required<RolloutSetting>, operation: string,
 
 /** A number from 0 to 100, evenly spread over users: FNV-1a, mixed by the finalizer of MurmurHash3. */
 function shareOf(operation: string, userId: string): number {
-  let hash = 0x811c9dc5
-  for (const text of [operation, '\0', userId]) {
-    for (let index = 0; index < text.length; index++) {
-      hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
-    }
-  }
+  let hash = fnv1a(userId, 0, fnv1a('\0', 0, fnv1a(operation)))
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32) * 100

@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { LockstepError } from './errors.ts'
 import type { ErrorCode } from './error-catalogue.ts'
 
-/** Any validator that follows Standard Schema (zod, valibot, arktype). See standardschema.dev. */
+/** A validator that follows Standard Schema (zod, valibot, arktype). See standardschema.dev. */
 export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
 export type InputOf<S extends Schema> = StandardSchemaV1.InferInput<S>
 export type OutputOf<S extends Schema> = StandardSchemaV1.InferOutput<S>
@@ -28,7 +28,7 @@ export async function validate<Output>(
 }
 
 /**
- * As `validate`, for places that cannot wait.
+ * Validates as `validate` does, for places that cannot wait.
  * @throws the given code; LS_CONFIG_INVALID when the schema validates asynchronously
  */
 export function validateSync<Output>(

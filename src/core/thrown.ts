@@ -51,7 +51,7 @@ const longestText = 16_384
 const mostEntries = 100
 const deepest = 8
 
-/** What JSON can hold of a value, cut to what a log line should hold. */
+/** Copies the parts of a value that JSON can hold, cut to a size fit for a log line. */
 export function toPlain(value: unknown): unknown {
   return plainOf(value, [])
 }

@@ -1,7 +1,7 @@
 import { Ring, type RingEntry } from './ring.ts'
 
 interface Running {
-  /** In monotonic milliseconds. */
+  /** Time at which the limit is over, in monotonic milliseconds. */
   readonly until: number
   readonly end: () => void
 }
@@ -28,7 +28,7 @@ export class TimeLimit {
 
   #watch(ms: number): void {
     this.#isWatched = true
-    // What runs has a socket, and that keeps the process.
+    // Unref the timer: limited work has a socket, and that keeps the process alive.
     setTimeout(() => this.#look(), ms).unref()
   }
 

@@ -18,7 +18,7 @@ import {
 export type TraceSpan = Span | undefined
 
 const scope = 'lockstep'
-/** What the API hands out while no SDK is registered. */
+/** Provider that the API returns while no SDK is registered. */
 const silentProvider = new ProxyTracerProvider().getDelegate()
 
 /** The tracer of the SDK, or undefined when there is none: then no clock is read and nothing is allocated. */
@@ -36,14 +36,14 @@ export interface OperationFacts {
 
 /** Begins the span of an operation, below what is active where it is called. */
 export function startOperationSpan(operation: OperationFacts): TraceSpan {
-  const those = tracer()
-  if (those === undefined) return undefined
+  const activeTracer = tracer()
+  if (activeTracer === undefined) return undefined
   const { id, name, mode } = operation
   // No user id: traces are read by more people than the data is.
   const attributes = { 'lockstep.operation.id': id, 'lockstep.operation.name': name, 'lockstep.mode': mode }
   // A call that has no caller here came over a socket.
   const kind = trace.getSpan(context.active()) === undefined ? SpanKind.SERVER : SpanKind.INTERNAL
-  return recorded(those.startSpan(name, { kind, attributes }))
+  return recorded(activeTracer.startSpan(name, { kind, attributes }))
 }
 
 /** Runs `work` with the span active, so that what traces itself in there, such as the driver, is below it. */
@@ -76,9 +76,9 @@ export function startDatabaseSpan(parent: TraceSpan, { operation, namespace }: D
 export interface MessageFacts {
   readonly operationId: string
   readonly channel: string
-  /** Such as `conversation:{id}`; names the span, so that there are few names. */
+  /** Template such as `conversation:{id}`; names the span, so that there are few names. */
   readonly template?: string
-  /** Of the last event, where there are several. */
+  /** Offset of the last event, where there are several. */
   readonly offset?: number
   /** Events of the operation in this channel. Default 1. */
   readonly count?: number
@@ -92,7 +92,7 @@ export function startPublishSpan(parent: TraceSpan, message: MessageFacts): Trac
 }
 
 export interface CarriedMessage extends MessageFacts {
-  /** As it came with the event. Anything that is not a sampled `traceparent` is left alone. */
+  /** Context that came with the event. A text that is not a sampled `traceparent` is left alone. */
   readonly traceparent: string | undefined
   /** Milliseconds since the epoch. */
   readonly startedAt: number
@@ -112,10 +112,10 @@ export function recordAcknowledgement(message: CarriedMessage): void {
 
 function record(message: CarriedMessage, name: string, type: string, kind: SpanKind): void {
   if (message.traceparent === undefined) return
-  const those = tracer()
-  const parent = those && parseTraceparent(message.traceparent)
+  const activeTracer = tracer()
+  const parent = activeTracer && parseTraceparent(message.traceparent)
   if (parent === undefined || (parent.traceFlags & TraceFlags.SAMPLED) === 0) return
-  those
+  activeTracer
     ?.startSpan(
       nameOf(name, message),
       { kind, startTime: new Date(message.startedAt), attributes: messageAttributes(message, name, type) },

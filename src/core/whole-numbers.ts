@@ -1,4 +1,5 @@
 import { LockstepError } from './errors.ts'
+import { describeGiven } from './given.ts'
 
 /** Node's timers hold 31 bits of milliseconds; beyond, they fire at once. */
 export const longestTimerMs = 2 ** 31 - 1
@@ -13,8 +14,10 @@ export function assertWholeNumbers(
 ): void {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) continue
+    const given = typeof value === 'number' ? '' : ` Given: ${describeGiven(value)}.`
     throw new LockstepError('LS_CONFIG_INVALID', {
-      message: `${name} must be a whole number from ${least} to ${most}.`,
+      message: `${name} must be a whole number from ${least} to ${most}.${given}`,
+      details: { given: describeGiven(value) },
     })
   }
 }

@@ -15,7 +15,7 @@ export function toAsciiValues(values: readonly unknown[]): unknown[] {
   })
 }
 
-// By UTF-16 units, as JSON does.
+// Escapes each UTF-16 unit, as JSON does.
 function escapeUnit(character: string): string {
   return Array.from({ length: character.length }, (_, index) => {
     return `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`

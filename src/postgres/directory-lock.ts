@@ -4,7 +4,7 @@ import { LockstepError } from '../core/index.ts'
 
 interface Holder {
   readonly pid: number
-  /** When that process started, so that another process with the same number is not taken for it. */
+  /** Start time of that process, so that another process with the same number is not taken for it. */
   readonly started: string
 }
 
@@ -16,7 +16,7 @@ interface Holder {
 export function lockDirectory(directory: string): () => void {
   const path = join(directory, 'lockstep.lock')
   const mine = JSON.stringify({ pid: process.pid, started: startOf(process.pid) ?? '' } satisfies Holder)
-  // Twice: the first attempt may find a dead holder's file, and remove it.
+  // Try twice: the first attempt may find a dead holder's file, and remove it.
   for (let attempt = 0; attempt < 2; attempt++) {
     if (tryCreate(path, mine)) return () => releaseOwn(path, mine)
     const holder = readHolder(path)

@@ -1,34 +1,42 @@
+import { mutationPoint } from '../protocol/mutation-point.ts'
 import type { Pool, PoolClient } from 'pg'
 import {
+  aFlag,
+  aFunction,
+  aNumber,
+  assertOptions,
   assertWholeNumbers,
-  disregard,
+  aText,
   guarded,
   jsonLogger,
-  LockstepError,
   TimeLimit,
   type BeginOptions,
   type Database,
+  type Shape,
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { assertPool } from './given-database.ts'
 import { GuardedPool } from './guarded-pool.ts'
 import { beginOwn } from './own-connection.ts'
 import { OwnPool } from './own-pool.ts'
 import { openPgSession } from './pg-session.ts'
-import { send, sendScript, timed, tryRollback, type SendOptions } from './pg-statements.ts'
+import { send, sendScript, type SendOptions } from './pg-statements.ts'
 import { PgBackend } from './pg-backend.ts'
 import { PgSnapshot } from './pg-snapshot.ts'
+import type { PgPoolOptions } from './pg-transaction-options.ts'
 import { PgTransaction } from './pg-transaction.ts'
 import { PgTransactionClient, poolTarget } from './pg-transaction-client.ts'
 import { StatementNames } from './statement-names.ts'
 import { quoteSchema } from './identifier.ts'
+import { acquireClient, inTransaction, listenForErrors } from './pool-clients.ts'
 import { migrateSchema } from './migrate.ts'
 import { DatabaseState } from './database-state.ts'
 import { RoleRestore } from './role-restore.ts'
-import { sqlState, toLockstepError } from './sqlstate.ts'
+import { toLockstepError } from './sqlstate.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 
-/** What a user's code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
+/** Client that user code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
 export type PgDatabase = Pick<PgTransactionClient, 'query'>
 
 export interface FromPoolOptions {
@@ -48,8 +56,17 @@ export interface FromPoolOptions {
    * cannot have that is noticed, and the names are left out from then on.
    */
   readonly preparedStatements?: boolean
-  /** Told of connections that break while nobody uses them. */
+  /** Called when a connection breaks while nobody uses it. */
   readonly onConnectionError?: (error: Error) => void
+}
+
+const optionShape: Shape<FromPoolOptions> = {
+  schema: aText,
+  ownConnections: aNumber,
+  acquireTimeoutMs: aNumber,
+  statementTimeoutMs: aNumber,
+  preparedStatements: aFlag,
+  onConnectionError: aFunction,
 }
 
 /**
@@ -57,27 +74,30 @@ export interface FromPoolOptions {
  * @throws LS_CONFIG_INVALID
  */
 export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<PgDatabase> {
+  assertPool(pool)
+  assertOptions('fromPool', options, optionShape, 'fromPool(pool, { schema })')
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
   assertWholeNumbers({ ownConnections, acquireTimeoutMs, statementTimeoutMs })
   const onError = guarded(options.onConnectionError ?? (() => {}), jsonLogger, 'onConnectionError')
   const names = new StatementNames(options.preparedStatements ?? true)
-  const state = new DatabaseState()
-  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state }
+  const state = new DatabaseState(() => pool.ending)
+  const sending: SendOptions = { limit: new TimeLimit(statementTimeoutMs), names, state, schemaName }
   const own = new OwnPool(pool, {
     ...sending,
     config: { max: ownConnections, connectionTimeoutMillis: acquireTimeoutMs },
   })
   const lease = createLeasePool(pool, { ...sending, acquireTimeoutMs })
   for (const each of [pool, own.connections, lease.connections]) {
+    if (mutationPoint('broken idle connection not listened to')) break
     // An idle connection that breaks raises `error` on its pool, and an unheard `error` event ends the process.
     each.on('error', onError)
     // A connection may break in the very packet that made it ready, before whoever waited for it has run.
     each.on('connect', (client: PoolClient) => listenForErrors(client, onError))
   }
 
-  // As it was before `watchPool`: what Lockstep takes itself is not to be heard.
+  // Keep `connect` as it was before `watchPool`, which should not hear of connections that Lockstep takes.
   const connect = pool.connect.bind(pool) as (...given: unknown[]) => Promise<PoolClient>
   const roles = new RoleRestore()
   const users = new GuardedPool({
@@ -86,8 +106,9 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     over: (client) => ({ query: (statement) => send(client, statement, sending) }),
   })
   const acquire = (): Promise<PoolClient> => users.lend()
+  const shared: PgPoolOptions = { ...sending, own, roles }
 
-  /** One whose rights are known, before a transaction can change them. */
+  /** Takes a connection and asks for its rights, before a transaction can change them. */
   const acquireKnown = async (): Promise<PoolClient> => {
     const client = await acquire()
     try {
@@ -104,6 +125,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     singleSession: false,
     schema,
     own,
+    ownConnections,
     lease,
     db: new PgTransactionClient(poolTarget(acquire, state), new TransactionGuard()),
     connections: pool.options.max,
@@ -116,26 +138,36 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
     },
 
     async migrate() {
-      await inTransaction(own.connections, { ...sending, begin: beginOwn, onError }, async (client) => {
-        await migrateSchema(
-          {
-            query: <Row>(statement: Statement) => send<Row>(client, statement, sending),
-            script: async (sql) => {
-              await sendScript(client, sql)
+      let isMigrating = false
+      const migrated = inTransaction(
+        own.connections,
+        { ...sending, begin: beginOwn, onError },
+        async (client) => {
+          await migrateSchema(
+            {
+              query: <Row>(statement: Statement) => send<Row>(client, statement, sending),
+              script: async (sql) => {
+                await sendScript(client, sql)
+              },
+              onChange: () => {
+                isMigrating = true
+              },
             },
-          },
-          schemaName,
-        )
+            schemaName,
+          )
+        },
+      )
+      await migrated.catch(async (error: unknown) => {
+        throw await own.explained(error, { isMigrating })
       })
     },
 
-    async begin({ operationId }: BeginOptions) {
+    async begin({ operationId, isolation }: BeginOptions) {
       const client = await acquire()
       return PgTransaction.begin(client, {
-        ...sending,
-        own,
+        pool: shared,
         operationId,
-        roles,
+        isolation,
         epoch: users.epochOf(client),
       })
     },
@@ -185,8 +217,8 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
 const longestLeaseStatementMs = 3_000
 
 /**
- * One connection for the lease. A second one is opened while the first does not answer, as one that has broken in
- * silence, and is closed again once nobody needs it.
+ * Pool with one connection, for the lease. It opens a second one while the first does not answer, because a connection
+ * can break in silence, and closes it again once it is not needed.
  */
 function createLeasePool(
   pool: Pool,
@@ -202,105 +234,4 @@ function createLeasePool(
       application_name: 'lockstep lease',
     },
   })
-}
-
-interface AcquireOptions {
-  readonly connect: () => Promise<PoolClient>
-  readonly timeoutMs: number
-  readonly onError: (error: Error) => void
-  readonly state: DatabaseState
-}
-
-/** A connection of the pool, and none that was made before the server was found to be read-only. */
-async function acquireClient(
-  pool: Pool,
-  { connect, timeoutMs, onError, state }: AcquireOptions,
-): Promise<PoolClient> {
-  try {
-    for (;;) {
-      // One that is idle, and that nobody waits for, comes at once.
-      const isAtHand = pool.idleCount > pool.waitingCount
-      const connecting = connect()
-      const client = await (isAtHand ? connecting : orExhausted(pool, connecting, timeoutMs))
-      if (!state.isOutdated(listenForErrors(client, onError))) return client
-      client.release(true)
-    }
-  } catch (error) {
-    state.note(error)
-    throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
-  }
-}
-
-/** @throws LS_POOL_EXHAUSTED */
-async function orExhausted(
-  pool: Pool,
-  connecting: Promise<PoolClient>,
-  timeoutMs: number,
-): Promise<PoolClient> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      // The pool will still hand the client over; give it straight back.
-      disregard(connecting.then((client) => client.release()))
-      reject(
-        new LockstepError('LS_POOL_EXHAUSTED', {
-          message: `No connection of the pool became free within ${timeoutMs} ms (max ${pool.options.max}).`,
-        }),
-      )
-    }, timeoutMs)
-  })
-  try {
-    return await Promise.race([connecting, timeout])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** When each connection was made, in monotonic milliseconds. */
-const connectedAt = new WeakMap<PoolClient, number>()
-
-/**
- * pg emits `error` on a connection that breaks while it is checked out, beside failing its statements.
- * @returns when the connection was made, or first seen
- */
-function listenForErrors(client: PoolClient, onError: (error: Error) => void): number {
-  const known = connectedAt.get(client)
-  if (known !== undefined) return known
-  const now = performance.now()
-  connectedAt.set(client, now)
-  client.on('error', onError)
-  return now
-}
-
-interface TransactionOptions extends SendOptions {
-  readonly begin: string
-  readonly onError: (error: Error) => void
-}
-
-async function inTransaction<T>(
-  source: Pick<Pool, 'connect'>,
-  { begin, onError, ...sending }: TransactionOptions,
-  work: (client: PoolClient) => Promise<T>,
-): Promise<T> {
-  let client: PoolClient
-  try {
-    client = await source.connect()
-  } catch (error) {
-    throw toLockstepError(error, 'LS_DATABASE_UNREACHABLE')
-  }
-  listenForErrors(client, onError)
-  let broken = false
-  try {
-    await client.query(timed({ text: begin }, sending))
-    const result = await work(client)
-    await client.query(timed({ text: 'commit' }, sending))
-    return result
-  } catch (error) {
-    // Where the transaction is read-only by our own wish, that it cannot write tells nothing of the database.
-    const isOfState = sqlState(error) !== '25006' && sending.state.note(error)
-    broken = !(await tryRollback(client, sending)) || isOfState
-    throw error
-  } finally {
-    client.release(broken)
-  }
 }

@@ -15,12 +15,16 @@ export interface GuardedPoolOptions {
  * that lives.
  */
 export class GuardedPool {
-  readonly #options: GuardedPoolOptions
+  readonly #pool: Pool
+  readonly #connect: () => Promise<PoolClient>
+  readonly #over: (client: PoolClient) => Queryable
   readonly #epochs = new WeakMap<PoolClient, string>()
   #gate: HistoryGate | undefined
 
   constructor(options: GuardedPoolOptions) {
-    this.#options = options
+    this.#pool = options.pool
+    this.#connect = options.connect
+    this.#over = options.over
   }
 
   guard(gate: HistoryGate): void {
@@ -31,7 +35,7 @@ export class GuardedPool {
     gate.onChange(() => disregard(this.#discardIdle(gate)))
   }
 
-  /** Of the history on a connection that was lent. */
+  /** Epoch of the history on a connection that was lent. */
   epochOf(client: PoolClient): string | undefined {
     return this.#epochs.get(client)
   }
@@ -39,7 +43,7 @@ export class GuardedPool {
   /** @throws errors of the catalogue */
   async lend(): Promise<PoolClient> {
     for (;;) {
-      const client = await this.#options.connect()
+      const client = await this.#connect()
       const gate = this.#gate
       if (gate === undefined || this.#epochs.get(client) === gate.epoch) return client
       if (this.#epochs.has(client)) client.release(true)
@@ -49,7 +53,7 @@ export class GuardedPool {
 
   async #isAdmitted(client: PoolClient, gate: HistoryGate): Promise<boolean> {
     try {
-      const epoch = await gate.admit(this.#options.over(client))
+      const epoch = await gate.admit(this.#over(client))
       this.#epochs.set(client, epoch)
       if (epoch === gate.epoch) return true
     } catch (error) {
@@ -62,8 +66,7 @@ export class GuardedPool {
 
   /** Idle connections only: a connection that is lent is compared when it is lent again. */
   async #discardIdle(gate: HistoryGate): Promise<void> {
-    const { pool, connect } = this.#options
-    const taken = Array.from({ length: pool.idleCount }, () => connect())
+    const taken = Array.from({ length: this.#pool.idleCount }, () => this.#connect())
     for (const one of await Promise.allSettled(taken)) {
       if (one.status === 'fulfilled') one.value.release(this.#epochs.get(one.value) !== gate.epoch)
     }

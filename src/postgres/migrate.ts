@@ -8,6 +8,8 @@ import { newEpoch } from './queries/history.ts'
 export interface MigrationRunner extends Queryable {
   /** Several statements in one text, without parameters. */
   script(sql: string): Promise<void>
+  /** Called before the first change that is left to do. */
+  onChange?(): void
 }
 
 /**
@@ -19,27 +21,35 @@ export async function migrateSchema(runner: MigrationRunner, schemaName: string)
   const schema = quoteSchema(schemaName)
   // Names in the migrations mean those of Postgres, and nobody's limit is meant for them.
   await runner.script(localSettings.join('; '))
-  // As a script, since whoever comes second waits for as long as the first one's scripts take.
+  // Lock in a script: a second node waits for as long as the scripts of the first take.
   await runner.script(`select pg_advisory_xact_lock(hashtextextended('lockstep.migrate.${schemaName}', 0))`)
-  // Asked first: `create schema if not exists` wants the right to create one even when it is there.
-  const { rows: found } = await runner.query({
-    text: 'select from pg_namespace where nspname = $1',
+  // Look for the schema first: `if not exists` wants the right to create even what is there.
+  const { rows: found } = await runner.query<{ has_table: boolean }>({
+    text: `select exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'migrations') as has_table
+           from pg_namespace n where n.nspname = $1`,
     values: [schemaName],
   })
-  if (found.length === 0) await runner.script(`create schema ${schema}`)
-  await runner.script(`
-    create table if not exists ${schema}.migrations (
-      version integer primary key,
-      name text not null,
-      applied_at timestamptz not null default now()
-    );`)
+  if (found[0]?.has_table !== true) {
+    runner.onChange?.()
+    if (found.length === 0) await runner.script(`create schema ${schema}`)
+    await runner.script(`
+      create table ${schema}.migrations (
+        version integer primary key,
+        name text not null,
+        applied_at timestamptz not null default now()
+      );`)
+  }
   const { rows } = await runner.query<{ version: number }>({
     text: `select version from ${schema}.migrations order by version`,
   })
   const applied = new Set(rows.map((row) => row.version))
-  assertNotNewer(Math.max(0, ...applied), schemaName)
+  assertNotNewer(
+    rows.reduce((newest, { version }) => Math.max(newest, version), 0),
+    schemaName,
+  )
   for (const migration of migrations) {
     if (applied.has(migration.version)) continue
+    runner.onChange?.()
     await runner.script(migration.sql.replaceAll('{schema}', schema))
     await runner.query({
       text: `insert into ${schema}.migrations (version, name) values ($1, $2)`,
@@ -61,19 +71,23 @@ function assertNotNewer(version: number, schemaName: string): void {
 }
 
 /**
- * Offsets belong to one history. A backup restored into another cluster, and a replica promoted to another timeline,
- * may lack the last commits of it, so both get a new epoch and clients reload. What the server does not tell is not
- * compared, and is not forgotten.
+ * Offsets belong to one history. A backup restored into another cluster, a dump restored into the same one, and a replica
+ * promoted to another timeline may lack the last commits of it, so each gets a new epoch and clients reload. What the
+ * server does not tell is not compared, and is not forgotten.
  */
 async function renewEpochWhenHistoryChanged(runner: Queryable, schema: string): Promise<void> {
   await runner.query({
-    text: `insert into ${schema}.meta as m (epoch, system_identifier, timeline)
-           select $1, h.system_identifier, h.timeline from ${schema}.server_history() h
+    text: `insert into ${schema}.meta as m (epoch, system_identifier, timeline, place)
+           select $1, h.system_identifier, h.timeline, ${schema}.place_of_meta() from ${schema}.server_history() h
            on conflict (only_row) do update
            set epoch = case when ${schema}.is_other_history() then excluded.epoch else m.epoch end,
+               past_epochs = case when ${schema}.is_other_history()
+                 then ${schema}.past_epochs_with(m.past_epochs, m.epoch) else m.past_epochs end,
                system_identifier = coalesce(excluded.system_identifier, m.system_identifier),
-               timeline = coalesce(excluded.timeline, m.timeline)
-           where (m.system_identifier, m.timeline) is distinct from (excluded.system_identifier, excluded.timeline)`,
+               timeline = coalesce(excluded.timeline, m.timeline),
+               place = excluded.place
+           where (m.system_identifier, m.timeline, m.place)
+             is distinct from (excluded.system_identifier, excluded.timeline, excluded.place)`,
     values: [newEpoch()],
   })
 }

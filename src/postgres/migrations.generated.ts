@@ -3,7 +3,7 @@
 export interface Migration {
   readonly version: number
   readonly name: string
-  /** With `{schema}` where the quoted schema name belongs. */
+  /** Text with `{schema}` where the quoted schema name belongs. */
   readonly sql: string
 }
 
@@ -961,6 +961,562 @@ begin
     select m.epoch into v_epoch from {schema}.meta m;
   end if;
   return v_epoch;
+end $$;
+`,
+  },
+  {
+    version: 10,
+    name: 'settle_operations',
+    sql: `-- Operations that ended without a COMMIT are settled many at a time. One call for each of them, as before, took thousands
+-- of statements where one user's operations failed by the thousand, on the few connections that recovery and questions
+-- for outcomes need as well. settle_operation and settle_silently stay: during a rolling upgrade nodes of the version
+-- before call them, and both ways take heads and ids in the same order. Those two append no rollback events.
+-- Every function, operator, type and collation is named with its schema, as in 0008.
+
+-- Events that a settlement appends if it rolls an operation back. They take back what a part has shown outside of the
+-- operation's transaction. Copies of one call may run on two nodes, so that each node has rows of its own; the settlement
+-- appends one event for each key of a part. A row is there while its operation is open.
+create table {schema}.rollback_events (
+  operation_id uuid not null,
+  user_id text collate pg_catalog."C" not null,
+  part text collate pg_catalog."C" not null,
+  key text collate pg_catalog."C" not null,
+  node uuid not null,
+  channel text not null,
+  type text not null,
+  data json not null,
+  primary key (operation_id, user_id, part, key, node)
+);
+
+-- Key of the advisory lock of an operation. Whoever writes rollback events of an operation holds it, and whoever settles
+-- the operation does, so that none is written between the reading and the decision.
+create function {schema}.operation_lock(p_id uuid, p_user text) returns bigint language sql stable as $$
+  select pg_catalog.hashtextextended(
+    '{schema} ' operator(pg_catalog.||) p_id::pg_catalog.text operator(pg_catalog.||) ' '
+      operator(pg_catalog.||) p_user collate pg_catalog."C", 0)
+$$;
+
+-- Writes rollback events of operations that are open, and answers for each, in their order: \`written\`; \`busy\` where another
+-- transaction holds the operation's lock, which decides the outcome, or writes for a copy; \`ended\` where there is an
+-- outcome; \`unnoted\` where no intent of the node names the operation, so that nobody would settle it after the node. Waits
+-- for no lock, also not for a COMMIT under way that deletes a row which is asked for again. Waits for the disk, whatever is
+-- set for this role: a crash of the server rolls the operation back, and what was shown must be withdrawn then.
+create function {schema}.write_rollback_events(
+  p_ids uuid[],
+  p_users text[],
+  p_nodes uuid[],
+  p_parts text[],
+  p_keys text[],
+  p_channels text[],
+  p_types text[],
+  p_data json[]
+) returns table (place bigint, answer text) language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_locked bigint[];
+begin
+  perform pg_catalog.set_config('synchronous_commit', 'local', true);
+  select pg_catalog.array_agg(k.lock) into v_locked
+  from (
+    select distinct {schema}.operation_lock(w.id, w.owner) as lock from unnest(p_ids, p_users) as w (id, owner)
+  ) k
+  where pg_catalog.pg_try_advisory_xact_lock(k.lock);
+  -- A statement of its own, which sees what had committed before the locks were had.
+  return query
+  with asked as (
+    select w.*, case
+      when not coalesce({schema}.operation_lock(w.id, w.owner) operator(pg_catalog.=) any (v_locked), false) then 'busy'
+      when exists (
+        select from {schema}.operations o
+        where o.id operator(pg_catalog.=) w.id and o.user_id operator(pg_catalog.=) w.owner collate pg_catalog."C"
+      ) then 'ended'
+      when not exists (
+        select from {schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as n (id, owner)
+        where i.node operator(pg_catalog.=) w.node and n.id operator(pg_catalog.=) w.id
+          and n.owner operator(pg_catalog.=) w.owner collate pg_catalog."C"
+      ) then 'unnoted'
+      else 'written' end as answer
+    from unnest(p_ids, p_users, p_nodes, p_parts, p_keys, p_channels, p_types, p_data)
+      with ordinality as w (id, owner, node, part, key, channel, type, data, place)
+  ), written as (
+    insert into {schema}.rollback_events (operation_id, user_id, part, key, node, channel, type, data)
+    select a.id, a.owner, a.part, a.key, a.node, a.channel, a.type, a.data
+    from asked a
+    where a.answer operator(pg_catalog.=) 'written' and not exists (
+      select from {schema}.rollback_events e
+      where e.operation_id operator(pg_catalog.=) a.id
+        and e.user_id operator(pg_catalog.=) a.owner collate pg_catalog."C"
+        and e.part operator(pg_catalog.=) a.part collate pg_catalog."C"
+        and e.key operator(pg_catalog.=) a.key collate pg_catalog."C" and e.node operator(pg_catalog.=) a.node
+    )
+    on conflict do nothing
+  )
+  select a.place, a.answer from asked a order by a.place;
+end $$;
+
+-- Ends each operation as rolled back, if it has no outcome, and appends its events, any number to any channels, if this
+-- call decided it; behind them its rollback events, which are gone then. p_notices[i] is kept with the outcome; null: nothing is. Event j belongs to operation
+-- p_event_operation[j], counted from 1. Each channel gets its events in the order of the operations, then in that of
+-- the events. Of two with the same id and user the first counts.
+-- Lock order: the locks of the operations in order; then, here and in flush_operation, channel heads in byte order, each
+-- once; then the ids, in order.
+-- Waits for all locks of operations together at most p_next_wait: they are held for as long as rollback events are
+-- written. Waits for the first head at most p_first_wait. From then on it holds a head, and with it everybody who emits to that
+-- channel: p_next_wait is what is left for all further heads together, and an id is waited for no longer than the rest of
+-- it. The server takes no wait of zero, so each lock may take 1 ms behind that end. Both waits are milliseconds. What it
+-- waited for in vain is not told: it raises 55P03, and nothing is settled.
+-- Answers what stands now, in the order of the operations. \`settled\` tells whether this call decided; \`offsets\` are those
+-- of the operation's own events in their order, \`withdrawn\` are its rollback events with their offsets, and \`at\` is the time
+-- of all of them; each is null where there are none, and where it did not decide.
+create function {schema}.settle_operations(
+  p_ids uuid[],
+  p_names text[],
+  p_users text[],
+  p_nodes uuid[],
+  p_input_hashes text[],
+  p_notices json[],
+  p_event_operation int[],
+  p_event_channel text[],
+  p_event_type text[],
+  p_event_data json[],
+  p_first_wait int,
+  p_next_wait int
+) returns table (
+  place bigint,
+  settled boolean,
+  state text,
+  result json,
+  notice json,
+  positions jsonb,
+  offsets jsonb,
+  withdrawn json,
+  at timestamptz,
+  user_id text,
+  input_hash text
+) language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_lock bigint;
+  v_channel pg_catalog.text;
+  v_wait double precision := p_next_wait;
+  v_held_since timestamp with time zone;
+  v_at timestamp with time zone;
+  v_decided bigint[];
+  v_operations int[] := p_event_operation;
+  v_channels pg_catalog.text[] := p_event_channel;
+  v_types pg_catalog.text[] := p_event_type;
+  v_data json[] := p_event_data;
+begin
+  for v_lock in
+    select distinct {schema}.operation_lock(w.id, w.owner) from unnest(p_ids, p_users) as w (id, owner) order by 1
+  loop
+    if not pg_catalog.pg_try_advisory_xact_lock(v_lock) then
+      v_held_since := coalesce(v_held_since, pg_catalog.clock_timestamp());
+      v_wait := greatest(1, pg_catalog.ceil(p_next_wait operator(pg_catalog.-) (1000 operator(pg_catalog.*)
+        pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() operator(pg_catalog.-) v_held_since))));
+      perform pg_catalog.set_config('lock_timeout', v_wait::pg_catalog.text, true);
+      perform pg_catalog.pg_advisory_xact_lock(v_lock);
+    end if;
+  end loop;
+  v_held_since := null;
+  v_wait := p_first_wait;
+
+  with wanted as (
+    select w.id, w.owner collate pg_catalog."C" as owner, pg_catalog.min(w.place) as place
+    from unnest(p_ids, p_users) with ordinality as w (id, owner, place) group by 1, 2
+  ), left_behind as (
+    select distinct on (w.place, e.part, e.key) w.place, e.part, e.key, e.channel, e.type, e.data
+    from wanted w join {schema}.rollback_events e
+      on e.operation_id operator(pg_catalog.=) w.id and e.user_id operator(pg_catalog.=) w.owner
+    where not exists (
+      select from {schema}.operations o
+      where o.id operator(pg_catalog.=) w.id and o.user_id operator(pg_catalog.=) w.owner
+    )
+    order by w.place, e.part, e.key
+  )
+  select coalesce(p_event_operation operator(pg_catalog.||) pg_catalog.array_agg(l.place::int), p_event_operation),
+    coalesce(p_event_channel operator(pg_catalog.||) pg_catalog.array_agg(l.channel), p_event_channel),
+    coalesce(p_event_type operator(pg_catalog.||) pg_catalog.array_agg(l.type), p_event_type),
+    coalesce(p_event_data operator(pg_catalog.||) pg_catalog.array_agg(l.data), p_event_data)
+  into v_operations, v_channels, v_types, v_data
+  from (select l.* from left_behind l order by l.place, l.part, l.key) l;
+
+  for v_channel in
+    select distinct e.channel collate pg_catalog."C" as channel
+    from pg_catalog.unnest(v_channels) as e (channel) order by 1
+  loop
+    perform pg_catalog.set_config('lock_timeout', v_wait::pg_catalog.text, true);
+    perform from {schema}.channels c where c.channel operator(pg_catalog.=) v_channel for update;
+    if not found then
+      -- Locks it as well when somebody else was faster.
+      insert into {schema}.channels as c (channel, head) values (v_channel, 0)
+      on conflict (channel) do update set head = c.head;
+    end if;
+    v_held_since := coalesce(v_held_since, pg_catalog.clock_timestamp());
+    v_wait := greatest(1, pg_catalog.ceil(p_next_wait operator(pg_catalog.-) (1000 operator(pg_catalog.*)
+      pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() operator(pg_catalog.-) v_held_since))));
+  end loop;
+  if v_held_since is null then
+    v_wait := p_next_wait;
+  end if;
+  perform pg_catalog.set_config('lock_timeout', v_wait::pg_catalog.text, true);
+
+  v_at := pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp());
+  with copies as (
+    select w.*, pg_catalog.row_number() over (partition by w.id, w.owner collate pg_catalog."C" order by w.place) as copy
+    from unnest(p_ids, p_names, p_users, p_nodes, p_input_hashes, p_notices)
+      with ordinality as w (id, name, owner, node, digest, told, place)
+  ), wanted as (
+    select * from copies w where w.copy operator(pg_catalog.=) 1
+  ), decided as (
+    insert into {schema}.operations as o (id, name, user_id, node, input_hash, state, notice, settled_at)
+    select w.id, w.name, w.owner, w.node, w.digest, 'rolled_back', w.told, v_at
+    from wanted w order by w.id, w.owner collate pg_catalog."C"
+    on conflict on constraint lockstep_one_outcome do nothing
+    returning o.id, o.user_id
+  )
+  select pg_catalog.array_agg(w.place) into v_decided
+  from decided d join wanted w
+    on w.id operator(pg_catalog.=) d.id and d.user_id operator(pg_catalog.=) w.owner collate pg_catalog."C";
+
+  return query
+  with added as (
+    select e.operation, e.channel, e.type, e.data, e.place, pg_catalog.row_number() over (
+      partition by e.channel collate pg_catalog."C" order by e.operation, e.place) as rank
+    from unnest(v_operations, v_channels, v_types, v_data)
+      with ordinality as e (operation, channel, type, data, place)
+    where e.operation operator(pg_catalog.=) any (v_decided)
+  ), heads as (
+    update {schema}.channels c set head = c.head operator(pg_catalog.+) n.added
+    from (
+      select a.channel collate pg_catalog."C" as channel, pg_catalog.max(a.rank) as added
+      from added a group by a.channel collate pg_catalog."C"
+    ) n
+    where c.channel operator(pg_catalog.=) n.channel
+    returning c.channel, c.head operator(pg_catalog.-) n.added as before
+  ), placed as (
+    select a.*, h.before operator(pg_catalog.+) a.rank as "offset"
+    from added a join heads h on h.channel operator(pg_catalog.=) a.channel collate pg_catalog."C"
+  ), stored as (
+    insert into {schema}.events (channel, "offset", operation_id, type, data, at)
+    select p.channel, p."offset", p_ids[p.operation], p.type, p.data, v_at from placed p
+  ), told as (
+    select p.operation, pg_catalog.jsonb_agg(p."offset" order by p.place) as offsets from placed p
+    where p.place operator(pg_catalog.<=) pg_catalog.cardinality(p_event_operation) group by p.operation
+  ), taken_back as (
+    select p.operation, pg_catalog.json_agg(pg_catalog.json_build_object('channel', p.channel, 'type', p.type,
+      'data', p.data::pg_catalog.text, 'offset', p."offset") order by p.place) as withdrawn
+    from placed p where p.place operator(pg_catalog.>) pg_catalog.cardinality(p_event_operation) group by p.operation
+  ), forgotten as (
+    delete from {schema}.rollback_events e using unnest(p_ids, p_users) with ordinality as w (id, owner, place)
+    where w.place operator(pg_catalog.=) any (v_decided) and e.operation_id operator(pg_catalog.=) w.id
+      and e.user_id operator(pg_catalog.=) w.owner collate pg_catalog."C"
+  )
+  select w.place, coalesce(w.place operator(pg_catalog.=) any (v_decided), false), o.state, o.result, o.notice,
+    o.positions, t.offsets, b.withdrawn, case when w.place operator(pg_catalog.=) any (v_decided) then v_at end, o.user_id,
+    o.input_hash
+  from unnest(p_ids, p_users) with ordinality as w (id, owner, place)
+  left join {schema}.operations o
+    on o.id operator(pg_catalog.=) w.id and o.user_id operator(pg_catalog.=) w.owner collate pg_catalog."C"
+  left join told t on t.operation operator(pg_catalog.=) w.place
+  left join taken_back b on b.operation operator(pg_catalog.=) w.place
+  order by w.place;
+end $$;
+`,
+  },
+  {
+    version: 11,
+    name: 'epochs_left',
+    sql: `-- Epochs as the database itself knows them: the epochs that it has left, and the place in which the present one was made.
+
+-- Oldest first. Nodes take none of them for a new one: a server that holds one as its epoch is an old primary, or a backup
+-- of an earlier day. Each failover adds one.
+alter table {schema}.meta add column past_epochs text[] not null default '{}';
+
+-- Database and table in which the epoch was made. A dump that was restored, and a copy that was made of a database, stand
+-- in another place of the same cluster.
+alter table {schema}.meta add column place text;
+
+create function {schema}.place_of_meta() returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select d.oid::text || '/' || '{schema}.meta'::regclass::oid::text
+  from pg_database d where d.datname = current_database()
+$$;
+
+update {schema}.meta set place = {schema}.place_of_meta();
+
+create or replace function {schema}.is_other_history() returns boolean language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select coalesce(m.system_identifier <> h.system_identifier, false) or coalesce(m.timeline <> h.timeline, false)
+    or coalesce(m.place <> {schema}.place_of_meta(), false)
+  from {schema}.meta m, {schema}.server_history() h
+$$;
+
+-- The epoch that stands comes last of those that were left; of more than a thousand, the oldest are forgotten.
+create function {schema}.past_epochs_with(p_past text[], p_epoch text) returns text[] language sql immutable
+set search_path = pg_catalog, pg_temp as $$
+  select (p_past || p_epoch)[greatest(cardinality(p_past) - 998, 1):]
+$$;
+
+create or replace function {schema}.renew_epoch(p_expected text, p_next text) returns text language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  v_epoch text;
+begin
+  -- An epoch that nodes have told to clients must not be lost in a crash, whatever is set for this role.
+  perform set_config('synchronous_commit', 'local', true);
+  update {schema}.meta m
+  set epoch = p_next, past_epochs = {schema}.past_epochs_with(m.past_epochs, m.epoch),
+      system_identifier = coalesce(h.system_identifier, m.system_identifier),
+      timeline = coalesce(h.timeline, m.timeline), place = {schema}.place_of_meta()
+  from {schema}.server_history() h
+  where p_expected is null or m.epoch = p_expected
+  returning m.epoch into v_epoch;
+  if not found then
+    select m.epoch into v_epoch from {schema}.meta m;
+  end if;
+  return v_epoch;
+end $$;
+`,
+  },
+  {
+    version: 12,
+    name: 'runs',
+    sql: `-- Tasks, runs and steps: long work that goes on when its process dies.
+
+-- Executions of tasks. At rest a run is \`pending\`, \`running\`, or in one of the final states.
+create table {schema}.runs (
+  id uuid not null,
+  task text collate "C" not null,
+  -- The user who started it, by id and as a whole.
+  user_id text collate "C" not null,
+  started_by json not null,
+  -- Where its state is shown.
+  channel text collate "C" not null,
+  input json,
+  state text not null,
+  -- Rises with each claim: the token that fences off whoever had the run before.
+  attempt integer not null default 0,
+  -- Nodes that have died with it.
+  deaths integer not null default 0,
+  on_node_death text not null,
+  -- Lease of the node that has it, while it is running.
+  node uuid,
+  not_before timestamptz not null,
+  -- Time that a waiting run has left, in milliseconds; null where it has no limit.
+  left_ms double precision,
+  -- When its time is over, while it is running.
+  deadline timestamptz,
+  stop_requested_at timestamptz,
+  result json,
+  notice json,
+  created_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  -- Known by its name where its violation becomes LS_OPERATION_ID_REUSED (src/postgres/sqlstate.ts).
+  constraint lockstep_one_run primary key (id)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+
+create index runs_due on {schema}.runs (not_before) where state = 'pending';
+create index runs_owned on {schema}.runs (node) where state = 'running';
+
+-- Steps that have committed. A step of a run has one row, so its effect stands once.
+create table {schema}.run_steps (
+  run uuid not null,
+  name text collate "C" not null,
+  -- Rises in the order of the flushes. An identity, so that the rights to the table are enough.
+  place bigint generated always as identity,
+  operation uuid not null,
+  result json,
+  committed_at timestamptz not null,
+  -- Known by its name where its violation becomes LS_OPERATION_FENCED (src/postgres/sqlstate.ts).
+  constraint lockstep_one_step primary key (run, name)
+);
+
+-- How often a step has thrown, over all attempts at its run.
+create table {schema}.run_tries (
+  run uuid not null,
+  name text collate "C" not null,
+  thrown integer not null,
+  -- Text of the last error, for operators.
+  error text not null,
+  primary key (run, name)
+);
+
+-- The newest progress of a run. A table of its own: the row of the run is locked by each step that commits.
+create table {schema}.run_progress (
+  run uuid primary key,
+  attempt integer not null,
+  value json not null,
+  at timestamptz not null
+) with (fillfactor = 50);
+
+-- The gate of a run, as the key of an advisory lock: flushes of its steps take it shared, whoever changes the run takes
+-- it exclusively. Whoever waits for it exclusively is before all who come later, so a stop waits behind the steps that
+-- commit right now and no others.
+create function {schema}.run_gate(p_run uuid) returns bigint language sql immutable as $$
+  select pg_catalog.hashtextextended('{schema}.run ' operator(pg_catalog.||) p_run::pg_catalog.text, 0)
+$$;
+
+-- The first statement of a step's flush. Raises where the step may not commit any more:
+--   LS003  the run is not this attempt's any more, or the history lacks a step that this attempt has seen committed
+--   LS004  the run was stopped, or not, unlike what the step was told
+-- Runs in the transaction of the application, so everything is named with its schema, as in 0008.
+create function {schema}.enter_step(
+  p_run uuid,
+  p_attempt int,
+  p_is_stopped boolean,
+  p_last_step text
+) returns void language plpgsql as $$
+declare
+  v_is_stopped boolean;
+begin
+  perform pg_catalog.pg_advisory_xact_lock_shared({schema}.run_gate(p_run));
+  -- With a lock, since a transaction that reads one snapshot would read the row as it was when it began.
+  select r.stop_requested_at is not null into v_is_stopped
+  from {schema}.runs r
+  where r.id operator(pg_catalog.=) p_run and r.attempt operator(pg_catalog.=) p_attempt
+    and r.state operator(pg_catalog.=) 'running'
+  for share;
+  if not found then
+    raise exception 'run % is not in attempt % any more', p_run, p_attempt using errcode = 'LS003';
+  end if;
+  if v_is_stopped operator(pg_catalog.<>) p_is_stopped then
+    raise exception 'run % was stopped', p_run using errcode = 'LS004';
+  end if;
+  if p_last_step is not null and not exists (
+    select from {schema}.run_steps s
+    where s.run operator(pg_catalog.=) p_run and s.name operator(pg_catalog.=) p_last_step
+  ) then
+    raise exception 'step % of run % is gone, which had committed', p_last_step, p_run using errcode = 'LS003';
+  end if;
+end $$;
+
+-- Changes a run that is as it was seen: its state, attempt, stop and owner. Appends the events of the change, and writes
+-- its outcome as that of an operation of Lockstep's own. A run that fails is to its user an operation that was rolled
+-- back: with a notice, that operation has its outcome and its notice in the same transaction. The decision was made by whoever calls; here it is carried out
+-- or, where the run is another by now, not.
+-- Lock order, here and in enter_step: the gate, the run, then channel heads in byte order.
+-- A claim needs the lease of the node that claims, and where it takes the run from another node, that one's lease must
+-- have run out. Its row is locked: a renewal that was evaluated in time and commits late is no death. Claims share that
+-- lock, so that those of many runs of one dead node do not wait for each other.
+-- Answers how the run stands now; no row where there is none.
+create function {schema}.change_run(
+  p_operation uuid,
+  p_name text,
+  p_user text,
+  p_node uuid,
+  p_run uuid,
+  p_seen_state text,
+  p_seen_attempt int,
+  p_seen_stop boolean,
+  p_seen_node uuid,
+  p_is_claim boolean,
+  p_state text,
+  p_attempt int,
+  p_deaths int,
+  p_pause_ms double precision,
+  p_is_stop boolean,
+  p_result json,
+  p_notice json,
+  p_notice_operation uuid,
+  p_notice_type text,
+  p_notice_channel text,
+  p_channels text[],
+  p_counts int[],
+  p_event_channel int[],
+  p_event_rank int[],
+  p_types text[],
+  p_data json[],
+  p_wait_ms int,
+  out is_changed boolean,
+  out state text,
+  out attempt int,
+  out deaths int,
+  out is_stop_requested boolean,
+  out left_ms double precision,
+  out node uuid,
+  out positions jsonb,
+  out notice_offset bigint,
+  out at timestamptz
+) returns setof record language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  v_run {schema}.runs%rowtype;
+  v_now timestamptz;
+  v_is_final boolean := p_state not in ('pending', 'running');
+  v_channel text;
+begin
+  perform set_config('lock_timeout', p_wait_ms::text, true);
+  perform pg_advisory_xact_lock({schema}.run_gate(p_run));
+  select * into v_run from {schema}.runs r where r.id = p_run for update;
+  if not found then
+    return;
+  end if;
+  v_now := clock_timestamp();
+
+  select true, o.positions, o.settled_at into is_changed, positions, at
+  from {schema}.operations o where o.id = p_operation and o.user_id = p_user;
+  if not found then
+    is_changed := v_run.state = p_seen_state and v_run.attempt = p_seen_attempt
+      and (v_run.stop_requested_at is not null) = p_seen_stop and v_run.node is not distinct from p_seen_node;
+    if is_changed and p_is_claim then
+      is_changed := exists (select from {schema}.nodes n where n.node = p_node and n.lease_until >= v_now);
+      if is_changed and v_run.node is not null and exists (select from {schema}.nodes n where n.node = v_run.node) then
+        perform from {schema}.nodes n where n.node = v_run.node and n.lease_until < clock_timestamp()
+        for share skip locked;
+        is_changed := found;
+      end if;
+    end if;
+    if is_changed then
+      update {schema}.runs r
+      set state = p_state, attempt = p_attempt, deaths = p_deaths,
+          node = case when p_state = 'running' then case when p_is_claim then p_node else r.node end end,
+          not_before = case when p_state = 'pending' then v_now + p_pause_ms * interval '1 millisecond' else r.not_before end,
+          left_ms = case when p_state = 'pending' and r.deadline is not null
+            then greatest(0, date_part('epoch', r.deadline - v_now) * 1000) else r.left_ms end,
+          deadline = case
+            when p_state = 'pending' then null
+            when p_state = 'running' and r.state = 'pending' then v_now + r.left_ms * interval '1 millisecond'
+            else r.deadline end,
+          stop_requested_at = case when p_is_stop then coalesce(r.stop_requested_at, v_now) else r.stop_requested_at end,
+          result = p_result, notice = p_notice, ended_at = case when v_is_final then v_now end
+      where r.id = p_run
+      returning * into v_run;
+      if p_notice is not null then
+        -- Two operations append, so the heads are locked before: in byte order, each once.
+        for v_channel in
+          select distinct c.channel collate "C" from unnest(p_channels || p_notice_channel) as c (channel) order by 1
+        loop
+          insert into {schema}.channels as c (channel, head) values (v_channel, 0)
+          on conflict (channel) do update set head = c.head;
+        end loop;
+      end if;
+      if cardinality(p_channels) > 0 then
+        select a.positions, a.at into positions, at from {schema}.append_events(
+          p_operation, p_channels, p_counts, p_event_channel, p_event_rank, p_types, p_data) a;
+      else
+        positions := '{}';
+        at := date_trunc('milliseconds', v_now);
+      end if;
+      insert into {schema}.operations (id, name, user_id, node, input_hash, state, positions, settled_at)
+      values (p_operation, p_name, p_user, p_node, p_name, 'committed', positions, at);
+      if p_notice is not null then
+        select (a.positions ->> p_notice_channel)::bigint into notice_offset from {schema}.append_events(
+          p_notice_operation, array[p_notice_channel], array[1], array[1], array[1], array[p_notice_type],
+          array[p_notice]) a;
+        insert into {schema}.operations (id, name, user_id, node, input_hash, state, notice, settled_at)
+        values (p_notice_operation, v_run.task, v_run.user_id, p_node, p_name, 'rolled_back', p_notice, at);
+      end if;
+    end if;
+  end if;
+
+  state := v_run.state;
+  attempt := v_run.attempt;
+  deaths := v_run.deaths;
+  is_stop_requested := v_run.stop_requested_at is not null;
+  left_ms := coalesce(date_part('epoch', v_run.deadline - v_now) * 1000, v_run.left_ms);
+  node := v_run.node;
+  return next;
 end $$;
 `,
   },

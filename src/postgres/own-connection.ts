@@ -44,7 +44,7 @@ export function ownConfig(pool: Pool): ClientConfig {
   }
 }
 
-/** What the first answer of a connection tells. */
+/** Facts from the first answer of a connection. */
 export interface ConnectionFacts {
   /**
    * A pooler gives each transaction another of its server's connections: nothing may be set for a session there, since

@@ -1,6 +1,6 @@
 type Parse = (value: string) => unknown
 
-/** By the oid of the type in Postgres, which never changes (src/include/catalog/pg_type.dat). */
+/** Parsers by the oid of the type in Postgres, which never changes (src/include/catalog/pg_type.dat). */
 const parsers: Readonly<Record<number, Parse>> = {
   16: (value) => value === 't',
   // int8, int2, int4, numeric: offsets, counts and milliseconds, all of them exact in a JavaScript number.

@@ -10,7 +10,7 @@ export class PgBackend {
   readonly #startedAt: string
   /** False behind a pooler, which gives each transaction another backend, and tells the client none of them. */
   readonly #isTheClients: boolean
-  /** Before a transaction has changed anything. */
+  /** Rights of the connection before a transaction has changed anything. */
   readonly rights: ConnectionRights
   readonly #hasUtf8: boolean
   #clientEncoding = 'UTF8'
@@ -51,7 +51,7 @@ export class PgBackend {
     return performance.now() - this.#heardAt > restMs
   }
 
-  /** What is sent in UTF-8, as `pg` does, is understood and kept: else only ASCII is. */
+  /** True when the server understands and keeps UTF-8, which is how `pg` sends text. Otherwise only ASCII is safe. */
   get isUtf8(): boolean {
     return this.#hasUtf8 && this.#clientEncoding === 'UTF8'
   }
@@ -73,7 +73,8 @@ export class PgBackend {
   async terminate(own: Queryable): Promise<void> {
     // Connections without a name of their own are the application's.
     if (!this.#isTheClients && this.#mark === '') return
-    // Not pg_cancel_backend: a statement that is still on its way would start after it, and run to its end.
+    // Terminate instead of pg_cancel_backend: a statement still on its way would start after a cancel, and run to its
+    // end.
     const select = 'select pg_terminate_backend(pid, 5000) from pg_stat_activity'
     await own.query(
       this.#isTheClients
@@ -94,14 +95,17 @@ const restMs = 1_000
 
 interface BackendRow {
   readonly pid: string
-  /** In seconds. With the process id it names a backend for good, although process ids come again. */
+  /**
+   * Start time of the backend, in seconds. It names the backend for good together with the process id, since process
+   * ids come again.
+   */
   readonly started_at: string
   readonly encoding: string
   readonly role: string
   readonly session_user: string
 }
 
-/** What is used of a client here, of which its types know nothing. */
+/** Members of `pg`'s client that are used here and missing from its types. */
 interface WatchedClient {
   readonly processID?: number
   readonly connection: {

@@ -4,27 +4,28 @@ import { LockstepError } from '../core/index.ts'
 import { toStatementError } from './statement-error.ts'
 import type { TimeLimit } from '../core/index.ts'
 
-/** Statements that travel together. They have no parameters and answer nothing that is read. */
+/** Statements that travel together. A plain text has no parameters and answers nothing that is read. */
 export interface Flight {
   readonly before: readonly string[]
   readonly statement: QueryConfig
-  readonly after: readonly string[]
-  /** When it is over, the connection is destroyed. Absent: the `query_timeout` of the statement, if it has one. */
+  /** Statements and configurations that follow. Configurations are sent without their name. */
+  readonly after: readonly (string | QueryConfig)[]
+  /** Limit after which the connection is destroyed. Absent: the `query_timeout` of the statement, if it has one. */
   readonly limit?: TimeLimit | undefined
   /** The first of `before` was carried out. */
   readonly onFirst?: () => void
-  /** The statement was carried out; one of `after` may still fail. */
+  /** The statement was carried out, or one of `after`; those behind it may still fail. */
   readonly onStatement?: () => void
 }
 
-/** Of the statement, then of each that came after it. */
+/** Results of the statement, then of each that came after it. */
 export type FlightResults = readonly [QueryResult, ...QueryResult[]]
 
 /**
  * Sends several statements with one Sync behind the last. The server skips all that follow an error up to the Sync
  * (Postgres manual, "Extended Query"), so that none of them can run outside the transaction that an earlier one was
  * to begin, and no COMMIT behind a flush that failed. `pg` by itself sends a Sync with each.
- * @throws what `pg` throws
+ * @throws errors of `pg`
  */
 export function sendFlight(client: PoolClient, flight: Flight): Promise<FlightResults> {
   const FlightQuery = flightQueryOf(client)
@@ -69,7 +70,7 @@ export function sendAlone<Row extends QueryResultRow>(
   })
 }
 
-/** What is used of a client here, of which its types know nothing. */
+/** Members of `pg`'s client that are used here and missing from its types. */
 interface FlyingClient {
   readonly connection: { readonly stream: Writable }
   query(query: BaseQuery): unknown
@@ -82,7 +83,7 @@ export function assertFlights(client: PoolClient): void {
 
 type Callback = (error: Error | null, results: QueryResult | QueryResult[]) => void
 
-/** What is used of `pg`'s connection, as its own cursors and streams use it. */
+/** Members of `pg`'s connection that are used here, as its own cursors and streams use them. */
 interface WireConnection {
   readonly stream: Writable
   readonly parsedStatements: Record<string, string>
@@ -97,7 +98,7 @@ interface WireConnection {
   sendCopyFail(message: string): void
 }
 
-/** What is used of `pg`'s `Query`: the part that a client calls. */
+/** Members of `pg`'s `Query` that a client calls. */
 interface BaseQuery {
   name: string | undefined
   values: unknown[] | undefined
@@ -111,7 +112,9 @@ interface BaseQuery {
 type BaseQueryClass = new (config: string | QueryConfig, values: undefined, callback: Callback) => BaseQuery
 type FlightQueryClass = new (flight: Flight, callback: Callback) => BaseQuery
 
-/** By the client's own class: an application may have another copy of `pg` than this file would import. */
+/**
+ * Query classes by the client's own class: an application may have another copy of `pg` than this file would import.
+ */
 const classes = new WeakMap<BaseQueryClass, FlightQueryClass>()
 
 function flightQueryOf(client: PoolClient): FlightQueryClass {
@@ -156,11 +159,31 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
     override prepare(connection: WireConnection): void {
       const { before, after } = this.#flight
       for (const text of before) execute(connection, text)
-      super.prepare(after.length === 0 ? connection : new ExtendedConnection(connection, after))
+      super.prepare(
+        after.length === 0
+          ? connection
+          : new ExtendedConnection(connection, () => this.#sendAfter(connection)),
+      )
       // The client takes the next ParseComplete for that of the statement with this name.
       if (this.#unanswered === 0) return
       this.#name = this.name
       this.name = undefined
+    }
+
+    #sendAfter(connection: WireConnection): void {
+      const unsynced = new ExtendedConnection(connection)
+      for (const each of this.#flight.after) {
+        if (typeof each === 'string') {
+          execute(connection, each)
+          continue
+        }
+        let isSent = true
+        const { text, values, types } = each
+        const onUnsent = (): void => void (isSent = false)
+        new Query({ text, values, types } as QueryConfig, undefined, onUnsent).prepare(unsynced)
+        // No COMMIT may follow a statement whose values could not be written.
+        if (!isSent) return execute(connection, 'rollback')
+      }
     }
 
     override handleCommandComplete(message: unknown, connection: WireConnection): void {
@@ -181,7 +204,7 @@ function createFlightQuery(Query: BaseQueryClass): FlightQueryClass {
   }
 }
 
-/** As the constructor of a query does with the `types` of its config. */
+/** Sets the types as the constructor of a query does with those of its config. */
 function setTypes(query: BaseQuery, types: unknown): void {
   Reflect.set(Reflect.get(query, '_result') as object, '_types', types)
 }
@@ -199,15 +222,18 @@ function execute(connection: WireConnection, text: string): void {
   connection.execute({})
 }
 
-/** The connection as the statement sees it: further ones go out before its Sync, unless it was not sent itself. */
+/**
+ * The connection as a statement sees it. In place of its Sync further statements go out, and then the Sync, unless the
+ * statement was not sent itself; without further ones there is no Sync at all.
+ */
 class ExtendedConnection implements WireConnection {
   readonly #connection: WireConnection
-  readonly #after: readonly string[]
+  readonly #sendAfter: (() => void) | undefined
   #isExecuted = false
 
-  constructor(connection: WireConnection, after: readonly string[]) {
+  constructor(connection: WireConnection, sendAfter?: () => void) {
     this.#connection = connection
-    this.#after = after
+    this.#sendAfter = sendAfter
   }
 
   get stream(): Writable {
@@ -252,7 +278,8 @@ class ExtendedConnection implements WireConnection {
   }
 
   sync(): void {
-    if (this.#isExecuted) for (const text of this.#after) execute(this.#connection, text)
+    if (this.#sendAfter === undefined) return
+    if (this.#isExecuted) this.#sendAfter()
     this.#connection.sync()
   }
 }

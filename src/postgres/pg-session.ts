@@ -7,7 +7,7 @@ import { toRows } from './pg-statements.ts'
 import { toLockstepError } from './sqlstate.ts'
 
 /**
- * One connection to the pool's database, beside the pool.
+ * Opens one connection to the pool's database, beside the pool.
  * @throws LS_DATABASE_UNREACHABLE
  */
 export async function openPgSession(pool: Pool, connectionTimeoutMillis: number): Promise<DatabaseSession> {
@@ -58,7 +58,7 @@ export async function openPgSession(pool: Pool, connectionTimeoutMillis: number)
   }
 }
 
-/** Without waiting for a server that may have vanished. */
+/** Ends the session without waiting for a server that may have vanished. */
 function destroy(client: pg.Client): void {
   disregard(client.end())
   const { connection } = client as unknown as {

@@ -5,14 +5,14 @@ import { sendAlone, sendFlight } from './pg-flight.ts'
 import { send, timed, toRows, type SendOptions } from './pg-statements.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
 import { asOwn, RoleWatch, type RoleRestore } from './role-restore.ts'
-import { toLockstepError } from './sqlstate.ts'
+import { toLockstepError, toOwnError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
 export interface PgSnapshotOptions extends SendOptions {
   readonly roles: RoleRestore
 }
 
-/** What a user's code reads in one state of the database, over one connection that has begun. */
+/** Reads of user code in one state of the database, over one connection that has begun. */
 export class PgSnapshot implements PgTarget {
   readonly handle: Snapshot<PgTransactionClient>
   readonly #client: PoolClient
@@ -58,7 +58,7 @@ export class PgSnapshot implements PgTarget {
       const [result] = await sendFlight(this.#client, flight)
       return toRows<Row>(result)
     } catch (error) {
-      throw toLockstepError(error, 'LS_CONNECTION_LOST')
+      throw toOwnError(error, this.#options.schemaName)
     }
   }
 }

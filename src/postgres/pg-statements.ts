@@ -3,7 +3,7 @@ import type { Rows, Statement } from '../core/index.ts'
 import { toAsciiValues } from './ascii.ts'
 import type { DatabaseState } from './database-state.ts'
 import { ownTypes } from './own-types.ts'
-import { toLockstepError } from './sqlstate.ts'
+import { toLockstepError, toOwnError } from './sqlstate.ts'
 import type { StatementNames } from './statement-names.ts'
 import type { TimeLimit } from '../core/index.ts'
 
@@ -18,14 +18,14 @@ export function timed(statement: Statement, options: SendOptions): QueryConfig {
   return config
 }
 
-/** For a flight, which has a time limit of its own. */
+/** Converts a statement for a flight, which has a time limit of its own. */
 export function toConfig(
-  { text, values = [], name }: Statement,
+  { text, values = [], name, isPlain }: Statement,
   { names, isAscii }: SendOptions,
 ): QueryConfig {
   const config: QueryConfig = { text, types: ownTypes }
   if (values.length === 0) return config
-  config.values = isAscii === true ? toAsciiValues(values) : (values as unknown[])
+  config.values = isAscii === true && isPlain !== true ? toAsciiValues(values) : (values as unknown[])
   const prepared = names.of(name)
   if (prepared !== undefined) config.name = prepared
   return config
@@ -36,6 +36,8 @@ export interface SendOptions {
   readonly names: StatementNames
   /** Hears of every error. */
   readonly state: DatabaseState
+  /** Schema of Lockstep's tables, unquoted. */
+  readonly schemaName: string
   /** The connection does not carry every character, so values are sent in ASCII (`toAscii`). */
   readonly isAscii?: boolean
 }
@@ -49,10 +51,12 @@ export async function send<Row>(
   try {
     return toRows<Row>(await target.query(timed(statement, options)))
   } catch (error) {
-    options.state.note(error)
-    // It was refused before it ran. Inside a transaction the second one is refused, too, and says so.
+    const mappedError = toOwnError(error, options.schemaName)
+    options.state.note(error, mappedError)
+    // Send again where the server has lost the statement's name: it was refused before it ran. Inside a transaction the
+    // second one is refused too, and its error says so.
     if (options.names.wasLost(error)) return send<Row>(target, statement, options)
-    throw toLockstepError(error, 'LS_CONNECTION_LOST')
+    throw mappedError
   }
 }
 

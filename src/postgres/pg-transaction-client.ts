@@ -1,20 +1,21 @@
 import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
-import { disregard, type SavepointWatch, type SqlClient } from '../core/index.ts'
+import { disregard, peek, type SavepointWatch, type SqlClient } from '../core/index.ts'
 import type { DatabaseState } from './database-state.ts'
 import type { TransactionGuard } from './transaction-guard.ts'
-import { readUserStatement, refuseSubmittable } from './user-statement.ts'
+import { assertCallback, assertText, assertValues, refuseSubmittable } from './statement-arguments.ts'
+import { readUserStatement } from './user-statement.ts'
 import { toStatementError } from './statement-error.ts'
 import { watched } from './watched.ts'
 
 /** A result of `pg`, typed by its rows. */
 export type PgResult<Row> = Omit<QueryResult, 'rows'> & { readonly rows: Row[] }
 
-/** As `pg` calls it: an error, or a result. */
+/** Callback of `pg`: an error, or a result. */
 export type PgCallback<Row> = (error: Error | null, result?: PgResult<Row>) => void
 
-/** Where statements go: a pool, a connection, a transaction. */
+/** Target of statements: a pool, a connection, a transaction. */
 export interface PgTarget {
-  /** Has to be waited for before a statement is sent. */
+  /** Promise to wait for before a statement is sent. */
   readonly pending?: Promise<void> | undefined
   /** Absent where nothing hangs on savepoints. */
   readonly savepointWatch?: SavepointWatch | undefined
@@ -58,6 +59,7 @@ export class PgTransactionClient implements SqlClient {
     // `pg` hands such an object back at once, so a promise that rejects would come too late.
     refuseSubmittable(config)
     const [values, callback] = typeof second === 'function' ? [undefined, second] : [second, third]
+    assertCallback(callback)
     const sent = this.#query<Row>(config, values)
     if (callback === undefined) return sent
     disregard(callBack(sent, callback))
@@ -69,14 +71,17 @@ export class PgTransactionClient implements SqlClient {
     values: readonly unknown[] | undefined,
   ): Promise<PgResult<Row>> {
     this.#guard.assertUsable()
-    const savepoint = readUserStatement(typeof config === 'string' ? config : config.text)
+    const text: unknown = typeof config === 'object' ? peek(config, 'text') : config
+    assertText(text)
+    assertValues(values ?? peek(config, 'values'))
+    const savepoint = readUserStatement(text)
     const settle = savepoint === undefined ? undefined : this.#target.savepointWatch?.(savepoint)
     const send = (): Promise<PgResult<Row>> =>
       this.#target.query<Row & QueryResultRow>(toConfig(config, values))
     if (settle === undefined && this.#target.pending === undefined) return send()
     const sendInTurn = async (): Promise<PgResult<Row>> => {
       const { pending } = this.#target
-      // Where nothing is waited for, statements keep the order in which they were called.
+      // Send at once where nothing is waited for: statements keep the order in which they were called.
       if (pending !== undefined) {
         await pending
         this.#guard.assertUsable()
@@ -97,7 +102,7 @@ export function poolTarget(lend: () => Promise<PoolClient>, state: DatabaseState
         client.release()
         return result
       } catch (error) {
-        // After an error the connection is not used again, as in `pool.query`.
+        // Discard the connection after an error, as `pool.query` does.
         client.release(true)
         state.note(error)
         throw toStatementError(error)
@@ -106,7 +111,7 @@ export function poolTarget(lend: () => Promise<PoolClient>, state: DatabaseState
   }
 }
 
-/** With its own properties and getters left as they are. */
+/** Copies the statement with its own properties and getters as they are. */
 function inExtendedProtocol(statement: QueryConfig): QueryConfig {
   return Object.create(statement, { queryMode: { value: 'extended', enumerable: true } }) as QueryConfig
 }
@@ -121,8 +126,10 @@ async function callBack<Row>(sent: Promise<PgResult<Row>>, callback: PgCallback<
   }
 }
 
-function toConfig(config: string | QueryConfig, values: readonly unknown[] | undefined): QueryConfig {
+/** Code without types may give `null` for no values, as `pg` allows. */
+function toConfig(config: string | QueryConfig, values: readonly unknown[] | null | undefined): QueryConfig {
+  const given = values ?? undefined
   if (typeof config === 'string')
-    return values === undefined ? { text: config } : { text: config, values: [...values] }
-  return values === undefined ? config : { ...config, text: config.text, values: [...values] }
+    return given === undefined ? { text: config } : { text: config, values: [...given] }
+  return given === undefined ? config : { ...config, text: config.text, values: [...given] }
 }

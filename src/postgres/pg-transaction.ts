@@ -3,42 +3,41 @@ import {
   disregard,
   isError,
   LockstepError,
-  type CommitEnding,
+  type CommitResult,
   type OpenTransaction,
-  type Queryable,
   type SavepointScope,
   type SavepointStatement,
   type SavepointWatch,
-  type Statement,
+  type Statements,
 } from '../core/index.ts'
 import { PgBackend } from './pg-backend.ts'
+import { whyEnded } from './connection-ending.ts'
+import { commitResultOf } from './commit-ending.ts'
 import { beginOwn } from './own-connection.ts'
-import { assertFlights, sendAlone, sendFlight, type FlightResults } from './pg-flight.ts'
-import { timed, toConfig, toRows, tryRollback, type SendOptions } from './pg-statements.ts'
+import { assertFlights, sendAlone, sendFlight } from './pg-flight.ts'
+import { timed, toConfig, tryRollback } from './pg-statements.ts'
+import type { PgPoolOptions, PgTransactionOptions } from './pg-transaction-options.ts'
 import { PgTransactionClient, type PgTarget } from './pg-transaction-client.ts'
-import { restoreForFlush, RoleWatch, type RoleRestore } from './role-restore.ts'
-import { isErrorResponse, isOfDatabase, toLockstepError } from './sqlstate.ts'
+import { restoreForFlush, RoleWatch } from './role-restore.ts'
+import { isErrorResponse, isOfDatabase, toFlushError, toLockstepError } from './sqlstate.ts'
 import { toStatementError } from './statement-error.ts'
 import { TransactionGuard } from './transaction-guard.ts'
 import { watched } from './watched.ts'
 
-export interface PgTransactionOptions extends SendOptions {
-  readonly own: Queryable
-  readonly operationId: string
-  readonly roles: RoleRestore
-  /** Of the history on the connection. */
-  readonly epoch?: string | undefined
-}
-
 /**
- * One transaction on one connection of the caller's pool, which it gives back or discards at its end. BEGIN leaves
- * in the flight of the first statement, COMMIT in that of the flush.
+ * A transaction on one connection of the caller's pool, which is given back or discarded at its end. BEGIN leaves in
+ * the flight of the first statement, COMMIT in that of the flush.
  */
 export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTarget {
   readonly db: PgTransactionClient
   readonly epoch: string | undefined
   readonly #client: PoolClient
-  readonly #options: PgTransactionOptions
+  readonly #options: PgPoolOptions
+  /**
+   * Statements that begin it under the operation's id. The setting vanishes with the transaction; the flush asserts it,
+   * so that it cannot commit on its own behind a statement that ended the transaction early.
+   */
+  readonly #begin: readonly string[]
   readonly #guard = new TransactionGuard()
   /** Settles when BEGIN was carried out. Absent until it is sent. */
   #beginning: Promise<void> | undefined
@@ -54,7 +53,10 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   private constructor(client: PoolClient, backend: PgBackend, options: PgTransactionOptions) {
     this.#client = client
     this.#backend = backend
-    this.#options = options
+    this.#options = options.pool
+    const { operationId, isolation } = options
+    const begin = isolation === undefined ? beginOwn : `begin isolation level ${isolation}`
+    this.#begin = [begin, `set local lockstep.operation = '${operationId}'`, ...backend.marks(operationId)]
     this.epoch = options.epoch
     this.db = new PgTransactionClient(this, this.#guard)
   }
@@ -67,12 +69,12 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   static async begin(client: PoolClient, options: PgTransactionOptions): Promise<PgTransaction> {
     try {
       assertFlights(client)
-      const backend = PgBackend.known(client) ?? (await PgBackend.ask(client, options))
+      const backend = PgBackend.known(client) ?? (await PgBackend.ask(client, options.pool))
       const transaction = new PgTransaction(client, backend, options)
       if (backend.hasRested) await transaction.#beginAlone()
       return transaction
     } catch (error) {
-      options.state.note(error)
+      options.pool.state.note(error)
       client.release(true)
       throw toLockstepError(error, 'LS_CONNECTION_LOST')
     }
@@ -113,22 +115,24 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   /** The error as the user's code gets it. */
-  readonly #onError = (error: unknown): unknown => {
-    const told = toStatementError(error)
+  readonly #onError = (thrown: unknown): unknown => {
+    // The driver says only that the connection cannot be used where it had ended before.
+    const error = whyEnded(this.#client) ?? thrown
+    const mappedError = toStatementError(error)
     // A statement that fails after its backend was ended on purpose tells nothing.
-    if (this.#isCancelled) return told
-    if (isOfDatabase(error)) this.#failure ??= told
+    if (this.#isCancelled) return mappedError
+    if (isOfDatabase(error)) this.#failure ??= mappedError
     if (this.#options.state.note(error)) this.#discard = true
-    return told
+    return mappedError
   }
 
   savepoint(): Promise<SavepointScope<PgTransactionClient>> {
     return this.#openSavepoint(this.#guard)
   }
 
-  async commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
+  async commit(flush: Statements): Promise<CommitResult> {
     this.close()
-    const ending = await this.#commit<Row>(flush)
+    const ending = await this.#commit(flush)
     this.#release(ending.ending === 'unknown')
     return ending
   }
@@ -139,27 +143,19 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   async cancel(): Promise<void> {
-    // Nothing was sent, and nothing can be any more: the connection is as it was.
+    // Keep the connection when no statement was sent: none can follow, and the connection is as it was.
     if (this.#beginning === undefined) return
     this.#discard = true
     this.#isCancelled = true
     try {
       await this.#backend.terminate(this.#options.own)
     } catch {
-      // Without it the statement runs to its end before the ROLLBACK; nothing commits either way.
+      // Go on without the termination: the statement runs to its end before the ROLLBACK, and nothing commits either
+      // way.
     }
   }
 
-  /**
-   * Begins a transaction under the operation's id. The setting vanishes with the transaction; the flush asserts it,
-   * so that it cannot commit on its own behind a statement that ended the transaction early.
-   */
-  get #begin(): readonly string[] {
-    const { operationId } = this.#options
-    return [beginOwn, `set local lockstep.operation = '${operationId}'`, ...this.#backend.marks(operationId)]
-  }
-
-  /** In one round trip, and without a query, so that the user's code may still set the isolation level. */
+  /** Begins in one round trip, and without a query, so that the user's code may still set the isolation level. */
   #beginAlone(): Promise<void> {
     this.#beginning = this.#sendBegin()
     return this.#beginning
@@ -216,7 +212,7 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
       release: () =>
         end(() => this.#sendSavepoint({ verb: 'release', name }, [], release)).catch(
           async (error: unknown) => {
-            // Most likely a statement had failed, and nobody said so. Where this fails too, all is lost anyway.
+            // Undo, because a statement had most likely failed unseen. Where that fails too, all is lost anyway.
             await undo().catch(() => {})
             throw error
           },
@@ -243,31 +239,37 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     })
   }
 
-  async #commit<Row>(flush: Statement): Promise<CommitEnding<Row>> {
+  async #commit(flush: Statements): Promise<CommitResult> {
     const { limit } = this.#options
     const before = this.#beginning === undefined ? this.#begin : this.#rights
     try {
       await this.pending
     } catch (error) {
-      // Nothing has begun, so there is nothing to commit.
+      // Report a rollback: the transaction never began, so there is nothing to commit.
       this.#discard = true
       return { ending: 'rolled_back', error }
     }
-    let isFlushed = false
-    const onStatement = (): void => void (isFlushed = true)
+    const ended = whyEnded(this.#client)
+    if (ended !== undefined) {
+      // Report a rollback: no COMMIT was sent, so none can have succeeded.
+      this.#discard = true
+      return { ending: 'rolled_back', error: toStatementError(ended) }
+    }
+    let carriedOut = 0
+    const onStatement = (): void => void (carriedOut += 1)
     try {
-      const { isUtf8 } = this.#backend
-      const statement = toConfig(flush, isUtf8 ? this.#options : { ...this.#options, isAscii: true })
-      return endingOf(
-        await sendFlight(this.#client, { before, statement, after: ['commit'], limit, onStatement }),
-      )
+      const sending = this.#backend.isUtf8 ? this.#options : { ...this.#options, isAscii: true }
+      const [first, ...others] = flush
+      const statement = toConfig(first, sending)
+      const after = [...others.map((each) => toConfig(each, sending)), 'commit']
+      return commitResultOf(await sendFlight(this.#client, { before, statement, after, limit, onStatement }))
     } catch (error) {
       if (this.#options.state.note(error)) this.#discard = true
       if (!isErrorResponse(error)) return { ending: 'unknown', error }
       // COMMIT was skipped, or failed itself: in the first case the transaction is still open. Where nobody is left
       // to end it the answer was a FATAL one, which may have followed a COMMIT that took effect.
       if (!(await tryRollback(this.#client, this.#options))) return { ending: 'unknown', error }
-      return { ending: 'rolled_back', error: isFlushed ? error : this.#toFlushError(error) }
+      return { ending: 'rolled_back', error: carriedOut >= flush.length ? error : this.#toFlushError(error) }
     }
   }
 
@@ -278,13 +280,13 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
   }
 
   /**
-   * Of a flush that was refused: COMMIT fails for what the user's own deferred triggers do, with whatever rights. A
+   * Explains a refused flush. COMMIT fails for what the user's own deferred triggers do, with whatever rights. A
    * prepared flush that the pooler lost is worth another attempt, which sends it without a name; and so is one for
    * which a function of the user's had set a role without rights, which is expected from then on.
    */
   #toFlushError(error: unknown): unknown {
-    const { names, roles } = this.#options
-    if (!names.wasLost(error) && !roles.learn(error, this.#roleWatch)) return error
+    const { names, roles, schemaName } = this.#options
+    if (!names.wasLost(error) && !roles.learn(error, this.#roleWatch)) return toFlushError(error, schemaName)
     return new LockstepError('LS_SERIALIZATION_FAILURE', { cause: error })
   }
 
@@ -292,11 +294,4 @@ export class PgTransaction implements OpenTransaction<PgTransactionClient>, PgTa
     this.#backend.endTransaction()
     this.#client.release(isBroken || this.#discard)
   }
-}
-
-function endingOf<Row>([flushed, committed]: FlightResults): CommitEnding<Row> {
-  // The tag of a COMMIT in a transaction that had failed is ROLLBACK, and no error.
-  return committed?.command === 'COMMIT'
-    ? { ending: 'committed', flushed: toRows<Row>(flushed) }
-    : { ending: 'rolled_back', error: new LockstepError('LS_TRANSACTION_ABORTED') }
 }

@@ -30,7 +30,7 @@ export class RoleRestore {
   }
 }
 
-/** Of one transaction. */
+/** Watches the role that statements of one transaction set. */
 export class RoleWatch {
   #hasNamedRole = false
 
@@ -43,9 +43,9 @@ export class RoleWatch {
   }
 }
 
-/** Whose rights a connection had before anything was set for a transaction. */
+/** Rights that a connection had before a transaction set any. */
 export interface ConnectionRights {
-  /** Undefined: that of the session, which nothing but a transaction can have changed. */
+  /** User of the session; undefined: the one that it began with, which nothing but a transaction can have changed. */
   readonly sessionUser?: string
   /** `none`: that of the session's user. */
   readonly role: string
@@ -60,7 +60,8 @@ export function restoreRights({ sessionUser, role }: ConnectionRights): readonly
 }
 
 /**
- * Before the flush. Deferred constraints and triggers are of the user's transaction: they run as the role that it had
+ * Statements to send before the flush. Deferred constraints and triggers are of the user's transaction: they run as the
+ * role that it had
  * set, and before the rights change. Postgres before version 18 runs a trigger as whoever commits.
  */
 export function restoreForFlush(rights: ConnectionRights): readonly string[] {
@@ -69,7 +70,7 @@ export function restoreForFlush(rights: ConnectionRights): readonly string[] {
 
 const mark = 'lockstep_own'
 
-/** Around a read within a user's transaction, after which its role is the one that the user has set. */
+/** Statements around a read within a user's transaction, after which its role is the one that the user has set. */
 export function asOwn(rights: ConnectionRights): {
   readonly before: readonly string[]
   readonly after: readonly string[]

@@ -8,19 +8,25 @@ import {
   peekList,
   type ErrorCode,
 } from '../core/index.ts'
+import { adviceByCode, adviceOnClosed, adviceOnMissing, adviceOnNoPassword } from './database-advice.ts'
 
 /**
- * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; LS002 is raised by
- * Lockstep's own functions (sql/migrations).
+ * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; those that begin with LS are raised
+ * by Lockstep's own functions (sql/migrations).
  */
 const exact: Readonly<Record<string, ErrorCode>> = {
   LS002: 'LS_TRANSACTION_CONTROL',
+  LS003: 'LS_RUN_LOST',
+  LS004: 'LS_RUN_STOPPED',
   // COMMIT or ROLLBACK in a procedure or a block of plpgsql.
   '2D000': 'LS_TRANSACTION_CONTROL',
   '25006': 'LS_DATABASE_READ_ONLY',
   '25P02': 'LS_TRANSACTION_ABORTED',
-  '25P03': 'LS_STATEMENT_TIMEOUT',
-  '25P04': 'LS_STATEMENT_TIMEOUT',
+  '25P03': 'LS_TRANSACTION_IDLE',
+  '25P04': 'LS_TRANSACTION_TIMEOUT',
+  '28000': 'LS_DATABASE_REFUSED',
+  '28P01': 'LS_DATABASE_REFUSED',
+  '3D000': 'LS_DATABASE_REFUSED',
   '42501': 'LS_DATABASE_RIGHTS',
   '40001': 'LS_SERIALIZATION_FAILURE',
   '40P01': 'LS_SERIALIZATION_FAILURE',
@@ -43,8 +49,14 @@ const byClass: Readonly<Record<string, ErrorCode>> = {
   '53': 'LS_DATABASE_RESOURCES',
 }
 
-/** Of the outcomes: one that is violated means that the operation has been settled by somebody else. */
-const oneOutcome = 'lockstep_one_outcome'
+/** Constraints of Lockstep's tables whose violation says what has happened. */
+const byConstraint: Readonly<Record<string, ErrorCode>> = {
+  // Another settlement has decided the operation.
+  lockstep_one_outcome: 'LS_OPERATION_FENCED',
+  // Another try of the step has committed.
+  lockstep_one_step: 'LS_OPERATION_FENCED',
+  lockstep_one_run: 'LS_OPERATION_ID_REUSED',
+}
 
 const unreachable = new Set([
   'ECONNREFUSED',
@@ -119,7 +131,8 @@ export function databaseErrorCode(error: unknown): ErrorCode | undefined {
 
 function codeOf(error: unknown): ErrorCode | undefined {
   const state = sqlState(error)
-  if (peek(error, 'constraint') === oneOutcome) return 'LS_OPERATION_FENCED'
+  const ofConstraint = codeOfConstraint(peek(error, 'constraint'))
+  if (ofConstraint !== undefined) return ofConstraint
   if (state !== undefined) return exact[state] ?? byClass[state.slice(0, 2)]
   const code = peek(error, 'code')
   if (typeof code === 'string') {
@@ -129,17 +142,75 @@ function codeOf(error: unknown): ErrorCode | undefined {
   return driverCode(error)
 }
 
+function codeOfConstraint(name: unknown): ErrorCode | undefined {
+  return typeof name === 'string' && Object.hasOwn(byConstraint, name) ? byConstraint[name] : undefined
+}
+
 /** The error as one of the catalogue; errors that have no better code become the given one. */
 export function toLockstepError(error: unknown, fallback: ErrorCode = 'LS_OPERATION_FAILED'): LockstepError {
   if (isLockstepError(error)) return error
   const code = databaseErrorCode(error) ?? fallback
   const state = sqlState(error)
   return new LockstepError(code, {
-    ...(isError(error) ? { message: messageOf(error) } : {}),
+    ...(isError(error) ? { message: explained(error) } : {}),
     ...(state === undefined ? {} : { details: { sqlState: state } }),
     cause: error,
   })
 }
+
+/**
+ * Maps an error of one of Lockstep's own statements, as `toLockstepError` does: a refusal of the server is no lost
+ * connection.
+ * @param schemaName of Lockstep's tables, unquoted
+ */
+export function toOwnError(error: unknown, schemaName: string): LockstepError {
+  if (isOfMissing(error, schemaName)) {
+    return new LockstepError('LS_SCHEMA_MISSING', {
+      message: `${messageOf(error)}. ${adviceOnMissing(schemaName)}`,
+      details: { sqlState: sqlState(error) },
+      cause: error,
+    })
+  }
+  const isOfServer = sqlState(error) !== undefined && isErrorResponse(error)
+  return toLockstepError(error, isOfServer ? 'LS_INTERNAL' : 'LS_CONNECTION_LOST')
+}
+
+/** The error of a flush, which calls triggers of the application too: the driver's own, unless it needs explaining. */
+export function toFlushError(error: unknown, schemaName: string): unknown {
+  return isOfMissing(error, schemaName) ? toOwnError(error, schemaName) : error
+}
+
+/** A schema, a table or a function that is not there. The text names it, in whatever language. */
+function isOfMissing(error: unknown, schemaName: string): boolean {
+  if (!missing.has(sqlState(error) ?? '')) return false
+  const text = messageOf(error)
+  return text.includes(`"${schemaName}`) || text.includes(`${schemaName}.`)
+}
+
+const missing: ReadonlySet<string> = new Set(['3F000', '42P01', '42883'])
+
+/** Words for what happened, and for what to check where that can be said. */
+function explained(error: unknown): string {
+  // Node's error for all addresses of a name has no text of its own.
+  const text = messageOf(error) || peekList(error, 'errors').map(messageOf).join('; ')
+  const advice = [error, ...peekList(error, 'errors')].map(adviceOn).find((one) => one !== undefined)
+  return advice === undefined ? text : `${text.replace(/\.$/, '')}. ${advice}`
+}
+
+function adviceOn(error: unknown): string | undefined {
+  const code = peek(error, 'code')
+  if (typeof code === 'string') return Object.hasOwn(adviceByCode, code) ? adviceByCode[code] : undefined
+  const text = messageOf(error)
+  if (isOfClosed.test(text)) return adviceOnClosed
+  if (!isOfLogin.test(text)) return undefined
+  return /client password must be/.test(text) ? adviceOnNoPassword : adviceByCode['28P01']
+}
+
+/** Texts, without a code, by which `pg` and PGlite say that the application has ended them. */
+const isOfClosed = /^(?:Cannot use a pool after calling end|PGlite is clos)/
+
+/** Texts, without a code, by which `pg` gives up a login by password before the server has refused it. */
+const isOfLogin = /^SASL: (?:SCRAM-|Only mechanism)/
 
 // pg reports a dead connection by these texts and no code at all (measured with pg 8.23).
 function driverCode(error: unknown): ErrorCode | undefined {
@@ -149,6 +220,8 @@ function driverCode(error: unknown): ErrorCode | undefined {
   if (/^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(message)) {
     return 'LS_CONNECTION_LOST'
   }
-  if (/^(Query read timeout|Cannot use a pool after calling end)/.test(message)) return 'LS_CONNECTION_LOST'
+  if (isOfLogin.test(message)) return 'LS_DATABASE_REFUSED'
+  if (message.startsWith('Query read timeout')) return 'LS_CONNECTION_LOST'
+  if (isOfClosed.test(message)) return 'LS_DATABASE_CLOSED'
   return undefined
 }

@@ -1,6 +1,6 @@
 import { LockstepError, type Queryable, type Statement } from '../core/index.ts'
 
-/** Which handle of a transaction may be used right now. Handles nest: a savepoint scope is a child. */
+/** Tells which handle of a transaction may be used right now. Handles nest: a savepoint scope is a child. */
 export class TransactionGuard {
   #ended = false
   #child: TransactionGuard | undefined

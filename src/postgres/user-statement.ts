@@ -1,4 +1,5 @@
 import { LockstepError, type SavepointStatement } from '../core/index.ts'
+import { assertText, insertMany, readInPortions } from './statement-arguments.ts'
 
 const sticky = {
   blanks: /(?:[ \t\n\r\f\v;]|--[^\n\r]*)+/y,
@@ -16,7 +17,7 @@ const sticky = {
  * @throws LS_TRANSACTION_CONTROL, LS_STATEMENT_UNSUPPORTED
  */
 export function readUserStatement(text: string): SavepointStatement | undefined {
-  if (typeof text !== 'string') refuseNoText(text)
+  assertText(text)
   const start = mayControl.has(text.charCodeAt(0)) ? skipBlanks(text, 0) : -1
   if (start < 0) return undefined
   const verb = match(sticky.verb, text, start)?.[0].toLowerCase()
@@ -60,31 +61,6 @@ function refuseCopy(): never {
     message:
       'COPY from or to the client was refused: it takes the connection for itself. ' +
       `To write many rows at once: ${insertMany}. To read them in portions: ${readInPortions}.`,
-  })
-}
-
-const insertMany = 'insert into … select … from unnest($1::text[], $2::int[])'
-const readInPortions = `tx.db.query('declare c cursor for …'), then tx.db.query('fetch 100 from c')`
-
-/**
- * Refuses what writes to the connection by itself: cursors, query streams, COPY.
- * @throws LS_STATEMENT_UNSUPPORTED
- */
-export function refuseSubmittable(config: unknown): void {
-  if (typeof config !== 'object' || config === null || !('submit' in config)) return
-  if (typeof config.submit !== 'function') return
-  throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
-    message:
-      `query takes a text, or an object with text and values, and got a ${config.constructor.name}. ` +
-      'Cursors, query streams and COPY take the connection for themselves. ' +
-      `To read in portions: ${readInPortions}. To write many rows at once: ${insertMany}.`,
-  })
-}
-
-/** A statement that was prepared before, and is asked for by its name alone, could be any. */
-function refuseNoText(text: unknown): never {
-  throw new LockstepError('LS_STATEMENT_UNSUPPORTED', {
-    message: `query takes a text, or an object with text and values, and got ${text === undefined ? 'no text' : `a text of type ${typeof text}`}.`,
   })
 }
 
@@ -168,7 +144,7 @@ function cutName(name: string): string {
   return cut
 }
 
-/** Where blanks, comments, which nest in Postgres, and empty statements end. */
+/** Returns the place where blanks, comments, which nest in Postgres, and empty statements end. */
 function skipBlanks(text: string, from: number): number {
   let at = from
   for (;;) {

@@ -12,6 +12,6 @@ export type AcknowledgementEntry = readonly [channel: string, offset: number, he
 
 /** The `data` of a `send` command that tells of events handled. */
 export interface AcknowledgementMessage {
-  /** At most `limits.maxAcknowledgements`. */
+  /** Entries, at most `limits.maxAcknowledgements`. */
   readonly acks: readonly AcknowledgementEntry[]
 }

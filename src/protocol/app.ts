@@ -1,10 +1,16 @@
 /**
- * What a client needs to know of a server's application, as types only. The server makes it with
- * `AppOf<[typeof conversation, typeof sendMessage]>`.
+ * Types of a server's application, as a client needs to know them. The server makes them with
+ * `AppOf<typeof import('./chat.ts')>`.
  */
 export interface AppShape {
-  /** By name or pattern as a template literal type (`conversation:${string}`): event types with their data. */
-  readonly channels: { readonly [name: string]: { readonly [type: string]: unknown } }
-  readonly operations: { readonly [name: string]: { readonly input: unknown; readonly result: unknown } }
+  /**
+   * Event types with their data, by the channel's name or pattern as a template literal type
+   * (`conversation:${string}`).
+   */
+  readonly channels: { readonly [name: string]: { readonly events: { readonly [type: string]: unknown } } }
+  /** `refusal` is a union of `{ code, data }`, `never` where there is none; leave it out where it is not known. */
+  readonly operations: {
+    readonly [name: string]: { readonly input: unknown; readonly result: unknown; readonly refusal?: unknown }
+  }
   readonly queries: { readonly [name: string]: { readonly input: unknown; readonly result: unknown } }
 }

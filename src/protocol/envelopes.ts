@@ -1,6 +1,6 @@
 /** The JSON shapes of the Centrifuge client protocol, as far as Lockstep reads or writes them. */
 
-/** Where a stream stands: the number of its last event, and the history that number belongs to. */
+/** Position of a stream: the number of its last event, and the history that number belongs to. */
 export interface StreamPosition {
   readonly offset: number
   readonly epoch: string
@@ -14,7 +14,7 @@ export interface ConnectRequest {
   readonly subs?: Readonly<Record<string, RecoveryRequest>>
 }
 
-/** What a client says of the stream it already has. */
+/** A client's place in the stream it already has. */
 export interface RecoveryRequest {
   readonly recover?: boolean
   readonly offset?: number
@@ -50,19 +50,21 @@ export interface ConnectResult {
   readonly subs: Readonly<Record<string, SubscribeResult>>
 }
 
-/** What an event looks like inside a publication. */
+/** Shape of an event inside a publication. */
 export interface EventEnvelope<Data = unknown> {
   readonly type: string
   readonly data: Data
   readonly operationId: string
   /** ISO 8601 with milliseconds, UTC: when the flush of its transaction ran, by the database's clock. */
   readonly at: string
+  /** Absent on committed events. Events that were sent before their commit, or without one, have no offset. */
+  readonly committed?: false
 }
 
 export interface Publication<Data = unknown> {
   readonly data: Data
   readonly offset?: number
-  /** On live pushes only; see `acknowledgeTag`. */
+  /** Tags of live pushes only; see `acknowledgeTag`. */
   readonly tags?: Readonly<Record<string, string>>
 }
 
@@ -72,7 +74,7 @@ export interface ErrorReply {
   readonly temporary?: true
 }
 
-/** One command of a client: exactly one of the named fields is set. */
+/** A command of a client: exactly one of the named fields is set. */
 export interface Command {
   readonly id?: number
   readonly connect?: ConnectRequest

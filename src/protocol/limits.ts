@@ -1,7 +1,8 @@
+import * as clientLimits from './client-limits.ts'
+
 /** Bounds of the wire. Sizes are bytes of UTF-8 unless a name says otherwise. */
 export const limits = {
-  /** Largest command a client may send. */
-  maxMessageBytes: 64 * 1024,
+  ...clientLimits,
   /** Largest `connect` command; what comes along in the same message is not read before it has succeeded. */
   maxConnectBytes: 4 * 1024,
   /** Commands in one message. More than channels: an SDK joins all of a page's in one, and is told which are too many. */
@@ -16,12 +17,8 @@ export const limits = {
   maxUserIdBytes: 250,
   /** Subscriptions of one connection, server-side ones included. */
   maxChannelsPerConnection: 128,
-  /** Operations of one connection that have no outcome yet. */
-  maxOutstandingCalls: 1_000,
-  /** Events that one recovery returns; a client further behind is told to reload. */
+  /** Events that one recovery returns; a client further behind is asked to reload. */
   recoveryPage: 300,
-  /** Ids in one question for outcomes. */
-  maxOutcomeIds: 100,
   /** Unheard ids that one user may have closed at once, by questions for outcomes. */
   maxClosedIds: 1_000,
   /** Unheard ids a second that one user may have closed in the long run. */
@@ -30,8 +27,14 @@ export const limits = {
   maxAcknowledgements: 50,
   /** Serialized `data` of one event. */
   maxEventBytes: 256 * 1024,
+  /** Events of one operation. */
+  maxOperationEvents: 10_000,
+  /** Serialized `data` of all events of one operation. */
+  maxOperationBytes: 16 * 1024 * 1024,
   /** Serialized `result` of one operation. */
   maxResultBytes: 256 * 1024,
+  /** Serialized data of one refusal. */
+  maxRefusalBytes: 16 * 1024,
   /** Reason text of a WebSocket close (RFC 6455, section 5.5: control frames carry at most 125 bytes). */
   maxCloseReasonBytes: 123,
 } as const

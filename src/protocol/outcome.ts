@@ -1,13 +1,7 @@
 import type { StreamPosition } from './envelopes.ts'
 
-/** Event types that Lockstep itself puts on a user's channel. The words are those of the coordination events. */
-export const coordinationEvents = {
-  transactionStarted: 'transaction_started',
-  transactionCommitted: 'transaction_committed',
-  transactionRolledBack: 'transaction_rolled_back',
-  coordinationFailed: 'coordination_failed',
-  layerSyncError: 'layer_sync_error',
-} as const
+/** The event that carries a notice. */
+export const rolledBackEvent = 'transaction_rolled_back'
 
 /** RPC methods that Lockstep answers itself. */
 export const reservedMethods = { outcomes: 'lockstep.outcomes' } as const
@@ -23,8 +17,26 @@ export interface Notice {
   readonly affectedLayers: readonly string[]
   readonly recoveryActions: readonly string[]
   readonly userMessage: string
+  /** Present where the application refused, by `refuse`. */
+  readonly refusal?: NoticedRefusal
+  /** Id of the run that has failed. Absent where an operation was rolled back. */
+  readonly runId?: string
   /** True while the database could not be reached to make it durable; the durable one has the same id. */
   readonly transient?: true
+}
+
+/** Refusal as a notice carries it. */
+export interface NoticedRefusal {
+  readonly code: string
+  readonly data?: unknown
+  /** True where the operation declares the code, so that its data fits the declared schema. */
+  readonly declared?: true
+}
+
+/** Refusal of an application that declares no types for it. */
+export interface PlainRefusal {
+  readonly code: string
+  readonly data: unknown
 }
 
 /** Last event of the operation in each channel that it emitted to. */
@@ -37,13 +49,32 @@ export interface Committed<Result = unknown> {
   readonly positions: Positions
 }
 
-export interface RolledBack {
+export interface RolledBack<Refused = PlainRefusal> {
   readonly outcome: 'rolled_back'
   readonly operationId: string
   readonly notice: Notice
+  /** Refusal that the operation declares; undefined after any other failure. Filled in from the notice where it is read. */
+  readonly refusal?: Refused | undefined
 }
 
-/** Not decided yet, or not to be found out while the database is away: ask again. */
+/** An outcome whose `refusal` is filled in, and a copy for that. */
+export function withRefusal<Ended extends { readonly outcome: string }>(
+  ended: Ended | RolledBack,
+): Ended | RolledBack {
+  if (!isRolledBack(ended)) return ended
+  const { notice } = ended
+  const { code, data, declared } = (Object(notice) as Partial<Notice>).refusal ?? {}
+  return { ...ended, refusal: declared === true && code !== undefined ? { code, data } : undefined }
+}
+
+function isRolledBack(ended: { readonly outcome: string }): ended is RolledBack {
+  return ended.outcome === 'rolled_back'
+}
+
+/**
+ * Answer for an operation that is not decided yet, or whose outcome cannot be read while the database is away: ask
+ * again.
+ */
 export interface Pending {
   readonly outcome: 'pending'
   readonly operationId: string
@@ -57,6 +88,12 @@ export interface NeverReceived {
   readonly operationId: string
 }
 
-export type Outcome<Result = unknown> = Committed<Result> | RolledBack
+/** The id is older than outcomes are kept: the operation may have committed. Asking again answers the same. */
+export interface Expired {
+  readonly outcome: 'expired'
+  readonly operationId: string
+}
 
-export type OutcomeAnswer<Result = unknown> = Outcome<Result> | Pending | NeverReceived
+export type Outcome<Result = unknown, Refused = PlainRefusal> = Committed<Result> | RolledBack<Refused>
+
+export type OutcomeAnswer<Result = unknown> = Outcome<Result> | Pending | NeverReceived | Expired

@@ -1,4 +1,4 @@
-/** When to send a command again that was refused as too much, as a text that ends an error's message. */
+/** Tells when to send a command again that was refused as too much, as a text that ends an error's message. */
 export function retryHint(retryAfterMs: number): string {
   return `Retry after ${retryAfterMs} ms.`
 }

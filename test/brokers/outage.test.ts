@@ -19,7 +19,7 @@ async function overRedis(): Promise<Brokered> {
   return {
     broker,
     async createBus() {
-      // As an application would have them: nothing is set for this test.
+      // Clients as an application would have them: nothing is set for this test.
       const publisher = createClient({ url: `redis://127.0.0.1:${broker.port}` })
       const subscriber = publisher.duplicate()
       for (const client of [publisher, subscriber]) {
@@ -90,7 +90,7 @@ it.for(kinds)(
     const load = (async () => {
       while (!over.signal.aborted) {
         const input = { room: 'a', id: `note-${committedAt.length}`, text: 'hello' }
-        await first.addNote.call({ id: newOperationId(), user: 'ada', input })
+        await first.addNote.call(input, { id: newOperationId(), user: 'ada' })
         committedAt.push(performance.now())
         await new Promise((resolve) => setTimeout(resolve, pauseMs))
       }

@@ -54,7 +54,7 @@ describe.skipIf(why !== undefined)('closed while the broker is away', () => {
     const back = new Promise<void>((resolve) => subscriber.client.on('ready', () => resolve()))
     await redis.start()
     await back
-    // Behind whatever the client takes up again by itself.
+    // Subscribe behind whatever the client takes up again by itself.
     await subscriber.client.subscribe('marker', () => {})
     const asking = new Redis(redis.port, '127.0.0.1')
     expect(await asking.pubsub('CHANNELS', '*')).toEqual(['marker'])

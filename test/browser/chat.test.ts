@@ -98,7 +98,7 @@ describe('a message that is rolled back', () => {
     await ada.page.reload()
     await message.getByText('Rolled back. Your message was not saved.').waitFor()
     await retry.click()
-    // The page has just been loaded, so what its timeline tells of is the retry.
+    // The page has just been loaded, so its timeline tells of the retry alone.
     await ada.page.locator('.event', { hasText: 'keep my words' }).getByText('rolled back after').waitFor()
     await retry.waitFor()
     expect(await message.count()).toBe(1)

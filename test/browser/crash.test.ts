@@ -25,7 +25,7 @@ it('tells the truth after the server was killed: what was open is rolled back, w
 
   await demo.kill()
   await grace.page.getByText('Reconnecting.').waitFor()
-  // Keeps her away while the others are back already.
+  // Keeps grace away while the others are back already.
   await grace.page.context().setOffline(true)
   await demo.startAgain()
   await ada.connected()

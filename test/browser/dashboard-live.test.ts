@@ -13,9 +13,9 @@ import { launchBrowser } from './demo.ts'
 
 const script = fileURLToPath(new URL('dashboard-node.ts', import.meta.url))
 const secret = 'a secret for tests, at least 32 bytes long'
-/** Roll-ups, leases and polls have to come round, on a busy machine. */
+/** Time for roll-ups, leases and polls to come round, on a busy machine. */
 const soon = { timeout: 30_000 }
-/** A folder to save the pictures of the docs in; three minutes of traffic come first, so that they show something. */
+/** Folder to save the pictures of the docs in; three minutes of traffic come first, so that they show something. */
 const pictures = process.env['LOCKSTEP_PICTURES']
 const trafficMs = pictures === undefined ? 0 : 180_000
 
@@ -111,8 +111,8 @@ it(
     await expect
       .poll(() => section(page, 'Score').textContent(), soon)
       .toMatch(pictures === undefined ? /121 operations/ : / operations/)
-    await expect.poll(() => figure(page, 'Rollbacks', 'Told'), soon).toBe(1)
-    expect(await figure(page, 'Rollbacks', 'Untold')).toBe(0)
+    await expect.poll(() => figure(page, 'Rollbacks', 'Notified'), soon).toBe(1)
+    expect(await figure(page, 'Rollbacks', 'Not notified')).toBe(0)
     const gaps = section(page, 'Gaps by layer')
     for (const layer of ['Commit → socket', 'Commit → other node', 'Rollback → notice']) {
       await gaps.getByRole('img', { name: new RegExp(`^${layer}`) }).waitFor({ timeout: 30_000 })
@@ -143,7 +143,7 @@ it(
     const told = section(page, 'Rollbacks').getByRole('listitem').filter({ hasText: 'grace' })
     await expect
       .poll(() => told.textContent(), soon)
-      .toMatch(/send_message.*Told.*Your message was not saved\./)
+      .toMatch(/send_message.*Notified.*Your message was not saved\./)
     held.outcome.catch(() => {})
     await savePictures(page)
     await page.close()

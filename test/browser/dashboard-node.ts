@@ -5,21 +5,19 @@ import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { z } from 'zod'
 import { toNodeHandler } from '../../src/gateway/index.ts'
-import { createLockstep, defineChannel, fromPool } from '../../src/index.ts'
-
-const conversation = defineChannel('conversation:{id}', {
-  events: { 'message.created': z.object({ body: z.string() }) },
-  canSubscribe: () => true,
-})
+import { createLockstep, fromPool } from '../../src/index.ts'
 
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 8, pipeline: true })
 const lockstep = createLockstep({
   database: fromPool(pool),
-  channels: [conversation],
   auth: { secret: process.env['LOCKSTEP_SECRET'] ?? '' },
   leaseMs: 3_000,
   monitor: { rollupMs: 1_000 },
   dashboard: { authorize: (request) => !request.headers.has('x-stranger') },
+})
+const conversation = lockstep.channel('conversation:{id}', {
+  events: { 'message.created': z.object({ body: z.string() }) },
+  canSubscribe: () => true,
 })
 
 lockstep.operation('send_message', {
@@ -34,7 +32,7 @@ lockstep.operation('send_message', {
   },
 })
 
-/** Emits in the middle of its transaction: in `observe` the event is out before the commit. */
+/** The operation emits in the middle of its transaction: in `observe` the event is out before the commit. */
 lockstep.operation('import_notes', {
   input: z.object({ holdMs: z.number() }),
   rollback: { userMessage: 'The notes were not imported.' },

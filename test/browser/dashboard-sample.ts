@@ -1,5 +1,5 @@
 // Made-up data of every panel, for what the page does with it; the live test shows real ones.
-import type { Layer } from '../../src/core/probe.ts'
+import type { Layer } from '../../src/core/index.ts'
 import type {
   DashboardData,
   DashboardLayer,
@@ -7,9 +7,9 @@ import type {
   GapFigures,
   Gaps,
   HistoryPoint,
-} from '../../src/health/dashboard-data.ts'
-import { defaultThresholds, gapKinds, violationKinds, type GapKind } from '../../src/health/kinds.ts'
-import type { Violation } from '../../src/health/kinds.ts'
+  Violation,
+} from '../../src/monitor/index.ts'
+import { defaultThresholds, gapKinds, violationKinds, type GapKind } from '../../src/monitor/model/kinds.ts'
 
 const now = Date.parse('2026-03-14T09:26:53.000Z')
 

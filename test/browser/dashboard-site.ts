@@ -21,15 +21,15 @@ const types: Readonly<Record<string, string>> = {
 
 export interface Answer {
   readonly status?: number
-  /** A string is sent as it is. */
+  /** Body of the answer; a string is sent as it is. */
   readonly body: unknown
 }
 
 export class DashboardSite {
   readonly url: string
-  /** What the page is told; called with the minutes it asked for. */
+  /** Answers the page's question, given the minutes that the page asks for. */
   answer: (minutes: number) => Answer | Promise<Answer>
-  /** The minutes of each question. */
+  /** Minutes of each question. */
   readonly asked: number[] = []
   readonly #server: Server
   readonly #folder: string

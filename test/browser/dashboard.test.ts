@@ -4,13 +4,13 @@ import { earlyViolation, emptySample, operation, sample, uuid } from './dashboar
 import { DashboardSite } from './dashboard-site.ts'
 import { launchBrowser } from './demo.ts'
 
-/** Some rounds of asking, on a busy machine. */
+/** Time for several polls of the page on a busy machine. */
 const soon = { timeout: 15_000 }
 
 let site: DashboardSite
 let browser: Browser
 const pages: Page[] = []
-/** What the browser refused or the page threw, and requests to elsewhere. */
+/** Requests that the browser refused, errors that the page threw, and requests to other sites. */
 let complaints: string[] = []
 
 beforeAll(async () => {
@@ -72,7 +72,7 @@ describe('what it shows', () => {
     expect(await nodes.filter({ hasText: 'node-b' }).textContent()).toMatch(/Dead.*41\.0 s ago/)
     await section(page, 'Channels').getByText('340 ms').waitFor()
     await section(page, 'Rollout modes').getByText('10 % of users, others enforce').waitFor()
-    await section(page, 'Rollbacks').getByText('Not told').waitFor()
+    await section(page, 'Rollbacks').locator('.rollback').getByText('Not notified').waitFor()
     expect(await page.locator('.chart canvas').count()).toBe(5)
   })
 
@@ -224,7 +224,8 @@ describe('its states', () => {
     await section(page, 'Score').waitFor()
     await page.getByRole('button', { name: 'Pause updates' }).click()
     const paused = site.asked.length
-    // Another page is the clock: it asks three times, which takes four seconds.
+    // A second page serves as the clock: three questions of it take four seconds, in which the paused page could have
+    // asked.
     const other = await open()
     await expect.poll(() => site.asked.length, soon).toBe(paused + 3)
     await other.close()
@@ -393,7 +394,10 @@ describe('for everyone', () => {
   })
 })
 
-/** Of the line of the score's history: charts take their colours from the style sheet, also without motion. */
+/**
+ * Script that looks for the line of the score's history: charts take their colours from the style sheet, also without
+ * motion.
+ */
 const bluePixels = `(() => {
   const canvas = document.querySelector('.chart canvas')
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)

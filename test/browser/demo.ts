@@ -21,7 +21,7 @@ const chromiumArguments = [
   '--disable-sync',
 ]
 
-/** Building the demo may come first. */
+/** Time for a start, before which the demo may have to be built. */
 export const startTimeoutMs = 180_000
 
 export class Demo {
@@ -43,18 +43,21 @@ export class Demo {
     return new Demo(port, directory, await run(port, directory))
   }
 
-  /** SIGKILL: nothing is flushed, told or given back. */
+  /** Kills the demo by SIGKILL: nothing is flushed, told or given back. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await once(this.#child, 'exit')
   }
 
-  /** On the same port and the same data. */
+  /** Starts the demo again on the same port and the same data. */
   async startAgain(): Promise<void> {
     this.#child = await run(this.#port, this.#directory)
   }
 
-  /** @returns the exit code */
+  /**
+   * Stops the demo.
+   * @returns the exit code
+   */
   async stop(): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill('SIGTERM')
@@ -113,7 +116,7 @@ export class Person {
     this.page = page
   }
 
-  /** Another page in the same browser profile. */
+  /** Opens a second page in the same browser profile. */
   async openAgain(demo: Demo): Promise<void> {
     this.page = await this.page.context().newPage()
     await this.page.goto(demo.url)

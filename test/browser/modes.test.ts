@@ -1,4 +1,4 @@
-// What a person sees of the modes: on the screens of two people, and in the panel that says what happened.
+// The modes as two people see them: on their screens, and in the panel that says what happened.
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { Demo, launchBrowser, Person, startTimeoutMs } from './demo.ts'
@@ -36,7 +36,7 @@ async function choose(mode: string): Promise<void> {
   await expect.poll(answer).toBe(JSON.stringify({ mode: mode.toLowerCase() }))
 }
 
-/** What the panel says of a message of one's own. */
+/** The panel's entry about a message that ada sent. */
 const told = (text: string) => ada.page.locator('.event', { has: ada.page.getByText(text, { exact: true }) })
 
 async function isGoneAfterReload(person: Person, text: string): Promise<void> {
@@ -96,7 +96,7 @@ it('Observe: a ghost is on every screen, its author alone learns of it, and afte
   const message = ada.messages('/ghost observed')
   await message.getByText('Your message was not saved. Others saw it, and nobody tells them.').waitFor()
   expect(await message.count()).toBe(1)
-  await ada.page.getByText('rolled back, not told').waitFor()
+  await ada.page.getByText('rolled back, not notified').waitFor()
   expect(await grace.messages('/ghost observed').count()).toBe(1)
   await isGoneAfterReload(grace, '/ghost observed')
 
@@ -104,14 +104,14 @@ it('Observe: a ghost is on every screen, its author alone learns of it, and afte
   await expect.poll(() => message.count()).toBe(0)
 })
 
-it('Off: a ghost is on every screen, nobody is told, and after a reload it was never there', async () => {
+it('Off: a ghost is on every screen, nobody is notified, and after a reload it was never there', async () => {
   await choose('Off')
   await ada.say('before the ghost')
   await ada.say('/ghost unnoticed')
   await grace.sees('/ghost unnoticed')
-  // The panel measures what the application does not say.
+  // The panel measures a message that the application says nothing of.
   await told('/ghost unnoticed')
-    .getByText('Everybody saw what was never saved, and nobody is told.')
+    .getByText('Everybody saw what was never saved, and nobody is notified.')
     .waitFor()
   for (const person of [ada, grace]) {
     const message = person.messages('/ghost unnoticed')
@@ -156,7 +156,8 @@ it('the failure that the README opens with can be seen side by side, and is not 
   await send('Enforce', '/ghost Hello')
   await left.locator('.verdict', { hasText: 'Your message was not saved. Nobody else saw it.' }).waitFor()
   expect(await right.locator('.bubble', { hasText: '/ghost Hello' }).count()).toBe(0)
-  // Her other page is told of the enforced one, and was not of the other before.
+  // Ada's second page is notified of the enforced rollback, and was not of the one before, which was sent with Lockstep
+  // off.
   await expect.poll(() => ada.page.locator('.toast').count()).toBe(1)
   expect(await left.locator('.toast').count()).toBe(0)
   await page.close()

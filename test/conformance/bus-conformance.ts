@@ -1,16 +1,18 @@
-// What every bus has to do for the nodes that stand on it. Heads are compared only when the bus asks for it, unless a
-// test says otherwise: so what arrives in time arrived by the bus.
+// The contract of every bus with the nodes that use it. Heads are compared only when the bus asks for it, unless a test
+// says otherwise: an event that arrives in time has arrived by the bus.
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Bus, BusOptions } from '../../src/bus/index.ts'
 import { shardOf } from '../../src/bus/shards.ts'
-import { encodeEvent, type StoredEvent } from '../../src/events/index.ts'
+import { FeedEvent } from '../../src/feeds/index.ts'
+import type { StoredEvent } from '../../src/log/index.ts'
 import { fromPool } from '../../src/postgres/index.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { Node, StrictReader, unreliable, type NodeOptions } from './bus-node.ts'
+import { publicationOf, transientPushOf } from '../../src/gateway/wire/publications.ts'
 
 export interface BusFixture {
-  /** For one more node on the same broker. */
+  /** Creates a bus for one more node on the same broker. */
   createBus(options: BusOptions): Promise<Bus>
   /** Absent where there is no broker that could fail. */
   readonly outage?: { begin(): Promise<void>; end(): Promise<void> }
@@ -93,9 +95,9 @@ export function describeBus(
     it('carries events to the other nodes, and none back', async () => {
       const [a, b] = [await createNode(), await createNode()]
       const [atA, atB] = [await a.join(channel), await b.join(channel)]
-      a.bus.announce(await appendNumbers(3))
+      a.deliveries.deliver(await appendNumbers(3))
       await atB.until((events) => events.length === 3)
-      b.bus.announce(await appendNumbers(1))
+      b.deliveries.deliver(await appendNumbers(1))
       await atA.until((events) => events.length === 4)
       for (const node of [a, b]) expect(node.heard.map(({ offset }) => offset)).toEqual([1, 2, 3, 4])
       expect(b.reads).toEqual([])
@@ -110,22 +112,36 @@ export function describeBus(
         `{"n": 3}`,
       ]
       const events = await append(data)
-      a.bus.announce(events)
+      a.deliveries.deliver(events)
       await inbox.until((items) => items.length === 3)
-      expect(inbox.items.map(({ publication }) => publication)).toEqual(
-        events.map((event) => encodeEvent(event).publication),
+      expect(inbox.items.map((event) => publicationOf(event).publication)).toEqual(
+        events.map((event) => publicationOf(new FeedEvent(event)).publication),
       )
     })
 
     it('carries what has no offset to those who listen now', async () => {
       const [first, second] = [await createNode(), await createNode()]
       const inbox = await second.joinTransient(channel)
-      first.bus.announceTransient({ channel, operationId, type: 'early', data: '{"n":1}', at: new Date(0) })
+      first.deliveries.deliverTransient({
+        channel,
+        operationId,
+        type: 'early',
+        data: '{"n":1}',
+        at: new Date(0),
+      })
       await inbox.until((items) => items.length === 1)
-      expect(JSON.parse(inbox.items[0]?.push ?? '')).toEqual({
+      expect(inbox.items.slice(0, 1).map((event): unknown => JSON.parse(transientPushOf(event)))[0]).toEqual({
         push: {
           channel,
-          pub: { data: { type: 'early', data: { n: 1 }, operationId, at: '1970-01-01T00:00:00.000Z' } },
+          pub: {
+            data: {
+              type: 'early',
+              data: { n: 1 },
+              operationId,
+              at: '1970-01-01T00:00:00.000Z',
+              committed: false,
+            },
+          },
         },
       })
     })
@@ -134,8 +150,8 @@ export function describeBus(
       const [a, b] = [await createNode(), await createNode()]
       const elsewhere = ['x', 'y', 'z'].find((id) => shardOf(`room:${id}`) !== shardOf(channel))
       const inbox = await b.join(channel)
-      a.bus.announce(await appendNumbers(5, `room:${elsewhere}`))
-      a.bus.announce(await appendNumbers(1))
+      a.deliveries.deliver(await appendNumbers(5, `room:${elsewhere}`))
+      a.deliveries.deliver(await appendNumbers(1))
       await inbox.until((events) => events.length === 1)
       expect(b.heard.map((event) => event.channel)).toEqual([channel])
     })
@@ -145,7 +161,7 @@ export function describeBus(
       const stranger = await createNode({ scope: 'another history' })
       await stranger.join(channel)
       const inbox = await b.join(channel)
-      a.bus.announce(await appendNumbers(1))
+      a.deliveries.deliver(await appendNumbers(1))
       await inbox.until((events) => events.length === 1)
       expect(stranger.heard).toEqual([])
     })
@@ -156,7 +172,7 @@ export function describeBus(
       const inboxes = await Promise.all([a, b, c].map((node) => node.join(channel)))
       for (let round = 0; round < 40; round++) {
         const publisher = round % 2 === 0 ? a : b
-        publisher.bus.announce(await appendNumbers(5))
+        publisher.deliveries.deliver(await appendNumbers(5))
       }
       for (const inbox of inboxes) {
         await inbox.until((events) => events.length >= 200)
@@ -170,7 +186,7 @@ export function describeBus(
       if (fixture.outage === undefined) skip('there is no broker that could fail')
       const [a, b] = [await createNode(), await createNode()]
       const inbox = await b.join(channel)
-      a.bus.announce(await appendNumbers(1))
+      a.deliveries.deliver(await appendNumbers(1))
       await inbox.until((events) => events.length === 1)
 
       await fixture.outage?.begin()
@@ -178,19 +194,19 @@ export function describeBus(
         await expect.poll(() => bus.health.state, { timeout: 10_000 }).toBe('down')
       expect(a.bus.health.problem).not.toBe(undefined)
       const during = await appendNumbers(5)
-      a.bus.announce(during)
-      for (let times = 0; times < 1_000; times++) a.bus.announce(during)
+      a.deliveries.deliver(during)
+      for (let times = 0; times < 1_000; times++) a.deliveries.deliver(during)
       expect(inbox.items).toHaveLength(1)
 
       await fixture.outage?.end()
       const returnedAt = performance.now()
       await inbox.until((events) => events.length === 6)
       expect(performance.now() - returnedAt).toBeLessThan(2_000)
-      // What was said meanwhile was dropped, and not kept for later.
+      // Events published during the outage were dropped, not kept for later.
       expect(b.heard).toHaveLength(1)
       await expect.poll(() => a.bus.health.state).toBe('up')
 
-      a.bus.announce(await appendNumbers(1))
+      a.deliveries.deliver(await appendNumbers(1))
       await inbox.until((events) => events.length === 7)
       expect(inbox.items.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5, 6, 7])
     })
@@ -208,7 +224,7 @@ export function describeBus(
         if (round === 100) await fixture.outage?.end()
         for (const one of channels) {
           const data = JSON.stringify({ of: one })
-          three[round % 3]?.bus.announce(
+          three[round % 3]?.deliveries.deliver(
             await append(
               Array.from({ length: 10 }, () => data),
               one,
@@ -244,7 +260,7 @@ export function describeBus(
       const [a, b] = [await createNode(), await createNode()]
       const inbox = await b.join(channel)
       fixture.stall?.begin()
-      for (let times = 0; times < 100; times++) a.bus.announce(await appendNumbers(1))
+      for (let times = 0; times < 100; times++) a.deliveries.deliver(await appendNumbers(1))
       for (const { bus } of [a, b])
         await expect.poll(() => bus.health.state, { timeout: 10_000 }).toBe('down')
       fixture.stall?.end()

@@ -1,16 +1,12 @@
-// One node of the buses' conformance suite: a hub on a bus, without sockets.
-import { NodeBus, type Bus } from '../../src/bus/index.ts'
+// A node for the conformance suite of buses: a hub on a bus, without sockets.
+import { NodeBus, type Bus, type NodeBusOptions } from '../../src/bus/index.ts'
 import { silentProbe, systemClock } from '../../src/core/index.ts'
-import {
-  EventHub,
-  EventLog,
-  type EncodedEvent,
-  type StoredEvent,
-  type TransientPush,
-} from '../../src/events/index.ts'
+import { Deliveries, EventHub, type FeedEvent, type TransientEvent } from '../../src/feeds/index.ts'
+import { EventLog, type StoredEvent } from '../../src/log/index.ts'
 import type { fromPool } from '../../src/postgres/index.ts'
 import { Inbox } from '../support/sockets.ts'
 import { createTestLogger } from '../support/world.ts'
+import { publicationOf } from '../../src/gateway/wire/publications.ts'
 
 const never = 3_600_000
 
@@ -23,7 +19,8 @@ export interface NodeOptions {
 /** The hub of one node, and what reaches it. */
 export class Node {
   readonly bus: NodeBus
-  /** What was announced to the hub, by this node itself or by the bus. */
+  readonly deliveries: Deliveries
+  /** Events given to the hub, by this node or by the bus. */
   readonly heard: StoredEvent[] = []
   /** Reads of events. */
   readonly reads: string[] = []
@@ -46,30 +43,26 @@ export class Node {
     })
     hub.start()
     this.#hub = hub
-    this.bus = new NodeBus({
-      bus,
-      clock: systemClock,
-      logger,
-      probe: silentProbe,
-      hub: {
-        announce: (events) => {
-          this.heard.push(...events)
-          hub.announce(events)
-        },
-        announceHeads: (heads) => hub.announceHeads(heads),
-        announceTransient: (event) => hub.announceTransient(event),
-        checkHeads: async () => {
-          await hub.checkHeads()
-          this.#compared.push(true)
-        },
-        watchInterest: (watcher) => hub.watchInterest(watcher),
+    const heard: NodeBusOptions['hub'] = {
+      deliver: (events) => {
+        this.heard.push(...events)
+        hub.deliver(events)
       },
-    })
+      receiveHeads: (heads) => hub.receiveHeads(heads),
+      deliverTransient: (event) => hub.deliverTransient(event),
+      checkHeads: async () => {
+        await hub.checkHeads()
+        this.#compared.push(true)
+      },
+      watchInterest: (watcher) => hub.watchInterest(watcher),
+    }
+    this.bus = new NodeBus({ bus, clock: systemClock, logger, probe: silentProbe, hub: heard })
+    this.deliveries = new Deliveries({ hub: heard, publisher: bus })
   }
 
   /** Resolves when the bus hears the channel: it has heads compared then. */
-  async join(channel: string): Promise<Inbox<EncodedEvent>> {
-    const inbox = new Inbox<EncodedEvent>()
+  async join(channel: string): Promise<Inbox<FeedEvent>> {
+    const inbox = new Inbox<FeedEvent>()
     const before = this.#compared.items.length
     const joined = await this.subscribe(channel, (events) => events.forEach(inbox.push))
     joined.start()
@@ -79,8 +72,8 @@ export class Node {
 
   subscribe(
     channel: string,
-    deliver: (events: readonly EncodedEvent[]) => void,
-    deliverTransient: (push: TransientPush) => void = () => {},
+    deliver: (events: readonly FeedEvent[]) => void,
+    deliverTransient: (push: TransientEvent) => void = () => {},
   ) {
     const reset = (): void => {
       throw new Error('told to start over')
@@ -88,9 +81,9 @@ export class Node {
     return this.#hub.join(channel, {}, { deliver, deliverTransient, reset })
   }
 
-  /** As `join`, for what has no offset. */
-  async joinTransient(channel: string): Promise<Inbox<TransientPush>> {
-    const inbox = new Inbox<TransientPush>()
+  /** Joins like `join`, for events without an offset. */
+  async joinTransient(channel: string): Promise<Inbox<TransientEvent>> {
+    const inbox = new Inbox<TransientEvent>()
     const before = this.#compared.items.length
     const joined = await this.subscribe(channel, () => {}, inbox.push)
     joined.start()
@@ -119,9 +112,10 @@ export class StrictReader {
   async join(): Promise<void> {
     const marker = JSON.stringify({ of: this.#channel })
     const joined = await this.#node.subscribe(this.#channel, (events) => {
-      for (const { offset, publication } of events) {
-        if (offset !== this.position + 1 || !publication.includes(marker)) this.wrong.push(publication)
-        this.position = offset
+      for (const event of events) {
+        const { publication } = publicationOf(event)
+        if (event.offset !== this.position + 1 || !publication.includes(marker)) this.wrong.push(publication)
+        this.position = event.offset
       }
     })
     joined.start()

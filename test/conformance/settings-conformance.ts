@@ -11,9 +11,9 @@ const soon = { timeout: 15_000, interval: 50 }
 const mostClockMs = 60_000
 
 /**
- * Everything that is read back from the database, in one walk over two nodes without a bus: events by one and by
- * several, local and from the log; outcomes; notices, live and from the log; recovery; a query with its position; an
- * operation that a dead node left; what the health monitor knows.
+ * Walks over two nodes without a bus, and through all that Lockstep reads back from the database: single events and
+ * several of one operation, delivered locally and from the log; outcomes; notices, live and from the log; recovery; a
+ * query with its position; an operation that a dead node left; the figures of the health monitor.
  */
 export async function walkThrough(surroundings: Surroundings): Promise<void> {
   const world = await createSettingsWorld(surroundings)
@@ -35,7 +35,8 @@ export async function walkThrough(surroundings: Surroundings): Promise<void> {
     const call = async (method: string, input: object, id = newOperationId()) =>
       (await ada.client.rpc(method, { id, input })).data as Reply
 
-    // One event, then two of one operation: what a node reads in the log is what the other delivered.
+    // Emits a single event, then two in one operation: the second node must read from the log exactly what the first
+    // delivered.
     const id = newOperationId()
     const committed = await call('add_note', { id: 'n1', text }, id)
     expect(committed).toMatchObject({
@@ -88,7 +89,7 @@ export async function walkThrough(surroundings: Surroundings): Promise<void> {
     expect(shown(there.inbox)).toEqual(shown(here.inbox))
     expect((await bob.client.rpc('notes', {})).data).toMatchObject({ count: 2, at: { offset: 3 } })
 
-    // What a dead node has left is settled, and its user told.
+    // An operation that a dead node has left is settled, and its user is notified.
     const orphan = newOperationId()
     await world.admin.query(
       `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)

@@ -3,7 +3,7 @@ import { newOperationId, type Database, type SqlClient } from '../../src/core/in
 import { toLockstepError } from '../../src/postgres/index.ts'
 import type { DatabaseFixture } from './database-conformance.ts'
 
-/** What every driver must do with the statements of an operation's code. */
+/** The contract of every driver for the statements that an operation's code sends. */
 export function statementConformance(driver: string, open: () => Promise<DatabaseFixture>): void {
   describe(`statements of an operation: ${driver}`, () => {
     let fixture: DatabaseFixture
@@ -67,6 +67,37 @@ export function statementConformance(driver: string, open: () => Promise<Databas
       }
       await expect(database.db.query(text)).rejects.toMatchObject(refused)
       await expect(database.snapshot(({ db }) => db.query(text))).rejects.toMatchObject(refused)
+      expect((await database.db.query('select from sent')).rows).toEqual([])
+    })
+
+    it('refuses values that are no list, and a callback that is no function, and sends nothing', async () => {
+      type Loose = (...given: unknown[]) => unknown
+      const refusals: readonly [given: readonly unknown[], ...words: RegExp[]][] = [
+        [['insert into sent values ($1)', 5], /a list/, /the number 5/, /\[value\]/],
+        [['insert into sent values ($1)', '5'], /a list/, /the text "5"/],
+        [['insert into sent values ($1)', { n: 5 }], /a list/, /an object with n/],
+        [['insert into sent values ($1)', new Set([5])], /a list/, /a Set/],
+        [['insert into sent values ($1)', [5], 'callback'], /function/, /the text "callback"/],
+        [[5], /a text/, /number/],
+        [[{ sql: 'insert into sent values (5)' }], /a text/],
+        [[], /a text/],
+      ]
+      const refusesAll = async (query: Loose): Promise<void> => {
+        for (const [given, ...words] of refusals) {
+          const error = await Promise.resolve()
+            .then(() => query(...given))
+            .catch((thrown: unknown) => thrown)
+          expect(error).toMatchObject({ code: 'LS_STATEMENT_UNSUPPORTED' })
+          for (const word of words) expect((error as Error).message).toMatch(word)
+        }
+        await expect(query('select 1 as one', null)).resolves.toMatchObject({ rows: [{ one: 1 }] })
+      }
+      const transaction = await database.begin({ operationId: newOperationId() })
+      await transaction.db.query('select 1')
+      await refusesAll(transaction.db.query.bind(transaction.db) as Loose)
+      expect(transaction.failure).toBeUndefined()
+      await transaction.rollback()
+      await refusesAll(database.db.query.bind(database.db) as Loose)
       expect((await database.db.query('select from sent')).rows).toEqual([])
     })
 

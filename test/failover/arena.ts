@@ -63,7 +63,7 @@ export class FailoverArena {
     }
   }
 
-  /** Connected when it resolves. */
+  /** Opens a caller, who is connected when this resolves. */
   async caller(user: string): Promise<Caller> {
     const caller = new Caller({ ...(await this.#common(user)), name: `caller of ${user}` })
     this.#callers.push(caller)
@@ -71,7 +71,7 @@ export class FailoverArena {
     return caller
   }
 
-  /** Joined to its rooms when it resolves. */
+  /** Opens a subscriber, who has joined the rooms when this resolves. */
   async subscriber(user: string, rooms: readonly string[] = ['a']): Promise<Subscriber> {
     const subscriber = new Subscriber({
       ...(await this.#common(user)),
@@ -83,14 +83,17 @@ export class FailoverArena {
     return subscriber
   }
 
-  /** One after the other, each to its end. @returns the ids */
+  /**
+   * Calls one operation after the other, waiting for the outcome of each.
+   * @returns the ids of the operations
+   */
   async call(caller: Caller, count: number): Promise<readonly string[]> {
     const ids = Array.from({ length: count }, () => newOperationId())
     for (const id of ids) await caller.call(id, { rooms: ['a'] })
     return ids
   }
 
-  /** Everyone who listens has all that has happened in the room. */
+  /** Waits until every subscriber has all events of the room. */
   async caughtUp(subscribers: readonly Subscriber[]): Promise<void> {
     await this.until('all events are there', async () => {
       const head = (await this.oracle()).heads.get('room:a') ?? 0
@@ -98,7 +101,7 @@ export class FailoverArena {
     })
   }
 
-  /** What stands in the database that nodes are led to. */
+  /** Reads the database that nodes are led to at this moment. */
   oracle(): Promise<Oracle> {
     return readOracle(databaseUrl(this.#serving.server.url, database))
   }
@@ -113,7 +116,7 @@ export class FailoverArena {
     }
   }
 
-  /** The standby has all that the primary has. */
+  /** Waits until the standby has all that the primary has. */
   async replicated(standby: EmbeddedPostgres): Promise<void> {
     const [row] = await this.query<{ lsn: string }>(
       this.servers.primary,
@@ -125,14 +128,14 @@ export class FailoverArena {
     })
   }
 
-  /** From now on the standby falls behind. */
+  /** Lets the standby fall behind from now on. */
   cutReplication(): void {
     const { replication } = this.servers
     replication.refusing = true
     for (const link of replication.links) link.reset('both')
   }
 
-  /** The nodes reach no database any more. What stands in the one that they had is the end of its history. */
+  /** Keeps the nodes from any database. The state of the one that they had is the end of its history. */
   async endHistory(): Promise<void> {
     const { postgresLeg } = this.cluster
     postgresLeg.refusing = true
@@ -140,7 +143,7 @@ export class FailoverArena {
     await this.closeHistory()
   }
 
-  /** The history of the server that nodes are led to is over. */
+  /** Ends the history of the server that nodes are led to. */
   async closeHistory(): Promise<void> {
     await this.until('nothing is being committed', async () => {
       const open = `select from pg_stat_activity where datname = '${database}' and xact_start is not null and pid <> pg_backend_pid()`
@@ -150,13 +153,13 @@ export class FailoverArena {
     this.history.add({ kind: 'fault', fault: 'failover' })
   }
 
-  /** New connections of nodes lead there. */
+  /** Leads new connections of nodes to this server. */
   leadTo(server: EmbeddedPostgres): void {
     this.#serving.server = server
     this.cluster.postgresLeg.refusing = false
   }
 
-  /** Waits for a fact that nobody announces. */
+  /** Waits for a fact that sends no signal. */
   async until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
     const began = performance.now()
     while (!(await isTrue())) {

@@ -16,13 +16,13 @@ import { schedules, type Schedule } from './schedules.ts'
 const { values } = parseArgs({
   options: {
     planted: { type: 'boolean', default: false },
-    /** Only schedules, or bugs, whose name holds this. */
+    /** Text that the names of schedules, or of planted bugs, must hold. */
     only: { type: 'string', default: '' },
     keep: { type: 'boolean', default: false },
   },
 })
 
-/** Witnesses printed of violations that are alike. */
+/** Number of witnesses printed for violations that are alike. */
 const witnesses = 2
 
 async function play(
@@ -71,8 +71,8 @@ async function allSchedules(bundles: NodeBundles): Promise<number> {
 async function allPlanted(bundles: NodeBundles): Promise<number> {
   const chosen = plantedBugs.filter(({ bug }) => bug.includes(values.only))
   let failed = 0
-  for (const { bug, schedule, replacements } of chosen) {
-    const bundle = await bundles.build(bug.replaceAll(/\W+/g, '-'), replacements)
+  for (const { bug, schedule, points } of chosen) {
+    const bundle = await bundles.build(bug.replaceAll(/\W+/g, '-'), points)
     const violations = await play(bundle, schedule)
     const witness = violations.find(({ rule }) => rule === 'I17')
     if (witness === undefined) failed += 1

@@ -8,10 +8,10 @@ export interface Schedule {
   readonly play: (arena: FailoverArena) => Promise<void>
 }
 
-/** Committed, told, and lost with its history. */
+/** Number of operations that are committed, told, and lost with their history. */
 const lostCount = 12
 
-/** Who is there before the history is replaced, and what they have seen by then. */
+/** Connects a caller and subscribers before the history is replaced, and lets them see events of it. */
 async function gather(arena: FailoverArena) {
   const [caller, device, near, far, away] = [
     await arena.caller('bob'),
@@ -27,7 +27,7 @@ async function gather(arena: FailoverArena) {
 
 type People = Awaited<ReturnType<typeof gather>>
 
-/** Commits that the next history does not have. Their users are told, and ask again. */
+/** Commits that the next history does not have. Their users are notified, and ask again. */
 async function commitWhatIsLost(
   arena: FailoverArena,
   { caller, device, everyone }: People,
@@ -38,7 +38,7 @@ async function commitWhatIsLost(
   return lost
 }
 
-/** The new history passes the head of the old one while somebody is away, who comes back then. */
+/** Lets the new history pass the head of the old one while a subscriber is away, who comes back then. */
 async function passTheOldHead(arena: FailoverArena, people: People, lost: readonly string[]): Promise<void> {
   const { caller, device, away } = people
   await away.away(async () => {

@@ -18,11 +18,11 @@ export interface Backup {
 
 export interface Servers {
   readonly primary: EmbeddedPostgres
-  /** What a base backup of the primary is at this moment, to be started as a server that nobody follows. */
+  /** Takes a base backup of the primary, to be started as a server that nobody follows. */
   backUp(): Promise<Backup>
-  /** A server that follows the primary, as far as `replication` lets it. */
+  /** Starts a server that follows the primary, as far as `replication` lets it. */
   startStandby(): Promise<EmbeddedPostgres>
-  /** Between the primary and its standbys. */
+  /** Proxy between the primary and its standbys. */
   readonly replication: FaultProxy
   close(): Promise<void>
 }
@@ -71,7 +71,7 @@ export async function startServers(): Promise<Servers> {
   }
 }
 
-/** As pg_basebackup does: all files, between the start and the stop of a backup, then the log that they need. */
+/** Copies as pg_basebackup does: all files, between the start and the stop of a backup, then the log that they need. */
 async function copyPrimary(primary: EmbeddedPostgres, root: string): Promise<void> {
   const client = new pg.Client({ connectionString: primary.url })
   await client.connect()
@@ -80,7 +80,7 @@ async function copyPrimary(primary: EmbeddedPostgres, root: string): Promise<voi
     await client.query(`select pg_backup_start('copy', true)`)
     await run('cp', ['-a', join(primary.directory, 'password'), join(root, 'password')])
     await mkdir(to)
-    // Files of sessions come and go meanwhile; what is needed of them is in the log.
+    // Files of sessions come and go meanwhile; the log has all that is needed of them.
     await run('cp', ['-a', `${from}/.`, to]).catch(() => {})
     const { rows } = await client.query<{ labelfile: string }>(
       'select labelfile from pg_backup_stop(wait_for_archive => false)',

@@ -1,115 +1,128 @@
 // Twenty users who do their worst within the limits, in a process of their own, so that their work is not the callers'.
+//
+// Each has as many sockets on each node as a user may have, and keeps more under way than is accepted: what is answered, or
+// refused, is asked for again at once. So every limit stays full, and the gateway, not this process, decides how fast that
+// goes. The process runs at a low priority. In the world abusers bring machines of their own, and here they would take
+// half of a small one from the nodes, which no server could do anything about.
 import { randomUUID } from 'node:crypto'
+import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newOperationId } from '../../src/index.ts'
+import { defaultLimits } from '../../src/gateway/contract/gateway-options.ts'
+import { endWithParent } from './end-with-parent.ts'
+import { kinds, noDeeds, type AbuserMessage, type Kind } from './deeds.ts'
 import { LightSocket, type Reply } from './light-socket.ts'
 
-/** What they did, by kind. */
-export interface Deeds {
-  readonly calls: number
-  readonly slow: number
-  readonly failures: number
-  readonly questions: number
-  readonly subscribes: number
-  /** Sockets that were closed because they were not read. */
-  readonly closed: number
-  /** Refused with error 111. */
-  readonly refused: number
-}
+setPriority(10)
+endWithParent()
 
 const ports = (process.env['FAIRNESS_PORTS'] ?? '').split(',').map(Number)
 const secret = process.env['FAIRNESS_SECRET'] ?? ''
+const users = 20
+/** Sockets of each user, on each node. */
+const sockets = defaultLimits.maxConnectionsPerUser
+/** Sockets of each user, on each node, that call; the others listen. */
+const busySockets = 2
+/** Sockets of each user, on each node, that are not read. */
+const unreadSockets = 1
+/** Pause between two writes to a socket that is not read: only by a write does the client learn that it was cut. */
+const probeMs = 100
 
-const deeds = { calls: 0, slow: 0, failures: 0, questions: 0, subscribes: 0, closed: 0, refused: 0 }
-const end = new AbortController()
+const deeds = noDeeds()
+let isServing = false
 
-/** Sockets of one user, spread over the nodes. */
-async function open(user: string, count: number): Promise<readonly LightSocket[]> {
-  const sockets = Array.from(
-    { length: count },
-    (_, n) => new LightSocket(ports[n % ports.length] ?? 0, user, secret),
-  )
-  await Promise.all(sockets.map(({ ready }) => ready))
-  return sockets
+const tell = (message: AbuserMessage): void => void process.send?.(message)
+
+/** Tells, once, when work of each kind is served and work beyond a limit is refused. */
+function note(kind: Kind, answer: 'served' | 'refused'): void {
+  deeds[kind][answer] += 1
+  if (isServing || kinds.some((each) => deeds[each].served === 0)) return
+  if ((['calls', 'slow', 'failures'] as const).some((each) => deeds[each].refused === 0)) return
+  isServing = true
+  tell({ serving: deeds })
 }
 
-/** Keeps so many under way on one socket, whatever is answered. */
-function keep(
-  socket: LightSocket,
-  count: number,
-  ask: () => Promise<Reply | undefined>,
-  done: () => void,
-): void {
+async function open(user: string, port: number, count: number): Promise<readonly LightSocket[]> {
+  const opened = Array.from({ length: count }, () => new LightSocket(port, user, secret))
+  await Promise.all(opened.map(({ ready }) => ready))
+  return opened
+}
+
+/** Keeps so many requests under way on one socket, whatever the answers are. */
+function keep(socket: LightSocket, count: number, kind: Kind, ask: () => Promise<Reply | undefined>): void {
   const loop = async (): Promise<void> => {
-    while (!end.signal.aborted && socket.isOpen) {
+    while (socket.isOpen) {
       const reply = await ask()
-      if (reply?.error?.code === 111) deeds.refused += 1
-      else if (reply !== undefined) done()
+      if (reply !== undefined) note(kind, reply.error === undefined ? 'served' : 'refused')
     }
   }
   for (let n = 0; n < count; n += 1) void loop()
 }
 
-const kinds: readonly ((user: string) => Promise<void>)[] = [
-  /** As many outstanding calls as the limits allow. */
-  async (user) => {
-    for (const socket of await open(user, 4)) {
-      const ask = () => socket.rpc('send', { id: newOperationId(), input: { room: user, n: 1 } })
-      keep(socket, 1_000, ask, () => (deeds.calls += 1))
+type Work = (user: string, all: readonly LightSocket[], port: number) => void
+
+/** Makes twice as many calls as one user may have open. */
+const callsOf =
+  (kind: Kind, method: string, input: object): Work =>
+  (user, all) => {
+    for (const socket of all.slice(0, busySockets)) {
+      const room = method === 'send' ? { room: user, n: 1 } : input
+      keep(socket, defaultLimits.maxOutstandingCalls, kind, () =>
+        socket.rpc(method, { id: newOperationId(), input: room }),
+      )
+    }
+  }
+
+const work: Readonly<Record<Kind, Work>> = {
+  calls: callsOf('calls', 'send', {}),
+  slow: callsOf('slow', 'slow', { holdMs: 3_000 }),
+  failures: callsOf('failures', 'fail', {}),
+  questions: (_, all) => {
+    for (const socket of all.slice(0, busySockets)) {
+      keep(socket, 100, 'questions', () =>
+        socket.rpc('lockstep.outcomes', { ids: Array.from({ length: 100 }, () => randomUUID()) }),
+      )
     }
   },
-  async (user) => {
-    for (const socket of await open(user, 2)) {
-      const ask = () => socket.rpc('slow', { id: newOperationId(), input: { holdMs: 3_000 } })
-      keep(socket, 500, ask, () => (deeds.slow += 1))
-    }
-  },
-  async (user) => {
-    for (const socket of await open(user, 2)) {
-      const ask = () => socket.rpc('fail', { id: newOperationId(), input: {} })
-      keep(socket, 500, ask, () => (deeds.failures += 1))
-    }
-  },
-  async (user) => {
-    for (const socket of await open(user, 2)) {
-      const ask = () =>
-        socket.rpc('lockstep.outcomes', { ids: Array.from({ length: 100 }, () => randomUUID()) })
-      keep(socket, 5, ask, () => (deeds.questions += 1))
-    }
-  },
-  async (user) => {
-    for (const [n, socket] of (await open(user, 4)).entries()) {
+  /** Subscribes to a new channel each time, and leaves it at once. */
+  subscribes: (user, all) => {
+    for (const [n, socket] of all.slice(0, busySockets).entries()) {
       let channel = 0
-      const ask = async (): Promise<Reply | undefined> => {
-        const name = `room:${user}-${n}-${(channel += 1)}`
+      keep(socket, defaultLimits.maxPendingCommands / 2, 'subscribes', async () => {
+        const name = `room:${user}-${process.pid}-${n}-${(channel += 1)}`
         const subscribed = socket.subscribe(name)
         await socket.ask({ unsubscribe: { channel: name } })
         return subscribed
-      }
-      keep(socket, 60, ask, () => (deeds.subscribes += 1))
+      })
     }
   },
-  /** Sockets that ask for much and read nothing, opened again as they are closed. */
-  async (user) => {
-    const loop = async (): Promise<void> => {
-      while (!end.signal.aborted) {
-        const [socket] = await open(user, 1).catch(() => [])
-        if (socket === undefined) return
+  /** Sockets that ask for much and read nothing, and are opened again when the server has cut them. */
+  unread: (user, all, port) => {
+    const again = (): Promise<LightSocket> => open(user, port, 1).then(([one]) => one ?? again(), again)
+    const loop = async (first: LightSocket): Promise<void> => {
+      for (let socket = first; ; socket = await again()) {
         await socket.subscribe('room:0')
         socket.stopReading()
-        for (let n = 0; n < 50; n += 1) void socket.rpc('big', {})
-        // The close is not read either: the server cuts the connection.
-        await sleep(2_000)
-        deeds.closed += 1
-        socket.close()
+        for (let n = 0; n < 40; n += 1) void socket.rpc('big', {})
+        while (socket.isOpen) {
+          await sleep(probeMs)
+          void socket.ask({ ping: {} })
+        }
+        note('unread', 'served')
       }
     }
-    await Promise.all(Array.from({ length: 20 }, loop))
+    for (const socket of all.slice(0, unreadSockets)) void loop(socket)
   },
-]
+}
 
-process.on('message', () => {
-  end.abort()
-  process.send?.(deeds satisfies Deeds)
-})
-for (let n = 0; n < 20; n += 1) void kinds[n % kinds.length]?.(`abuser${n}`)
+process.on('message', () => tell({ deeds }))
+const opened: (() => void)[] = []
+for (let n = 0; n < users; n += 1) {
+  const kind = kinds[n % kinds.length] ?? 'calls'
+  for (const port of ports) {
+    const all = await open(`abuser${n}`, port, sockets)
+    opened.push(() => work[kind](`abuser${n}`, all, port))
+  }
+}
+// Starts the work of all sockets together, once none of them has to wait for a connection any more.
+for (const begin of opened) begin()

@@ -1,4 +1,4 @@
-// One end of a socket, light enough that a process can be thousands of them.
+// The client's end of a socket, light enough that a process can hold thousands of them.
 import { createHmac } from 'node:crypto'
 import { WebSocket } from 'ws'
 
@@ -12,7 +12,7 @@ export class LightSocket {
   readonly user: string
   /** Resolves when the server has answered `connect`. @throws Error when the socket closes before */
   readonly ready: Promise<void>
-  /** The code it was closed with. */
+  /** Code of the close. */
   closeCode: number | undefined
   readonly #socket: WebSocket
   readonly #asked = new Map<number, (reply: Reply | undefined) => void>()
@@ -41,7 +41,7 @@ export class LightSocket {
     return this.closeCode === undefined
   }
 
-  /** Undefined when the socket has closed meanwhile. */
+  /** Sends a command; the answer is undefined when the socket has closed meanwhile. */
   ask(command: object): Promise<Reply | undefined> {
     if (!this.isOpen) return Promise.resolve(undefined)
     const id = this.#next++
@@ -59,7 +59,7 @@ export class LightSocket {
     return this.ask({ subscribe: { channel } })
   }
 
-  /** Reads nothing from here on. */
+  /** Stops reading from here on. */
   stopReading(): void {
     this.#socket.pause()
   }
@@ -71,12 +71,13 @@ export class LightSocket {
   async #connect(opened: Promise<void>, token: string): Promise<void> {
     await opened
     const reply = await this.ask({ connect: { token } })
-    if (reply === undefined || reply.error !== undefined) throw new Error('a connection was refused')
+    if (reply?.error === undefined && reply !== undefined) return
+    throw new Error(`a connection was refused: ${JSON.stringify(reply?.error ?? this.closeCode)}`)
   }
 
   #read(text: string): void {
     if (text === '{}') return this.#socket.send('{}')
-    // Most of what comes, and nobody here looks at it.
+    // Pushes are most of the traffic, and are not looked at here.
     if (text.startsWith('{"push"') && !text.includes('\n')) return
     for (const line of text.split('\n')) {
       if (line === '{}') this.#socket.send('{}')

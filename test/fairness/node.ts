@@ -1,23 +1,31 @@
-// One node of the lane, in a process of its own: a pool of ten, and operations that are quick, slow, or fail.
+// A node of the fairness lane, in a process of its own: a pool of ten, and operations that are quick, slow, or fail.
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { Session } from 'node:inspector/promises'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, silentLogger } from '../../src/index.ts'
-import type { NodeAnswer } from './node-process.ts'
+import { createLockstep, fromPool, silentLogger } from '../../src/index.ts'
+import { endWithParent } from './end-with-parent.ts'
+import type { NodeAnswer, NodeQuestion } from './node-process.ts'
+import { LoopLag } from './usage.ts'
 
-const pool = new pg.Pool({ connectionString: process.env['FAIRNESS_DATABASE_URL'], max: 10, pipeline: true })
+endWithParent()
+const pool = new pg.Pool({
+  connectionString: process.env['FAIRNESS_DATABASE_URL'],
+  max: Number(process.env['FAIRNESS_POOL'] ?? 10),
+  pipeline: true,
+})
 const secret = process.env['FAIRNESS_SECRET'] ?? ''
 
-const room = defineChannel('room:{id}', {
-  events: { sent: z.object({ n: z.number() }) },
-  canSubscribe: async ({ db }) => (await db.query('select 1')).rows.length === 1,
-})
 const lockstep = createLockstep({
   database: fromPool(pool),
-  channels: [room],
   auth: { secret },
   logger: silentLogger,
+})
+const room = lockstep.channel('room:{id}', {
+  events: { sent: z.object({ n: z.number() }) },
+  canSubscribe: async ({ db }) => (await db.query('select 1')).rows.length === 1,
 })
 lockstep.operation('send', {
   input: z.object({ room: z.string(), n: z.number() }),
@@ -47,18 +55,38 @@ lockstep.operation('fail', {
     throw new Error('as it was asked to')
   },
 })
-lockstep.query('big', { input: z.object({}), run: async () => 'x'.repeat(200_000) })
+lockstep.query('big', { input: z.object({}), run: async () => 'x'.repeat(450_000) })
 
 await lockstep.start()
-const server = createServer(lockstep.nodeHandler())
+const server = createServer(lockstep.handler())
 lockstep.attach(server)
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 const answer = (value: NodeAnswer): void => void process.send?.(value)
 answer({ port: (server.address() as AddressInfo).port })
 
+const lag = new LoopLag()
 const tell = async (): Promise<void> => {
   const { node, lease, openOperations } = await lockstep.health.report()
   const { rss } = process.memoryUsage()
-  answer({ node, lease, openOperations, rss, refused: lockstep.admission.refused })
+  const { refused, waiting } = lockstep.admission
+  answer({ node, lease, openOperations, rss, refused, waiting, loopLagMs: lag.lap() })
 }
-process.on('message', () => void tell())
+
+let profiling: Session | undefined
+const profile = async (): Promise<void> => {
+  if (profiling === undefined) {
+    profiling = new Session()
+    profiling.connect()
+    await profiling.post('Profiler.enable')
+    await profiling.post('Profiler.start')
+  } else {
+    const { profile: written } = await profiling.post('Profiler.stop')
+    writeFileSync(
+      `${process.env['FAIRNESS_PROFILES']}/node-${process.pid}.cpuprofile`,
+      JSON.stringify(written),
+    )
+    profiling = undefined
+  }
+  answer({ profiled: true })
+}
+process.on('message', (question: NodeQuestion) => void (question === 'state' ? tell() : profile()))

@@ -7,7 +7,9 @@ import { Caller, type Plan } from './caller.ts'
 import { check, type Violation } from './checker.ts'
 import { createCluster, secret, type Cluster, type ClusterOptions } from './cluster.ts'
 import type { CommitFault } from './commit-faults.ts'
+import { plantInDatabase, type DatabaseBug } from './database-bugs.ts'
 import { createHistory, type History } from './history.ts'
+import type { NodeBug } from './node-bugs.ts'
 import { readOracle } from './oracle.ts'
 import type { Link } from './proxy.ts'
 import { awaitRecovery } from './recovery.ts'
@@ -18,20 +20,22 @@ export interface ArenaOptions extends Pick<
   'bundle' | 'serverUrl' | 'database' | 'config' | 'restart'
 > {
   readonly nodes?: number
-  /** Of the callers. Default: that of the sources. */
+  /** Build of the client that callers use. Default: that of the sources. */
   readonly createClient?: typeof createClient
+  readonly databaseBugs?: readonly DatabaseBug[] | undefined
+  readonly nodeBug?: NodeBug | undefined
 }
 
 export interface VerdictOptions {
-  /** Default true. */
+  /** Ends all faults first. Default true. */
   readonly heal?: boolean
   readonly isEpochRenewed?: boolean
 }
 
 const waitLimitMs = 15_000
-/** Longer than any healthy node takes. */
+/** Limit of a probe: longer than any healthy node takes. */
 const probeLimitMs = 5_000
-/** Far less than I11 allows: the lease of these nodes is short, too. */
+/** Limit of a recovery: far less than the fault lane allows, since the lease of these nodes is short, too. */
 const recoveryLimitMs = 5_000
 
 export class Arena {
@@ -60,20 +64,22 @@ export class Arena {
     this.direct.on('error', () => {})
   }
 
-  static async open(options: ArenaOptions): Promise<Arena> {
+  static async open({ databaseBugs = [], nodeBug, ...options }: ArenaOptions): Promise<Arena> {
     const history = createHistory()
     const next: { fault: CommitFault | undefined } = { fault: undefined }
     const cluster = await createCluster({
       ...options,
       nodes: options.nodes ?? 1,
       history,
-      config: { leaseMs: 900, headCheckMs: 100, ...options.config },
+      config: { leaseMs: 900, headCheckMs: 100, ...options.config, bug: nodeBug },
       chooseCommitFault: () => {
         const { fault } = next
         next.fault = undefined
         return fault
       },
     })
+    // The nodes serve, so that the database is migrated, and nobody has called yet.
+    await plantInDatabase(cluster.directUrl, databaseBugs)
     return new Arena(options, { cluster, history, next })
   }
 
@@ -82,7 +88,7 @@ export class Arena {
     this.#next.fault = fault
   }
 
-  /** Connected when it resolves. */
+  /** Opens a caller, who is connected when this resolves. */
   async caller(user: string): Promise<Caller> {
     const createClient = this.#createClient
     const caller = new Caller({
@@ -95,7 +101,10 @@ export class Arena {
     return caller
   }
 
-  /** Joined to its rooms when it resolves. After every event it reads the row that belongs to it. */
+  /**
+   * Opens a subscriber, who has joined the rooms when this resolves. After every event the subscriber reads the row
+   * that belongs to it.
+   */
   async subscriber(
     user: string,
     rooms: readonly string[],
@@ -111,13 +120,16 @@ export class Arena {
     return subscriber
   }
 
-  /** Calls to the end. @returns the operation's id */
+  /**
+   * Calls an operation, and waits for its end.
+   * @returns the operation's id
+   */
   async call(caller: Caller, plan: Plan, id = newOperationId()): Promise<string> {
     await caller.call(id, plan)
     return id
   }
 
-  /** The nodes do not hear of each other while `work` runs; what they have open to the database otherwise stays. */
+  /** Keeps the nodes from hearing of each other while `work` runs; their other connections to the database stay. */
   async withoutBus(work: () => Promise<void>): Promise<void> {
     const { postgresLeg, busLeg } = this.cluster
     const cut = busLeg.links()
@@ -129,7 +141,7 @@ export class Arena {
     postgresLeg.refusing = false
   }
 
-  /** The nodes do not reach the database while `work` runs. */
+  /** Keeps the nodes from the database while `work` runs. */
   async withoutDatabase(work: () => Promise<void>): Promise<void> {
     const { postgresLeg } = this.cluster
     postgresLeg.refusing = true
@@ -138,7 +150,7 @@ export class Arena {
     postgresLeg.refusing = false
   }
 
-  /** From the moment a COMMIT is broken until it has landed, the nodes do not reach the database. */
+  /** Keeps the nodes from the database from the moment a COMMIT is broken until it has landed. */
   async withoutDatabaseUntilCommitLands(): Promise<void> {
     const { postgresLeg } = this.cluster
     const isBroken = (link: Link): boolean => link.client.destroyed
@@ -149,7 +161,7 @@ export class Arena {
     postgresLeg.refusing = false
   }
 
-  /** Waits for a fact that nobody announces. */
+  /** Waits for a fact that sends no signal. */
   async until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
     const began = performance.now()
     while (!(await isTrue())) {
@@ -158,7 +170,7 @@ export class Arena {
     }
   }
 
-  /** `started` once its intent stands. */
+  /** Reads the operation's state: `started` once its intent stands. */
   stateOf(id: string): Promise<string | undefined> {
     return this.direct
       .query<{ state: string | null }>(
@@ -170,14 +182,14 @@ export class Arena {
       .then(({ rows }) => rows[0]?.state ?? undefined)
   }
 
-  /** Until nothing of a broken COMMIT is on its way any more. */
+  /** Waits until no message of a broken COMMIT is on its way any more. */
   async untilCommitsLanded(): Promise<void> {
     await this.until('broken connections are gone', () =>
       [...this.cluster.postgresLeg.links].every((link) => !link.client.destroyed),
     )
   }
 
-  /** Until no transaction is open any more, whatever became of the call that it belongs to. */
+  /** Waits until no transaction is open any more, whatever became of the call that it belongs to. */
   async untilTransactionsEnded(): Promise<void> {
     const open = `select from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`
@@ -196,12 +208,12 @@ export class Arena {
     return check({ history: this.history.lines, oracle, isEpochRenewed })
   }
 
-  /** A call to each node, now that nothing is broken: each has to serve. */
+  /** Calls an operation on each node, now that no fault is left: each node has to serve. */
   async #probeNodes(): Promise<void> {
     for (const slot of this.cluster.slots) {
       this.cluster.prefer(slot)
       const caller = await this.caller('probe')
-      // One that never answers is found by the rules.
+      // A probe that is never answered is found by the rules.
       await Promise.race([this.call(caller, { rooms: ['probe'] }), pause(probeLimitMs)])
     }
     this.cluster.prefer(undefined)

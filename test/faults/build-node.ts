@@ -1,48 +1,59 @@
 // Bundles node.ts and the client, once for each variant: a bundle starts in a fraction of the time that compiling takes.
 import { createRequire } from 'node:module'
-import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { MutationPoint } from '../../src/protocol/mutation-point.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** One exact text in one file of the sources, and what stands there instead. */
-export interface Replacement {
-  /** Below the repository's root. */
-  readonly file: string
-  readonly find: string
-  readonly put: string
-}
-
 export interface NodeBundles {
-  /** Path of a server process, with these replacements. @throws when a text is not there exactly once */
-  build(name: string, replacements?: readonly Replacement[]): Promise<string>
-  /** Path of `lockstep/client` as a module, likewise. */
-  buildClient(name: string, replacements: readonly Replacement[]): Promise<string>
+  /**
+   * Builds a server process with these bugs.
+   * @returns the path of the bundle
+   */
+  build(name: string, points?: readonly MutationPoint[]): Promise<string>
+  /**
+   * Builds `lockstep/client` as a module with these bugs.
+   * @returns the path of the module
+   */
+  buildClient(name: string, points?: readonly MutationPoint[]): Promise<string>
   /** Removes the bundles. */
   close(): Promise<void>
 }
 
-/** What is used of esbuild, which comes with tsx. */
+interface EsbuildSetup {
+  onResolve(filter: object, resolve: () => object): void
+  onLoad(filter: object, load: (file: { readonly path: string }) => unknown): void
+}
+
+/** Part of esbuild, which comes with tsx, that is used here. */
 interface Esbuild {
   build(options: object): Promise<unknown>
 }
 
-/** @param entry what a node runs, below the repository's root */
+/**
+ * Opens a folder of its own for the bundles of a node's program.
+ * @param entry file that a node runs, below the repository's root
+ */
 export async function createNodeBundles(entry = 'test/faults/node.ts'): Promise<NodeBundles> {
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-fault-node-'))
-  // The bundles import packages, and so has whoever runs them to find them.
+  // The bundles import packages, and so does a program that runs them: both find them through this link.
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
   const own = createRequire(import.meta.url)
   const esbuild = createRequire(own.resolve('tsx'))('esbuild') as Esbuild
-  const bundle = async (source: string, outfile: string, replacements: readonly Replacement[]) => {
-    const replaced = await replace(replacements)
+  const bundle = async (source: string, outfile: string, points: readonly MutationPoint[] = []) => {
+    // The import that plants the bugs comes first, since a bundle runs in the order of its imports.
+    const plant = `import { plantMutations } from './src/protocol/mutation-point.ts'
+      plantMutations(${JSON.stringify(points)})`
     await mkdir(dirname(outfile), { recursive: true })
     await esbuild.build({
-      entryPoints: [join(root, source)],
+      stdin: { contents: `import 'planted'\nexport * from './${source}'`, resolveDir: root, loader: 'ts' },
       outfile,
       bundle: true,
+      // The package promises that its modules have no side effects; the entry has some, and must not be dropped.
+      ignoreAnnotations: true,
       platform: 'node',
       target: 'node20',
       format: 'esm',
@@ -51,12 +62,14 @@ export async function createNodeBundles(entry = 'test/faults/node.ts'): Promise<
       logLevel: 'silent',
       plugins: [
         {
-          name: 'replacements',
-          setup(build: { onLoad: (filter: object, load: (file: { path: string }) => unknown) => void }) {
-            build.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
-              const contents = replaced.get(relative(root, path))
-              return contents === undefined ? undefined : { contents, loader: 'ts' }
-            })
+          name: 'planted',
+          setup(build: EsbuildSetup) {
+            build.onResolve({ filter: /^planted$/ }, () => ({ path: 'planted', namespace: 'planted' }))
+            build.onLoad({ filter: /.*/, namespace: 'planted' }, () => ({
+              contents: plant,
+              resolveDir: root,
+              loader: 'ts',
+            }))
           },
         },
       ],
@@ -64,27 +77,8 @@ export async function createNodeBundles(entry = 'test/faults/node.ts'): Promise<
     return outfile
   }
   return {
-    build: (name, replacements = []) => bundle(entry, join(folder, name, 'node.mjs'), replacements),
-    buildClient: (name, replacements) =>
-      bundle('src/client/index.ts', join(folder, name, 'client.mjs'), replacements),
+    build: (name, points) => bundle(entry, join(folder, name, 'node.mjs'), points),
+    buildClient: (name, points) => bundle('src/client/index.ts', join(folder, name, 'client.mjs'), points),
     close: () => rm(folder, { recursive: true, force: true }),
   }
-}
-
-async function replace(replacements: readonly Replacement[]): Promise<ReadonlyMap<string, string>> {
-  const contents = new Map<string, string>()
-  for (const { file, find, put } of replacements) {
-    const text = contents.get(file) ?? (await readFile(join(root, file), 'utf8'))
-    const places = text.split(find).length - 1
-    if (places !== 1) {
-      throw new Error(
-        `${basename(file)} holds this text ${places} times instead of once: ${JSON.stringify(find)}`,
-      )
-    }
-    contents.set(
-      file,
-      text.replace(find, () => put),
-    )
-  }
-  return contents
 }

@@ -1,4 +1,4 @@
-// What is done to the bus in a run: its broker dies and comes back empty, its connections go dead without a word.
+// Faults of the bus in a run: its broker dies and comes back empty, its connections go dead without a word.
 import type { Cluster } from './cluster.ts'
 import { brokerKillName, busFaultName } from './check-weight.ts'
 import type { History } from './history.ts'
@@ -11,10 +11,10 @@ export interface BusFaultOptions {
   readonly signal: AbortSignal
 }
 
-/** How often it is looked again for a connection that could be broken. */
+/** Pause between two looks for a connection that could be broken. */
 const lookAgainMs = 100
 
-/** SIGKILL; then a new one on the same port, which knows nothing. */
+/** Kills the broker by SIGKILL, and starts a new one on the same port, which knows nothing of before. */
 export async function killBroker(
   { cluster, history, signal }: BusFaultOptions,
   random: Random,
@@ -27,7 +27,7 @@ export async function killBroker(
   await broker.start()
 }
 
-/** One connection or all that there are, for less or for longer than a bus needs to notice. */
+/** Breaks a connection of the bus, or all of them, for less or for longer than a bus needs to notice. */
 export async function breakBusLink(
   { cluster, history, signal }: BusFaultOptions,
   how: 'black-hole' | 'stall-up' | 'stall-down',

@@ -1,4 +1,4 @@
-// The way between the nodes and what carries their bus: a real broker where there is one, and the fault proxy before it.
+// The way between the nodes and their bus: a real broker where there is one, and the fault proxy before it.
 import { startNats, startRedis, type Broker } from '../support/brokers.ts'
 import type { NodeConfig } from './node.ts'
 import { createFaultProxy, type FaultProxy, type Link } from './proxy.ts'
@@ -7,21 +7,21 @@ export const busKinds = ['memory', 'postgres', 'redis', 'nats'] as const
 export type BusKind = (typeof busKinds)[number]
 
 export interface BusLeg {
-  /** Absent for a bus within one process, or over the database. */
+  /** Broker of the bus; absent for a bus within one process, or over the database. */
   readonly broker: Broker | undefined
   /** Connections that the bus goes over now. */
   links(): readonly Link[]
-  /** Bytes that the nodes were sent over it so far. */
+  /** Bytes that the nodes have been sent over the bus so far. */
   readonly bytesHeard: number
   /** The bus of a node, with the clients that its application would give it. */
   configFor(index: number): NodeConfig['bus']
-  /** Starts what was killed, and ends what was done to its connections. */
+  /** Starts a broker that was killed, and ends the faults of its connections. */
   heal(): Promise<void>
   close(): Promise<void>
 }
 
 export interface PostgresLinks {
-  /** Those over which a node listens. */
+  /** Connections over which a node listens. */
   listening(): readonly Link[]
   readonly bytesHeard: number
 }

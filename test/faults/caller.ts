@@ -12,13 +12,15 @@ import { MarkWatch } from './mark-watch.ts'
 import { channelOf, ownerOf, wordsOf } from './places.ts'
 
 export interface Plan {
-  /** One for each event: a room, a hall of a tenant, or the study of a user. */
+  /** Place of each event: a room, a hall of a tenant, or the study of a user. */
   readonly rooms: readonly string[]
   readonly fail?: 'throw' | 'constraint' | 'deferred' | 'conflict'
   /** A nested transaction fails first, or a savepoint is rolled back, and leaves nothing. */
   readonly nested?: 'transaction' | 'savepoint'
-  /** Tells one input of an id from another. Default: an empty text. */
+  /** Text that tells one input of an id from another. Default: an empty text. */
   readonly note?: string
+  /** Channel of a promise that is left outside the transaction, and withdrawn by a settlement. */
+  readonly promise?: string
   readonly holdMs?: number
 }
 
@@ -28,7 +30,7 @@ export interface CallerOptions {
   readonly url: string
   readonly token: string
   readonly history: History
-  /** Default: that of the sources. */
+  /** Build of the client. Default: that of the sources. */
   readonly createClient?: typeof createOwnClient
 }
 
@@ -76,7 +78,7 @@ export class Caller {
     }
   }
 
-  /** A page that is reloaded: a new client over the same storage. */
+  /** Reloads the page: a new client over the same storage. */
   reload(): void {
     this.#client.close()
     this.#page += 1
@@ -120,7 +122,7 @@ interface Send {
   readonly copy?: boolean
 }
 
-/** What an `invoke` line says of what was sent. */
+/** Fields of an `invoke` line that describe the input sent. */
 export function sentBy({ rooms, note = '' }: Plan): {
   readonly channels: readonly string[]
   readonly note: string
@@ -163,7 +165,7 @@ function noteError(history: History, send: Send, error: unknown): void {
   else history.add({ kind: 'fail', ...send, told: 'refused' satisfies Told, reply: error.message })
 }
 
-/** By its name: another build of the client has a class of its own. */
+/** Compares by name: another build of the client has a class of its own. */
 function isClientError(error: unknown): error is LockstepClientError {
   return error instanceof Error && error.name === LockstepClientError.name
 }

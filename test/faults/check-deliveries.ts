@@ -1,4 +1,5 @@
-// What reached subscribers: I1, I2, I3, and the order of I4 as each of them saw it; and I5, what a read saw then.
+// Checks of what reached subscribers: I1, I2, I3, the order of I4 as each of them saw it, and I5, the rows that their
+// reads saw.
 import { canonicalJson } from './canonical-json.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
@@ -6,15 +7,15 @@ import { noticeType, type Oracle, type OracleEvent } from './oracle.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
-/** What was delivered, to one subscriber or to many. */
+/** Line of an event that was delivered, to one subscriber or to many. */
 type Content = Line<'deliver' | 'payload'>
 
-/** One subscriber on one channel. */
+/** State of a subscriber on a channel. */
 interface Stream {
-  /** The last event it has, or was told to reload up to. */
+  /** The last event it has, or was asked to reload up to. */
   position: number
   readonly seen: Set<number>
-  /** The line that brought it here. */
+  /** Line of the history that brought the stream to its position. */
   last: HistoryLine
 }
 
@@ -64,11 +65,11 @@ function place(line: Line<'join' | 'reset'>, streams: Map<string, Stream>): read
   const lost = line.kind === 'join' && line.offset > stream.position
   const violation: Violation = {
     rule: 'I2',
-    what: `a subscriber joined again at ${line.offset} without what came after ${stream.position}, and was not told to reload`,
+    what: `a subscriber joined again at ${line.offset} without what came after ${stream.position}, and was not asked to reload`,
     witness: [stream.last, line],
   }
   stream.position = line.kind === 'reset' ? line.offset : Math.max(line.offset, stream.position)
-  // A reload begins a new view: what was shown before may be shown again.
+  // A reload begins a new view, in which events may be shown again.
   if (line.kind === 'reset') stream.seen.clear()
   stream.last = line
   return lost ? [violation] : []
@@ -103,7 +104,7 @@ function inOrder(
   const name = key(line.subscriber, 0) + line.channel
   const stream = streams.get(name)
   if (stream === undefined) {
-    // Delivered before the subscriber heard that it had joined: it begins here.
+    // A stream begins with an event that was delivered before the subscriber heard that it had joined.
     streams.set(name, { position: offset, seen: new Set([offset]), last: line })
     return []
   }
@@ -124,7 +125,7 @@ function inOrder(
   return []
 }
 
-/** Equal as JSON; the text may differ in the order of keys. */
+/** Compares as JSON; the text may differ in the order of keys. */
 function sameJson(a: string, b: string): boolean {
   return a === b || canonicalJson(JSON.parse(a)) === canonicalJson(JSON.parse(b))
 }

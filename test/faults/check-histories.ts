@@ -1,5 +1,5 @@
 // Histories of the database: I17. A failover to a replica that lagged, or a restored backup, begins another history; whoever
-// has seen something of the one before must be told to reload, and must hear nothing of the new one until then.
+// has seen something of the one before must be asked to reload, and must hear nothing of the new one until then.
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
 import type { Oracle, OracleEvent } from './oracle.ts'
@@ -12,7 +12,10 @@ const isPlacing = (line: HistoryLine): line is Placing =>
 const nameOf = (line: { readonly subscriber: string; readonly channel: string }): string =>
   `${line.subscriber} ${line.channel}`
 
-/** @param oracles what stood in each history at its end, oldest first */
+/**
+ * Checks I17, that no history mixes with the one that replaces it.
+ * @param oracles the database at the end of each history, oldest first
+ */
 export function checkHistories(
   history: readonly HistoryLine[],
   oracles: readonly Oracle[],
@@ -50,7 +53,7 @@ function sharedEpochs(oracles: readonly Oracle[]): readonly Violation[] {
   return [{ rule: 'I17', what: 'the history was replaced, and its epoch was not renewed', witness: epochs }]
 }
 
-/** A new epoch makes everyone reload: there is one for each history, and no more. */
+/** Checks that there is one epoch for each history, and no more: a new epoch makes every subscriber reload. */
 function unknownEpochs(history: readonly HistoryLine[], oracles: readonly Oracle[]): readonly Violation[] {
   const known = new Set(oracles.map(({ epoch }) => epoch))
   const seen = new Map<string, Placing>()
@@ -79,7 +82,7 @@ function recoveredAcross(history: readonly HistoryLine[]): readonly Violation[] 
   return found
 }
 
-/** What was delivered in one history, and stands in another one instead. */
+/** Finds events that were delivered in one history, and stand in another one instead. */
 function foreignEvents(history: readonly HistoryLine[], oracles: readonly Oracle[]): readonly Violation[] {
   const key = (channel: string, offset: number): string => `${channel} ${offset}`
   const logs = oracles.map(({ epoch, events }) => ({
@@ -102,7 +105,7 @@ function foreignEvents(history: readonly HistoryLine[], oracles: readonly Oracle
   return found
 }
 
-/** In the end everyone stands in the last history. */
+/** Checks that every subscriber ends up in the last history. */
 function neverTold(history: readonly HistoryLine[], oracles: readonly Oracle[]): readonly Violation[] {
   const epoch = oracles.at(-1)?.epoch
   const last = new Map<string, Placing>()

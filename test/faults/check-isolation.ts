@@ -1,4 +1,5 @@
-// I8: no mark of another tenant, of another user or of a place that somebody is not in was in any byte they received.
+// Check of I8: no byte that a subscriber received had a mark of another tenant, of another user, or of a place that the
+// subscriber is not in.
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
 

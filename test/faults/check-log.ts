@@ -51,7 +51,7 @@ function together(byOperation: ReadonlyMap<string, readonly OracleEvent[]>): rea
   return found
 }
 
-/** A committed operation has all of its events, each in its channel. */
+/** Checks that a committed operation has all of its events, each in its channel. */
 function complete(
   history: readonly HistoryLine[],
   oracle: Oracle,
@@ -63,7 +63,7 @@ function complete(
     if (line.kind !== 'invoke' || checked.has(line.id)) continue
     if (oracle.operations.get(line.id)?.state !== 'committed') continue
     const events = (byOperation.get(line.id) ?? []).toSorted((a, b) => seqOf(a) - seqOf(b))
-    // Another input of the same id, which was not the one that committed.
+    // Events of another input with the same id: that input committed, and not the one of this line.
     if (events[0] !== undefined && noteOf(events[0]) !== line.note) continue
     checked.add(line.id)
     const channels = events.map((event) => event.channel)
@@ -78,14 +78,14 @@ function complete(
   return found
 }
 
-/** What was acknowledged before something else was asked for stands before it in every channel they share. */
+/** Checks that an operation acknowledged before another one was called stands before it in every channel they share. */
 function realTime(
   history: readonly HistoryLine[],
   byOperation: ReadonlyMap<string, readonly OracleEvent[]>,
 ): readonly Violation[] {
   const found: Violation[] = []
   const invoked = new Set<string>()
-  /** By channel: the highest offset of all operations that have been acknowledged so far. */
+  /** Highest offset by channel of the operations acknowledged so far. */
   const acknowledged = new Map<string, { readonly offset: number; readonly line: HistoryLine }>()
   const floors = new Map<string, { readonly line: HistoryLine; readonly floor: typeof acknowledged }>()
   for (const line of history) {

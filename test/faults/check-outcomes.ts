@@ -1,14 +1,14 @@
-// What users were told of their operations: I6, I7, and I9, that nothing of a rolled back one stands.
+// Checks of what users were told of their operations: I6, I7, and I9, that no event of a rolled back operation stands.
 import type { Notice } from '../../src/protocol/index.ts'
 import { groupBy } from './check-log.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine, Told } from './history.ts'
-import { noticeType, type Oracle, type OracleEvent, type OracleOperation } from './oracle.ts'
+import { noticeType, withdrawnType, type Oracle, type OracleEvent, type OracleOperation } from './oracle.ts'
 import { rollbackWords, wordsOf } from './places.ts'
 
 type Line<Kind extends HistoryLine['kind']> = Extract<HistoryLine, { kind: Kind }>
 
-/** All that the history says of one operation. */
+/** Lines of the history about an operation. */
 interface Story {
   readonly id: string
   readonly invokes: Line<'invoke'>[]
@@ -17,7 +17,10 @@ interface Story {
   readonly notices: Line<'notice'>[]
 }
 
-/** @param earlier what stood in histories that were replaced: what was told in one of them was true there */
+/**
+ * Checks each operation's replies and notices.
+ * @param earlier databases of the histories that were replaced: an outcome told in one of them was true there
+ */
 export function checkOutcomes(
   history: readonly HistoryLine[],
   oracle: Oracle,
@@ -27,7 +30,7 @@ export function checkOutcomes(
   const logs = [events, ...earlier.map((before) => groupBy(before.events, (event) => event.id))]
   const found: Violation[] = []
   for (const story of stories(history).values()) {
-    // What was told of an operation that is lost was true in its own history.
+    // An operation that is lost was told its outcome in its own history, and is checked against that.
     const own = logs.find((log) => log.has(story.id))?.get(story.id) ?? []
     found.push(...untold(story), ...toldTwice(story), ...toldWrongly(story, oracle, earlier))
     found.push(...unequal(story), ...ofAnotherInput(story))
@@ -38,6 +41,7 @@ export function checkOutcomes(
     const own = events.get(id) ?? []
     const effects = oracle.effects.get(id) ?? 0
     const facts = { operation: id, state, user, effects }
+    found.push(...ofSecondPart({ id, state, effects }, oracle, own))
     if (state === 'rolled_back') {
       found.push(...fenced(facts, own), ...noticed({ ...facts, unheard }, own))
     } else if (effects > 1) {
@@ -54,7 +58,9 @@ export function checkOutcomes(
   return found
 }
 
-/** Accepted, and then treated as one that nobody had heard of: its user has no notice. */
+/**
+ * Finds operations that were accepted, and then treated as if no node had heard of them: their users have no notice.
+ */
 function forgotten(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
   return history
     .filter((line) => line.kind === 'noted')
@@ -85,7 +91,10 @@ function stories(history: readonly HistoryLine[]): ReadonlyMap<string, Story> {
   return all
 }
 
-/** By the client that asked: its callback, or the refusal of the call. Copies are sent by hand and told by reply only. */
+/**
+ * Finds calls whose client heard no outcome, neither by its callback nor by the refusal of the call. Copies are sent by
+ * hand and told by reply only.
+ */
 function untold({ invokes, replies, outcomes }: Story): readonly Violation[] {
   const asked = invokes.find((line) => line.copy !== true)
   if (asked === undefined || outcomes.some(({ client }) => client === asked.client)) return []
@@ -98,7 +107,7 @@ function untold({ invokes, replies, outcomes }: Story): readonly Violation[] {
   ]
 }
 
-/** Outcomes once and notices once, also over a reload of the page. */
+/** Finds outcomes and notices that came more than once, also over a reload of the page. */
 function toldTwice({ outcomes, notices }: Story): readonly Violation[] {
   const groups = [
     ...groupBy(outcomes, ({ client }) => client).values(),
@@ -114,14 +123,14 @@ function toldWrongly(story: Story, oracle: Oracle, earlier: readonly Oracle[]): 
   const copied = story.invokes.some((line) => line.copy === true)
   const found = new Map<string, Violation>()
   for (const { line, said } of allTold(story)) {
-    // While the database is away a rollback is told from memory, and a node that dies then never writes it.
+    // A rollback is reported from memory while the database is away, and a node that dies then never writes it.
     const fromMemory = said === 'rolled_back' && 'transient' in line && line.transient
     const wasTrue = earlier.some(({ operations }) => {
       const before = operations.get(story.id)
       return before !== undefined && isTrue(said, before, copied)
     })
     if (wasTrue || isTrue(said, operation, copied) || (fromMemory && operation === undefined)) continue
-    // Nor can a node know then that a copy has overtaken the call that was sent first.
+    // A node cannot know then, either, that a copy has overtaken the call that was sent first.
     const known = fromMemory && copied
     const when = known ? ', while the database was away, of a call that was sent more than once,' : ''
     const what = `a user was told "${said}"${when} and the database says "${operation?.state ?? 'unknown'}"`
@@ -153,7 +162,10 @@ function isTrue(told: Told, operation: OracleOperation | undefined, copied: bool
   return operation?.state === 'rolled_back'
 }
 
-/** Replies to the call and its copies; a notice that could not be made durable yet may differ from the durable one. */
+/**
+ * Compares the replies to a call and its copies; a notice that could not be made durable yet may differ from the
+ * durable one.
+ */
 function unequal({ replies }: Story): readonly Violation[] {
   const texts = new Map<string, Line<'ok' | 'fail'>>()
   for (const line of replies) {
@@ -164,7 +176,7 @@ function unequal({ replies }: Story): readonly Violation[] {
   return [{ rule: 'I7', what: 'copies of one operation got different replies', witness: [...texts.values()] }]
 }
 
-/** A copy says what it was sent with; the answer to a question for an outcome is held against no input. */
+/** A copy names the input it was sent with; the answer to a question for an outcome is compared with no input. */
 function ofAnotherInput({ invokes, replies }: Story): readonly Violation[] {
   return replies.flatMap((line): readonly Violation[] => {
     const sends = invokes.filter(({ client, copy }) => copy === true && client === line.client)
@@ -175,7 +187,10 @@ function ofAnotherInput({ invokes, replies }: Story): readonly Violation[] {
   })
 }
 
-/** Whoever reads on from the positions of a reply must miss nothing of it, and get nothing of it again. */
+/**
+ * Checks the positions of replies: a client that reads on from them must miss no event of the operation, and get none
+ * again.
+ */
 function misplaced({ replies }: Story, events: readonly OracleEvent[]): readonly Violation[] {
   const last = new Map<string, number>()
   for (const { channel, offset } of events) last.set(channel, Math.max(offset, last.get(channel) ?? 0))
@@ -191,7 +206,7 @@ function misplaced({ replies }: Story, events: readonly OracleEvent[]): readonly
 
 const declaredWords = wordsOf(rollbackWords)
 
-/** Nobody has declared how an operation is told of that nobody had heard of. */
+/** Checks the words of notices; undeclared are only those for operations that no node had heard of. */
 function otherWords(
   { id, replies, notices }: Story,
   oracle: Oracle,
@@ -210,10 +225,37 @@ function otherWords(
 }
 
 function fenced(facts: { readonly effects: number }, events: readonly OracleEvent[]): readonly Violation[] {
-  const emitted = events.filter((event) => event.type !== noticeType)
+  const emitted = events.filter(({ type }) => type !== noticeType && type !== withdrawnType)
   if (facts.effects === 0 && emitted.length === 0) return []
   const what = 'an operation is rolled back, and what it wrote stands'
   return [{ rule: 'I9', what, witness: [facts, ...emitted] }]
+}
+
+type OperationFacts = Pick<OracleOperation, 'id' | 'state'> & { readonly effects: number }
+
+/**
+ * Checks that rows of the second part stand with those of the work, and that promises are withdrawn with a rollback,
+ * once.
+ */
+function ofSecondPart(
+  { id, state, effects }: OperationFacts,
+  oracle: Oracle,
+  events: readonly OracleEvent[],
+): readonly Violation[] {
+  const found: Violation[] = []
+  const receipts = oracle.receipts.get(id) ?? 0
+  if (receipts !== effects) {
+    const what = `an operation left ${effects} rows of its work and ${receipts} of its second part`
+    found.push({ rule: 'I7', what, witness: [{ operation: id, state }] })
+  }
+  const channel = oracle.promises.get(id)
+  const withdrawn = events.filter(({ type }) => type === withdrawnType)
+  const expected = state === 'rolled_back' && channel !== undefined ? 1 : 0
+  if (withdrawn.length !== expected || withdrawn.some((event) => event.channel !== channel)) {
+    const what = `what an operation had left outside was withdrawn ${withdrawn.length} times instead of ${expected}`
+    found.push({ rule: 'I6', what, witness: [{ operation: id, state, channel }, ...withdrawn] })
+  }
+  return found
 }
 
 function noticed(

@@ -1,9 +1,10 @@
-// How it stood at the end: I11, all at the head and nothing open, and I12, no process that ended by itself.
+// Checks of the end of a run: I11, every subscriber at the head and no operation open, and I12, no process that ended
+// by itself.
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
 import type { Oracle } from './oracle.ts'
 
-/** Fault that the driver notes when a process ends which nobody had ended. */
+/** Fault that the driver notes when a process ends that no fault has ended. */
 export const unexpectedExit = 'unexpected-exit'
 
 export function checkRecovery(history: readonly HistoryLine[], oracle: Oracle): readonly Violation[] {
@@ -25,7 +26,7 @@ export function checkRecovery(history: readonly HistoryLine[], oracle: Oracle): 
   return [...found, ...notServed(history), ...behind(history, oracle)]
 }
 
-/** Calls that were made when nothing was broken any more. */
+/** Finds calls that were made when all faults were over, and did not commit. */
 function notServed(history: readonly HistoryLine[]): readonly Violation[] {
   const healed = history.findIndex((line) => line.kind === 'healed')
   const after = healed === -1 ? [] : history.slice(healed)

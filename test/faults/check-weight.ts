@@ -1,28 +1,28 @@
-// I13: a run that was too light to show anything is invalid, and has not passed.
+// Check of I13: a run that was too light to show anything is invalid, and has not passed.
 import { commitFaultKinds } from './commit-faults.ts'
 import type { Violation } from './checker.ts'
 import type { HistoryLine } from './history.ts'
 import type { Oracle } from './oracle.ts'
 
-/** The least that a run must have had. */
+/** Least amounts that a run must have had. */
 export interface Weight {
   readonly operations: number
   readonly kills: number
   readonly postgresCrashes: number
-  /** COMMIT replies that were lost, of those that had committed and of those that had not. */
+  /** Lost replies of COMMITs: of those that committed, and of those that did not. */
   readonly lostCommits: number
-  /** Default: as many as operations. */
+  /** Least number of deliveries. Default: as many as operations. */
   readonly deliveries?: number
   /** Subscribers to wide channels. */
   readonly subscribers?: number
   readonly brokerKills?: number
   /** Connections of the bus that carried nothing any more, in either direction, and stayed open. */
   readonly blackHoles?: number
-  /** One-way stalls of connections of the bus, in each of the two directions. */
+  /** Stalls of bus connections in one direction, counted in each of the two directions. */
   readonly stalls?: number
-  /** What the nodes must have heard from the bus: a run in which it says nothing shows nothing of it. */
+  /** Bytes that the nodes must have heard from the bus: a run with a silent bus shows nothing of it. */
   readonly busBytes?: number
-  /** Of each of these faults, at least one. */
+  /** Names of faults that must have happened at least once. */
   readonly faults?: readonly string[]
 }
 
@@ -37,11 +37,11 @@ export interface Counts {
   readonly searched: number
   readonly marks: number
   readonly busBytes: number
-  /** Told while the database was away, by a node that died before it could write the outcome. */
+  /** Rollbacks told while the database was away, by a node that died before it could write the outcome. */
   readonly toldAndNeverWritten: number
-  /** Ends that were told, by what was told. */
+  /** Outcomes that callers were told, by outcome. */
   readonly told: Readonly<Record<string, number>>
-  /** All faults by name. */
+  /** Counts of the faults, by name. */
   readonly faults: Readonly<Record<string, number>>
 }
 
@@ -117,7 +117,7 @@ export function checkWeight(
     ['lost replies of COMMITs that did not', counts.lostAndRolledBack, weight.lostCommits],
     ['deliveries', counts.deliveries, weight.deliveries ?? weight.operations],
     ['clients whose bytes were searched', counts.searched, weight.subscribers ?? 0],
-    // Each delivery to one of these subscribers carries one.
+    // Deliveries to these subscribers carry a mark each.
     ['marks in what was received', counts.marks, weight.deliveries ?? 0],
     ['broker kills', counts.faults[brokerKillName] ?? 0, weight.brokerKills ?? 0],
     ['black holes of the bus', counts.faults[busFaultName('black-hole')] ?? 0, weight.blackHoles ?? 0],

@@ -1,4 +1,4 @@
-// Holds what the driver saw against what the database holds in the end. Pure: history and oracle in, violations out.
+// Checks the driver's history against the database at the end of the run. Pure: history and oracle in, violations out.
 import { checkDeliveries } from './check-deliveries.ts'
 import { byEpoch, checkHistories } from './check-histories.ts'
 import { checkIsolation } from './check-isolation.ts'
@@ -11,17 +11,17 @@ import type { Oracle } from './oracle.ts'
 
 export const rules = {
   I1: 'no phantom: what reached anyone as committed stands in the database, with the same payload',
-  I2: 'no loss: every committed event reached every subscriber, or it was told to reload',
+  I2: 'no loss: every committed event reached every subscriber, or it was asked to reload',
   I3: 'no duplicate: each offset reaches a subscriber once; one offset, one payload, for all',
   I4: 'order: offsets rise without a hole, in the order of acknowledgements; one transaction stands together, where its reply says',
   I5: 'not ahead of state: a read after an event sees at least that state',
-  I6: 'every outcome told, once, truly, in the words that its operation has declared',
+  I6: 'every outcome reported, once, truly, in the words that its operation has declared',
   I7: 'idempotency: k sends of one id have one effect, and equal replies; another input gets none of them',
   I8: 'isolation: nobody received a byte marked as belonging to another tenant, user or place',
   I9: 'fencing: nothing of a rolled back operation stands in the database',
   I11: 'recovery: soon after the last fault everyone is at the head, no operation is open, and new ones commit',
   I12: 'containment: no process ended that was not ended on purpose',
-  I17: 'histories: nobody is told that it missed nothing across a change of the history, or hears of another one',
+  I17: 'histories: nobody hears that it missed nothing across a change of the history, or hears of another one',
   I13: 'not vacuous: enough operations, and enough faults of each kind',
 } as const
 
@@ -30,24 +30,26 @@ export type Rule = keyof typeof rules
 export interface Violation {
   readonly rule: Rule
   readonly what: string
-  /** The least that shows it. */
+  /** Fewest lines and rows that show the violation. */
   readonly witness: readonly unknown[]
-  /** A limit that is known and written down in docs/reference/fault-lanes.md: shown and counted, but no failure. */
+  /** Known limit, written down in docs/reference/fault-lanes.md: shown and counted, but no failure. */
   readonly known?: true
 }
 
 export interface CheckInput {
   readonly history: readonly HistoryLine[]
   readonly oracle: Oracle
-  /** What stood in each history that another one has replaced, oldest first, at its end. Default: there was one history. */
+  /**
+   * Databases at the end of each history that another one has replaced, oldest first. Default: there was one history.
+   */
   readonly earlier?: readonly Oracle[]
   /** The epoch was renewed for a history that stayed the same: only the fault points of that do so. */
   readonly isEpochRenewed?: boolean
-  /** What a run must have had in it to count. */
+  /** Least amounts of load and faults for the run to count. */
   readonly weight?: Weight
 }
 
-/** Each delivery is held against the history that its subscriber stood in. */
+/** Checks each delivery against the history that its subscriber was in. */
 function checkDeliveriesOf(
   history: readonly HistoryLine[],
   oracles: readonly Oracle[],
@@ -56,7 +58,7 @@ function checkDeliveriesOf(
   return oracles.flatMap((oracle) => checkDeliveries(inEpochs.get(oracle.epoch) ?? [], oracle))
 }
 
-/** All violations, in the order of the rules. Takes time in proportion to the history. */
+/** Finds all violations, in the order of the rules. Takes time in proportion to the history. */
 export function check(input: CheckInput): readonly Violation[] {
   const { history, oracle, earlier = [], isEpochRenewed = false, weight } = input
   const found = [

@@ -18,23 +18,23 @@ export interface ClusterOptions {
   readonly bundle: string
   readonly nodes: number
   readonly history: History
-  /** The server, as its superuser. */
+  /** Address of the server, as its superuser. */
   readonly serverUrl: string
-  /** Where the nodes reach it. Default: the port of `serverUrl`. */
+  /** Port at which the nodes reach the server. Default: the port of `serverUrl`. */
   readonly postgresPort?: () => number | undefined
-  /** Made by `createCluster`. */
+  /** Name of the database, made by `createCluster`. */
   readonly database: string
   readonly config?: Partial<NodeConfig>
-  /** What carries the bus. Default: as `config` says. */
+  /** Bus between the nodes. Default: as `config` says. */
   readonly bus?: BusKind
   readonly chooseCommitFault?: ChooseCommitFault
-  /** Where the nodes write their logs, for people. */
+  /** File of the nodes' logs, for people. */
   readonly logFile?: string
-  /** False: what is killed stays dead until it is started by hand. Default true. */
+  /** Restart killed nodes at once; false: they stay dead until they are started by hand. Default true. */
   readonly restart?: boolean
 }
 
-/** Place of one process; who stands in it changes as processes are killed. */
+/** Place of one process; the process in it changes as nodes are killed. */
 export interface Slot {
   readonly index: number
   node: NodeProcess
@@ -42,19 +42,19 @@ export interface Slot {
 
 export interface Cluster {
   readonly slots: readonly Slot[]
-  /** To the database. */
+  /** Proxy between the nodes and the database. */
   readonly postgresLeg: FaultProxy
-  /** From the clients; each connection goes to one of the living nodes. */
+  /** Proxy between the clients and the nodes; each connection goes to one of the living nodes. */
   readonly clientLeg: FaultProxy
   readonly busLeg: BusLeg
-  /** For clients. */
+  /** Address for clients. */
   readonly url: string
-  /** Past the proxy. */
+  /** Address of the database, past the proxy. */
   readonly directUrl: string
   /** Sends clients to this node only; undefined: to any. */
   prefer(slot: Slot | undefined): void
   kill(slot: Slot): Promise<void>
-  /** Starts whatever is not alive, and waits until all serve. */
+  /** Starts all nodes that are not alive, and waits until all serve. */
   heal(): Promise<void>
   close(): Promise<void>
 }
@@ -93,7 +93,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
         databaseUrl: proxiedUrl.href,
         secret,
         ...(options.bus === undefined ? {} : { bus: busLeg.configFor(slot.index) }),
-        // Its bus does not leave the process, so all of its nodes are in one.
+        // The memory bus does not leave its process, so all of its nodes are in one.
         ...(options.bus === 'memory' ? { nodes } : {}),
         ...options.config,
       },
@@ -148,11 +148,11 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
         leg.refusing = false
         for (const link of leg.links) link.heal()
       }
-      for (const slot of slots) {
-        slot.node.signal('SIGCONT')
-        if (!slot.node.alive) slot.node = spawnNode(slot)
-      }
-      // One that was on its way out when it was looked at is replaced by another.
+      for (const { node } of slots) node.signal('SIGCONT')
+      // Faults that were prepared and not met must not come after the last one.
+      await Promise.all(slots.map(({ node }) => node.disarm()))
+      for (const slot of slots) if (!slot.node.alive) slot.node = spawnNode(slot)
+      // A node that was about to exit just now is replaced by another, which the second try waits for.
       await Promise.all(slots.map((slot) => slot.node.ready.catch(() => slot.node.ready)))
     },
     async close() {

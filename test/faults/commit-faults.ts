@@ -32,19 +32,19 @@ export type CommitFaultKind = (typeof commitFaultKinds)[number]
 
 export interface CommitFault {
   readonly kind: CommitFaultKind
-  /** For the slow kinds. */
+  /** Time before the COMMIT is carried out or sent, for the slow kinds. */
   readonly delayMs: number
 }
 
-/** Asked at the flush of every operation; undefined lets it pass. */
+/** Chooses a fault at the flush of every operation; undefined lets it pass. */
 export type ChooseCommitFault = (operationId: string) => CommitFault | undefined
 
-/** Those that wait until the server has carried out the flush. */
+/** Faults that wait until the server has carried out the flush. */
 const answersFlush: ReadonlySet<CommitFaultKind> = new Set(['dropped', 'slow-commit', 'slow-rollback'])
-/** Flush of the protocol, no relation of the above: the server sends what it holds back. */
+/** Flush message of the protocol, no relation of the flush above: the server sends the answers that it holds back. */
 const flushMessage = Buffer.from([0x48, 0, 0, 0, 4])
 
-/** How long an answer to COMMIT is waited for after the client has gone. */
+/** Time that an answer to COMMIT is waited for after the client has gone. */
 const answerTimeoutMs = 15_000
 
 /** @param onListen the connection listens to notifications: the bus over the database has it */
@@ -107,7 +107,7 @@ class CommitInterceptor implements Interceptor {
     return this.#taken
   }
 
-  /** Whether the message was kept; `onward` may have been added to or emptied. */
+  /** Returns whether the message was kept; messages may have been added to `onward`, or taken from it. */
   #takes(message: Message, onward: Buffer[]): boolean {
     const { type, body } = message
     if (type === 'Q' && textOfQuery(body).startsWith('listen ')) this.#onListen()
@@ -138,7 +138,7 @@ class CommitInterceptor implements Interceptor {
     const later = (work: () => void): void => void setTimeout(work, fault.delayMs)
     this.#taken = fault.kind !== 'delayed'
     this.#awaitsAnswer = fault.kind !== 'delayed'
-    // The server keeps its answer to the flush for itself until it is asked for it.
+    // The server keeps its answer to the flush until it is asked for it.
     if (answersFlush.has(fault.kind)) onward.push(flushMessage)
     this.#flush(onward)
     switch (fault.kind) {

@@ -16,7 +16,7 @@ interface Run {
  */
 export class CompactHistory implements History {
   readonly #to: History
-  /** By channel and offset. */
+  /** Texts of first deliveries, by channel and offset. */
   readonly #texts = new Map<string, Map<number, string>>()
   readonly #runs = new Map<string, Run>()
   #deliveries = 0
@@ -67,7 +67,9 @@ export class CompactHistory implements History {
     this.#runs.set(key, { subscriber, channel, from: offset, to: offset })
   }
 
-  /** Whether this is, letter by letter, what was delivered first at this offset. The first is written. */
+  /**
+   * Returns whether the event equals, letter by letter, the first delivery at this offset. A first delivery is written.
+   */
   #isKnown({ channel, offset, type, id, data }: Delivered): boolean {
     let texts = this.#texts.get(channel)
     if (texts === undefined) this.#texts.set(channel, (texts = new Map()))

@@ -1,4 +1,4 @@
-// Many subscribers of few wide channels, of two tenants that must never meet.
+// Crowd of subscribers to few wide channels, of two tenants that must never meet.
 import { signToken } from '../../src/index.ts'
 import { secret, type Cluster } from './cluster.ts'
 import type { History } from './history.ts'
@@ -7,7 +7,7 @@ import { MarkWatch } from './mark-watch.ts'
 import { hallOf, hallsPerTenant, ownerOf, tenants } from './places.ts'
 import { Subscriber } from './subscriber.ts'
 
-/** One of so many is on the unmodified `centrifuge` package. */
+/** Every eighth subscriber uses the unmodified `centrifuge` package. */
 const officialOneOf = 8
 
 export interface CrowdOptions {
@@ -26,7 +26,8 @@ export async function openCrowd({
     const tenant = tenants[index % tenants.length] ?? ''
     const user = `${tenant}${index}`
     const place = Math.floor(index / tenants.length)
-    // All but one of its tenant's, so that there is one in the tenant that it must not hear, either.
+    // Halls of the subscriber's tenant except for one, so that there is also a hall of their own tenant that they must
+    // not hear.
     const rooms = Array.from({ length: hallsPerTenant }, (_, id) => id)
       .filter((id) => (id + place) % hallsPerTenant !== 0)
       .map((id) => hallOf(tenant, id))

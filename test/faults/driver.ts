@@ -1,4 +1,4 @@
-// One run under faults: users who call operations, subscribers who listen, faults by the clock, and a verdict.
+// Driver of a run under faults: users who call operations, subscribers who listen, faults by the clock, and a verdict.
 import { setMaxListeners } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
@@ -40,10 +40,10 @@ export interface RunResult {
 
 const nodes = 3
 const users = 12
-/** Of the time given: start, recovery and the verdict. */
+/** Part of the time given that start, recovery and verdict take. */
 const overheadMs = 25_000
 const maxOpenPerCaller = 24
-/** Where everybody calls once when all faults are over: whoever is healthy commits then. */
+/** Room in which every caller calls once when all faults are over: a healthy node commits then. */
 const probeRoom = rooms[0] ?? ''
 
 export async function runFaults(options: RunOptions): Promise<RunResult> {
@@ -109,7 +109,7 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
   }
 }
 
-/** With a crowd the bus is what is looked at, so the nodes lean on it as much as they do by default. */
+/** Options of the nodes. A crowd tests the bus, so the nodes rely on it as much as they do by default. */
 function nodeOptions({ bus, subscribers }: RunOptions): Pick<ClusterOptions, 'config' | 'bus'> {
   if (subscribers > 0) return { bus, config: { log: true } }
   return { ...(bus === 'postgres' ? {} : { bus }), config: { headCheckMs: 250, log: true } }
@@ -117,7 +117,7 @@ function nodeOptions({ bus, subscribers }: RunOptions): Pick<ClusterOptions, 'co
 
 interface People {
   readonly callers: readonly Caller[]
-  /** One for each caller, of the same user: their second device. */
+  /** Second device of each caller's user, in the callers' order. */
   readonly subscribers: readonly Subscriber[]
 }
 
@@ -146,7 +146,7 @@ async function openPeople(options: {
   return { callers, subscribers }
 }
 
-/** Whether somebody who has just received an event finds what it speaks of. */
+/** Reads the operation's row for a subscriber who has just received its event. */
 async function readBack(direct: pg.Pool, history: History, subscriber: string, id: string): Promise<void> {
   try {
     const { rowCount } = await direct.query('select from effects where operation_id = $1', [id])
@@ -162,7 +162,7 @@ interface LoadOptions {
   readonly random: Random
   readonly weight: Weight
   readonly loadMs: number
-  /** To the crowd, so far. */
+  /** Deliveries to the crowd so far. */
   readonly deliveries: () => number
 }
 
@@ -195,7 +195,7 @@ async function load({
       history.add({ kind: 'fault', fault: 'reload' })
     }
     const free = people.callers.flatMap((caller, index) =>
-      // A crowd is there for what is delivered: a call that cannot arrive delivers nothing.
+      // A crowd is there for deliveries, and a call that cannot arrive delivers nothing.
       caller.openCount < maxOpenPerCaller && (caller.isConnected || !isWide) ? [index] : [],
     )
     if (free.length === 0 || made * everyMs > now) {
@@ -223,7 +223,10 @@ async function callOnce(
   if (copies > 0.97) await device?.copy(id, plan)
 }
 
-/** @param isWide most of its events go to many listeners each */
+/**
+ * Draws the places and the ending of an operation.
+ * @param isWide whether most of its events go to many listeners each
+ */
 function planOperation(random: Random, isWide: boolean): Plan {
   const pick = (places: readonly string[], least: number, most: number): readonly string[] =>
     Array.from({ length: random.between(least, most) }, () => random.pick(places))
@@ -236,6 +239,7 @@ function planOperation(random: Random, isWide: boolean): Plan {
     ...(fails >= 0.07 && fails < 0.1 ? { fail: 'deferred' as const } : {}),
     ...(fails >= 0.1 && fails < 0.12 ? { fail: 'conflict' as const } : {}),
     ...(random.chance(0.03) ? { nested: random.pick(['transaction', 'savepoint'] as const) } : {}),
+    ...(random.chance(0.2) ? { promise: `promises:${random.between(1, 3)}` } : {}),
     ...(random.chance(0.03) ? { holdMs: random.between(20, 600) } : {}),
   }
 }

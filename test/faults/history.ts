@@ -1,24 +1,25 @@
-// What the driver saw, one line for each thing, in the order it happened, on its own monotonic clock.
+// History of a run as the driver saw it: a line for each call, reply, delivery and fault, in the order they happened,
+// on the driver's own monotonic clock.
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { once } from 'node:events'
 
-/** How an operation ended, as its user is told. `refused`: not accepted, so without effect. */
+/** How an operation ended, as its user is notified. `refused`: not accepted, so without effect. */
 export type Told = 'committed' | 'rolled_back' | 'never_received' | 'refused'
 
-/** Which of its sends an operation is heard by: the call itself, or a copy that somebody else sent. */
+/** Identifies a send of an operation: the call itself, or a copy that another client sent. */
 interface Send {
   readonly id: string
   readonly client: string
-  /** Sent by hand with the same id and input, beside the client that remembers its operations. */
+  /** The send was made by hand with the same id and input, beside the client that remembers its operations. */
   readonly copy?: boolean
 }
 
-/** Where a subscriber of a channel stands. */
+/** Position of a subscriber in a channel. */
 interface Placing {
   readonly subscriber: string
   readonly channel: string
   readonly offset: number
-  /** Of the history that the offset belongs to, where the subscriber notes it. */
+  /** Epoch of the history that the offset belongs to, where the subscriber notes it. */
   readonly epoch?: string
 }
 
@@ -28,32 +29,35 @@ export type HistoryEntry =
       readonly user: string
       /** Channel of each of its events, in order. */
       readonly channels: readonly string[]
-      /** Tells this input from others that were sent with the same id. */
+      /** Text that tells this input from others that were sent with the same id. */
       readonly note: string
     })
   /** The reply says committed. */
   | (Send & {
       readonly kind: 'ok'
-      /** Its text, for comparing replies with each other. */
+      /** Text of the reply, for comparing replies with each other. */
       readonly reply: string
-      /** Of the input that the result was made from. */
+      /** Note of the input that the result was made from. */
       readonly note: string
-      /** By channel, where the reply says that its last event stands. */
+      /** Offset of the operation's last event by channel, as the reply names it. */
       readonly positions: Readonly<Record<string, number>>
     })
-  /** The reply says that it had no effect. */
+  /** The reply says that the call had no effect. */
   | (Send & {
       readonly kind: 'fail'
       readonly told: Exclude<Told, 'committed'>
       readonly reply?: string
-      /** Written while the database was away; the durable one follows. */
+      /** The notice was made while the database was away; the durable one follows. */
       readonly transient?: boolean
-      /** Of the notice; absent where there is none. */
+      /** Words of the notice; absent where there is none. */
       readonly words?: string
     })
   /** No reply: unknown. */
   | (Send & { readonly kind: 'info'; readonly why: string })
-  /** Its intent was seen in the database, which did not crash afterwards: it was accepted for sure. */
+  /**
+   * The operation's intent was seen in the database, which did not crash afterwards: the operation was accepted for
+   * sure.
+   */
   | { readonly kind: 'noted'; readonly id: string }
   /** The application's own callback for the end of an operation. */
   | {
@@ -73,11 +77,11 @@ export type HistoryEntry =
       readonly transient?: boolean
       readonly words: string
     }
-  /** A subscriber joined a channel; what comes after `offset` is its. */
+  /** A subscriber joined a channel, and is owed all events after `offset`. */
   | (Placing & { readonly kind: 'join' })
-  /** A subscriber was told that it missed something: it reloads, and goes on after `offset`. */
+  /** A subscriber was told that it missed events: it reloads, and goes on after `offset`. */
   | (Placing & { readonly kind: 'reset' })
-  /** A subscriber came back and was told that it has missed nothing, or gets what it has missed. */
+  /** A subscriber came back and was told that it has missed nothing, or was given the events it had missed. */
   | (Placing & { readonly kind: 'resume' })
   | {
       readonly kind: 'deliver'
@@ -86,10 +90,10 @@ export type HistoryEntry =
       readonly offset: number
       readonly type: string
       readonly id: string
-      /** JSON text of its data. */
+      /** JSON text of the event's data. */
       readonly data: string
     }
-  /** A push without an offset: no fact, and only what is told from memory may come so. */
+  /** A push without an offset is no fact: only a rollback reported from memory may come so. */
   | {
       readonly kind: 'unplaced'
       readonly subscriber: string
@@ -97,14 +101,14 @@ export type HistoryEntry =
       readonly type: string
       readonly id: string
     }
-  /** An event as it was delivered first; the runs of its channel stand for deliveries of just this. */
+  /** An event at its first delivery; the runs of its channel stand for further deliveries of exactly this text. */
   | {
       readonly kind: 'payload'
       readonly channel: string
       readonly offset: number
       readonly type: string
       readonly id: string
-      /** JSON text of its data. */
+      /** JSON text of the event's data. */
       readonly data: string
     }
   /** Deliveries of all offsets from `from` to `to`, in this order. Written when the run is over. */
@@ -115,20 +119,20 @@ export type HistoryEntry =
       readonly from: number
       readonly to: number
     }
-  /** Somebody whose bytes are searched for marks, and the owners of those that may be there. */
+  /** Subscriber whose bytes are searched for marks, and the owners whose marks may be there. */
   | { readonly kind: 'member'; readonly name: string; readonly entitled: readonly string[] }
-  /** The first mark of this owner in what somebody received. */
+  /** First mark of this owner among the bytes that a subscriber received. */
   | { readonly kind: 'mark'; readonly name: string; readonly owner: string }
-  /** All marks that were seen in what somebody received, each time they came. */
+  /** Number of marks that a subscriber received, repeats included. */
   | { readonly kind: 'searched'; readonly name: string; readonly marks: number }
   /** Bytes that the nodes heard from the bus, where a proxy stands on its way. */
   | { readonly kind: 'bus'; readonly bytesHeard: number }
   /** A read that began after the subscriber had received the event: whether it saw the operation's row. */
   | { readonly kind: 'read'; readonly id: string; readonly subscriber: string; readonly found: boolean }
   | { readonly kind: 'fault'; readonly fault: string; readonly id?: string; readonly detail?: string }
-  /** All faults are over. */
+  /** The faults are over. */
   | { readonly kind: 'healed' }
-  /** What was still wrong when the time for recovery was over; empty when all had recovered. */
+  /** Things still wrong when the time for recovery was over; none when all had recovered. */
   | { readonly kind: 'recovered'; readonly afterMs: number; readonly missing: readonly string[] }
 
 export type HistoryLine = HistoryEntry & {
@@ -139,7 +143,7 @@ export type HistoryLine = HistoryEntry & {
 export interface History {
   readonly lines: readonly HistoryLine[]
   add(entry: HistoryEntry): void
-  /** Writes what is still in memory. */
+  /** Writes the lines that are still in memory. */
   close(): Promise<void>
 }
 

@@ -63,7 +63,7 @@ export class LightSubscriber {
     this.#open()
   }
 
-  /** By channel, the last offset that it has. */
+  /** Last offset by channel. */
   get positions(): ReadonlyMap<string, number> {
     return new Map([...this.#places].map(([channel, { offset }]) => [channel, offset]))
   }
@@ -94,7 +94,7 @@ export class LightSubscriber {
     socket.on('close', (_code, reason) => {
       this.#options.watch.see(reason.toString())
       this.#cancel(giveUp)
-      // Not all of those who lost a node at once come back at once.
+      // Spreads the reconnects of subscribers who have lost a node together.
       const waitMs = shortestWaitMs + Math.random() * (longestWaitMs - shortestWaitMs)
       if (!this.#closed) this.#after(waitMs, () => this.#open())
     })
@@ -120,7 +120,7 @@ export class LightSubscriber {
     const { history, name } = this.#options
     this.#places.set(channel, { offset, epoch })
     if (wasRecovering && recovered) {
-      // The offset is the one that was asked for: what was missed moves it on.
+      // The reply has the offset that was asked for; the missed events that follow move it on.
       for (const publication of publications) this.#received(channel, publication)
     } else {
       history.add({ kind: wasRecovering ? 'reset' : 'join', subscriber: name, channel, offset })
@@ -133,7 +133,7 @@ export class LightSubscriber {
       const frame = JSON.parse(line) as Frame
       if (frame.push !== undefined) this.#pushed(socket, visit, frame.push)
       else if (frame.id === undefined) socket.send('{}')
-      // What was refused is tried again on another connection.
+      // A refused command is tried again on another connection.
       else if (frame.error !== undefined) socket.terminate()
       else visit.answer(frame.id, frame)
     }
@@ -178,7 +178,7 @@ export class LightSubscriber {
   }
 }
 
-/** One connection, from its opening to its end. */
+/** Connection of a subscriber, from its opening to its end. */
 class Visit {
   unjoined: number
   readonly #asked = new Map<number, (answer: Frame) => void>()

@@ -1,4 +1,5 @@
-// Searches every byte that somebody receives for marks, and notes whose they were. Whether they may be there, the checker says.
+// Searches every byte that a subscriber receives for marks, and notes their owners. The checker decides whether they
+// may be there.
 import { WebSocket } from 'ws'
 import type { History } from './history.ts'
 import { marks } from './places.ts'
@@ -25,7 +26,7 @@ export class MarkWatch {
     }
   }
 
-  /** Notes how many marks were seen in all. */
+  /** Notes the total number of marks. */
   close(): void {
     this.#history.add({ kind: 'searched', name: this.#name, marks: this.#found })
   }

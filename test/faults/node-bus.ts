@@ -8,7 +8,7 @@ export type NodeBusConfig =
   | { readonly kind: 'redis'; readonly port: number; readonly client: 'redis' | 'ioredis' }
   | { readonly kind: 'nats'; readonly port: number }
 
-/** Shorter than by default: faults of the bus last seconds, and some are to be noticed and some not. */
+/** Time-outs shorter than by default: faults of the bus last seconds, and some are to be noticed and some not. */
 const options = { selfTestMs: 2_000 }
 
 export async function createNodeBus(
@@ -33,7 +33,7 @@ async function overNodeRedis(port: number): Promise<Bus> {
   const subscriber = publisher.duplicate()
   for (const client of [publisher, subscriber]) {
     client.on('error', () => {})
-    // It goes on trying by itself, and a node serves without it.
+    // The client goes on trying by itself, and a node serves without it.
     client.connect().catch(() => {})
   }
   return redisBus({ publisher, subscriber, ...options })

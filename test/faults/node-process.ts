@@ -3,12 +3,12 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { FaultPoint } from '../../src/core/fault-point.ts'
-import type { Arm, NodeConfig, NodeLine } from './node.ts'
+import type { Arm, Disarm, NodeConfig, NodeLine } from './node.ts'
 
 export interface NodeProcessOptions {
   readonly bundle: string
   readonly config: NodeConfig
-  /** A file descriptor for its log. */
+  /** File descriptor for the process's log. */
   readonly log?: number
   readonly onReached?: (point: FaultPoint) => void
 }
@@ -18,10 +18,11 @@ const startTimeoutMs = 30_000
 export class NodeProcess {
   readonly #child: ChildProcess
   readonly #reached = new Set<FaultPoint>()
-  #armed: Arm | undefined
+  /** Actions that were prepared, by the point at which they come. */
+  readonly #armed = new Map<FaultPoint, Arm['action']>()
   #onArmed: (() => void) | undefined
   #ended: string | undefined
-  /** Resolves when it serves. Rejects when the process ends before it does. */
+  /** Resolves when the process serves. Rejects when it ends before. */
   readonly ready: Promise<void>
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
   #ports: readonly number[] = []
@@ -49,7 +50,7 @@ export class NodeProcess {
         reject(new Error(`a node ended before it was ready (${signal ?? code})`))
       })
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => {
-        // What a process says as it dies may be cut off.
+        // A line that a process prints as it dies may be cut off.
         if (!text.endsWith('}')) return
         const line = JSON.parse(text) as NodeLine
         if ('ready' in line) {
@@ -61,7 +62,7 @@ export class NodeProcess {
           this.#onArmed?.()
         } else {
           this.#reached.add(line.reached)
-          if (this.#armed?.point === line.reached && this.#armed.action === 'kill') {
+          if (this.#armed.get(line.reached) === 'kill') {
             this.#exiting = true
             this.#ended ??= line.reached
           }
@@ -81,17 +82,17 @@ export class NodeProcess {
     return this.#exiting || this.#paused ? [] : this.#ports
   }
 
-  /** Milliseconds since it began to serve; below 0 when it has not. */
+  /** Milliseconds since the process began to serve; below 0 when it has not. */
   get servedMs(): number {
     return performance.now() - this.#readyAt
   }
 
-  /** The first of them. */
+  /** First of the ports. */
   get port(): number | undefined {
     return this.ports[0]
   }
 
-  /** What ended it on purpose: a signal, or the fault point where it killed itself. */
+  /** Name of the fault that ended the process: a signal, or the fault point where it killed itself. */
   get ended(): string | undefined {
     return this.#ended
   }
@@ -111,9 +112,19 @@ export class NodeProcess {
 
   /** Resolves when the process has taken note, or has ended. */
   async arm(arm: Arm): Promise<void> {
-    this.#armed = arm
+    this.#armed.set(arm.point, arm.action)
+    await this.#tell(arm)
+  }
+
+  /** Takes back what was armed and not reached. Resolves when the process has taken note, or has ended. */
+  async disarm(): Promise<void> {
+    if (this.#armed.size === 0 || this.#exiting) return
+    await this.#tell({ disarm: true })
+  }
+
+  async #tell(line: Arm | Disarm): Promise<void> {
     const noted = new Promise<void>((resolve) => (this.#onArmed = resolve))
-    this.#child.stdin?.write(`${JSON.stringify(arm)}\n`)
+    this.#child.stdin?.write(`${JSON.stringify(line)}\n`)
     await Promise.race([noted, this.exited])
   }
 
@@ -126,7 +137,7 @@ export class NodeProcess {
     this.#child.kill(signal)
   }
 
-  /** SIGKILL, and the end of it. */
+  /** Kills the process by SIGKILL, and waits for its end. */
   async kill(): Promise<void> {
     this.signal('SIGKILL')
     await this.exited

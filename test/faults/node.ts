@@ -1,5 +1,6 @@
-// One server process of the fault lanes: Lockstep over a pipelined pool, and an HTTP server. Whoever started it says what
-// it does by its environment and by lines on its standard input. What it writes is for people; the checker reads none of it.
+// Server process of the fault lanes: Lockstep over a pipelined pool, and an HTTP server. Its parent configures it by
+// its environment, and steers it by lines on its standard input. Its output is for people; the checker reads none of
+// it.
 import { createServer } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
@@ -7,9 +8,19 @@ import { createInterface } from 'node:readline'
 import { writeSync } from 'node:fs'
 import pg from 'pg'
 import { z } from 'zod'
-import { faultPoints, setFaultHook, type FaultPoint } from '../../src/core/fault-point.ts'
-import { createLockstep, defineChannel, fromPool, jsonLogger, silentLogger } from '../../src/index.ts'
+import { faultPoints, runFaultPoints, setFaultHook, type FaultPoint } from '../../src/core/fault-point.ts'
+import {
+  fromPool,
+  jsonLogger,
+  silentLogger,
+  type Lockstep,
+  type OperationContext,
+  type PgDatabase,
+} from '../../src/index.ts'
+import { createLockstepWith } from '../../src/lockstep.ts'
+import { addReceipt, createReceiptsPart, leavePromise, notePromises } from '../support/receipts-part.ts'
 import { createNodeBus, type NodeBusConfig } from './node-bus.ts'
+import { BuggyNode, type Emitted, type NodeBug } from './node-bugs.ts'
 import { internalOwner, markOf, ownerOf, rollbackWords, studies } from './places.ts'
 
 export type FaultAction = 'kill' | 'throw' | 'stop'
@@ -19,34 +30,49 @@ export interface NodeConfig {
   readonly secret: string
   readonly leaseMs?: number
   readonly headCheckMs?: number
-  /** Default: over the database. False: what other nodes commit is heard of by the comparison of heads alone. */
+  /**
+   * Bus of the node. Default: over the database. False: commits of other nodes are noticed by the comparison of heads
+   * alone.
+   */
   readonly bus?: false | NodeBusConfig | undefined
   /** Nodes that live in this process, each with its own connections and address. Default 1. */
   readonly nodes?: number
   readonly log?: boolean
+  /** Bug that is planted beside the product. */
+  readonly bug?: NodeBug | undefined
 }
 
-/** At the `skip`-th time after now that the fault point is passed, the action happens, once. */
+/** Action at a fault point, taken once: when the point is passed for the `skip`-th time from now. */
 export interface Arm {
   readonly point: FaultPoint
   readonly action: FaultAction
   readonly skip?: number
 }
 
+/** Takes back every arm whose point was not passed yet. */
+export interface Disarm {
+  readonly disarm: true
+}
+
 export type NodeLine =
   | { readonly ready: readonly number[] }
-  | { readonly armed: FaultPoint }
-  /** Written before the action happens. */
+  | { readonly armed: FaultPoint | 'none' }
+  /** The line is written before the action happens. */
   | { readonly reached: FaultPoint }
 
 const config = JSON.parse(process.env['FAULT_NODE'] ?? '') as NodeConfig
-// Synchronous: the process may be gone right afterwards.
+// Writes synchronously: the process may be gone right afterwards.
 const say = (line: NodeLine): unknown => writeSync(1, `${JSON.stringify(line)}\n`)
 
+const allPoints: ReadonlySet<FaultPoint> = new Set([...faultPoints, ...runFaultPoints])
 const armed = new Map<FaultPoint, { action: FaultAction; skip: number }>()
 const arm = ({ point, action, skip = 0 }: Arm): void => {
-  if (faultPoints.includes(point)) armed.set(point, { action, skip })
+  if (allPoints.has(point)) armed.set(point, { action, skip })
   say({ armed: point })
+}
+const disarm = (): void => {
+  armed.clear()
+  say({ armed: 'none' })
 }
 setFaultHook((name) => {
   const entry = armed.get(name)
@@ -65,21 +91,32 @@ const done = z.object({
   mark: z.string(),
   note: z.string(),
 })
-const room = defineChannel('room:{id}', { events: { done }, canSubscribe: () => true })
-const hall = defineChannel('tenant:{tenant}:hall:{id}', { events: { done }, canSubscribe: () => true })
-const study = defineChannel(`${studies}:{user}`, {
-  events: { done },
-  canSubscribe: ({ user, params }) => user.id === params.user,
-})
+const receipts = createReceiptsPart()
+
+function declareChannels(lockstep: Lockstep<PgDatabase>) {
+  const room = lockstep.channel('room:{id}', { events: { done }, canSubscribe: () => true })
+  const hall = lockstep.channel('tenant:{tenant}:hall:{id}', { events: { done }, canSubscribe: () => true })
+  const study = lockstep.channel(`${studies}:{user}`, {
+    events: { done },
+    canSubscribe: ({ user, params }) => user.id === params.user,
+  })
+  return (place: string) => {
+    const [family = '', id] = place.split('/')
+    if (id === undefined) return room({ id: place })
+    return family === studies ? study({ user: id }) : hall({ tenant: family, id })
+  }
+}
 
 const input = z.object({
-  /** One for each event, in this order. */
+  /** Place of each event, in this order. */
   rooms: z.array(z.string()),
   fail: z.enum(['throw', 'constraint', 'deferred', 'conflict']).optional(),
-  /** Before all else something is written and emitted to the first room, and rolled back again. */
+  /** The operation first writes and emits to the first room in a nested scope, and rolls that back. */
   nested: z.enum(['transaction', 'savepoint']).optional(),
-  /** Tells one input from another: it stands in the events and in the result. */
+  /** Text that tells one input from another: it stands in the events and in the result. */
   note: z.string().default(''),
+  /** Channel of a promise that is left at once, and stands until a settlement withdraws it. */
+  promise: z.string().optional(),
   /** Time between the insert and the end, in the middle of the transaction. */
   holdMs: z.number().optional(),
 })
@@ -88,70 +125,85 @@ const input = z.object({
 const conflicted = new Set<string>()
 const expected = new Error('a nested transaction fails')
 
-function channelFor(place: string) {
-  const [family = '', id] = place.split('/')
-  if (id === undefined) return room({ id: place })
-  return family === studies ? study({ user: id }) : hall({ tenant: family, id })
-}
-
 async function startNode() {
   const database = fromPool(new pg.Pool({ connectionString: config.databaseUrl, max: 10, pipeline: true }), {
     acquireTimeoutMs: 2_000,
   })
   const { bus, leaseMs, headCheckMs } = config
-  const lockstep = createLockstep({
+  const buggy = config.bug === undefined ? undefined : new BuggyNode(config.bug, database.own)
+  const settings = {
     database,
-    channels: [room, hall, study],
     auth: { secret: config.secret },
     logger: config.log === true ? jsonLogger : silentLogger,
     ...(leaseMs === undefined ? {} : { leaseMs }),
     ...(headCheckMs === undefined ? {} : { headCheckMs }),
     ...(bus === undefined ? {} : { bus: bus === false ? bus : await createNodeBus(bus, database) }),
-  })
+    ...(buggy === undefined ? {} : { bus: buggy.bus }),
+  }
+  const lockstep = createLockstepWith(settings, [receipts])
+  const channelFor = declareChannels(lockstep)
+  const work = async ({
+    input: { rooms, holdMs, fail, nested, note, promise },
+    user,
+    tx,
+    signal,
+  }: OperationContext<typeof database.db, z.output<typeof input>>) => {
+    const operation = tx.operationId
+    if (promise !== undefined) await leavePromise(tx, receipts, promise)
+    addReceipt(tx, receipts, 'work')
+    const emit = (within: typeof tx, place: string, seq: number): void => {
+      const channel = channelFor(place)
+      const data = { operation, seq, user: user.id, mark: markOf(place), note }
+      within.emit(channel, 'done', data)
+      buggy?.emitted({ operation, place, channel: channel.name, type: 'done', data })
+    }
+    const emitInVain = async (within: typeof tx): Promise<void> => {
+      await within.db.query('insert into effects (operation_id) values ($1)', [operation])
+      addReceipt(within, receipts, 'in vain')
+      emit(within, rooms[0] ?? '', 0)
+    }
+    if (nested === 'transaction') {
+      const fails = tx.transaction(async (inner) => {
+        await emitInVain(inner)
+        throw expected
+      })
+      await fails.catch((error: unknown) => {
+        if (error !== expected) throw error
+      })
+    } else if (nested === 'savepoint') {
+      await tx.db.query('savepoint in_vain')
+      await emitInVain(tx)
+      await tx.db.query('rollback to in_vain')
+    }
+    await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
+    rooms.forEach((place, seq) => emit(tx, place, seq))
+    if (holdMs !== undefined) await pause(holdMs, undefined, { signal })
+    if (fail === 'constraint') await tx.db.query('insert into effects (operation_id) values (null)')
+    if (fail === 'deferred') {
+      await tx.db.query('insert into later_unique (operation_id) values ($1), ($1)', [operation])
+    }
+    if (fail === 'conflict' && !conflicted.has(operation)) {
+      conflicted.add(operation)
+      await tx.db.query(`do $$ begin raise exception 'a conflict' using errcode = '40001'; end $$`)
+    }
+    if (fail === 'throw') throw new Error(`the work failed: ${markOf(internalOwner)}`)
+    return { operation, events: rooms.length, note, mark: markOf(ownerOf(user.id)) }
+  }
   lockstep.operation('work', {
     input,
     rollback: rollbackWords,
-    async run({ input: { rooms, holdMs, fail, nested, note }, user, tx, signal }) {
-      const operation = tx.operationId
-      const emit = (within: typeof tx, place: string, seq: number): void => {
-        within.emit(channelFor(place), 'done', { operation, seq, user: user.id, mark: markOf(place), note })
-      }
-      const emitInVain = async (within: typeof tx): Promise<void> => {
-        await within.db.query('insert into effects (operation_id) values ($1)', [operation])
-        emit(within, rooms[0] ?? '', 0)
-      }
-      if (nested === 'transaction') {
-        const fails = tx.transaction(async (inner) => {
-          await emitInVain(inner)
-          throw expected
-        })
-        await fails.catch((error: unknown) => {
-          if (error !== expected) throw error
-        })
-      } else if (nested === 'savepoint') {
-        await tx.db.query('savepoint in_vain')
-        await emitInVain(tx)
-        await tx.db.query('rollback to in_vain')
-      }
-      await tx.db.query('insert into effects (operation_id) values ($1)', [operation])
-      rooms.forEach((place, seq) => emit(tx, place, seq))
-      if (holdMs !== undefined) await pause(holdMs, undefined, { signal })
-      if (fail === 'constraint') await tx.db.query('insert into effects (operation_id) values (null)')
-      if (fail === 'deferred') {
-        await tx.db.query('insert into later_unique (operation_id) values ($1), ($1)', [operation])
-      }
-      if (fail === 'conflict' && !conflicted.has(operation)) {
-        conflicted.add(operation)
-        await tx.db.query(`do $$ begin raise exception 'a conflict' using errcode = '40001'; end $$`)
-      }
-      if (fail === 'throw') throw new Error(`the work failed: ${markOf(internalOwner)}`)
-      return { operation, events: rooms.length, note, mark: markOf(ownerOf(user.id)) }
+    async run(context) {
+      if (buggy === undefined) return await work(context)
+      const emitAgain = ({ place, data }: Emitted): void =>
+        context.tx.emit(channelFor(place), 'done', done.parse(data))
+      return await buggy.attempt(context.tx.operationId, () => work(context), emitAgain)
     },
   })
-  // The database may be down just now; a server that waits for it is what a deployment would restart anyway.
+  // The database may be down just now; a server that waits for it would be restarted by a deployment anyway.
   for (;;) {
     try {
       await lockstep.start()
+      await database.own.query({ text: notePromises })
       break
     } catch {
       await pause(50)
@@ -163,8 +215,12 @@ async function startNode() {
   return { lockstep, port: (server.address() as AddressInfo).port }
 }
 
-createInterface({ input: process.stdin }).on('line', (line) => arm(JSON.parse(line) as Arm))
-// The end of whoever started it is the end of this process, too.
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const asked = JSON.parse(line) as Arm | Disarm
+  if ('disarm' in asked) disarm()
+  else arm(asked)
+})
+// The end of the parent is the end of this process, too.
 process.stdin.on('end', () => process.exit(3))
 
 const nodes = await Promise.all(Array.from({ length: config.nodes ?? 1 }, startNode))

@@ -1,11 +1,13 @@
-// What stands in the database at the end, read past Lockstep: the truth that everything told is held against.
+// Oracle: the database at the end of a run, read past Lockstep, as the truth that every reply and delivery is checked
+// against.
 import pg from 'pg'
+import { receiptsTables, withdrawnType } from '../support/receipts-part.ts'
 
 export interface OracleOperation {
   readonly id: string
   readonly user: string
   readonly state: 'started' | 'committed' | 'rolled_back'
-  /** Closed by a question for its outcome before any call of it was accepted. */
+  /** The operation was closed by a question for its outcome before any call of it was accepted. */
   readonly unheard: boolean
 }
 
@@ -14,27 +16,33 @@ export interface OracleEvent {
   readonly offset: number
   readonly id: string
   readonly type: string
-  /** JSON text of its data. */
+  /** JSON text of the event's data. */
   readonly data: string
 }
 
 export interface Oracle {
   readonly operations: ReadonlyMap<string, OracleOperation>
-  /** Ordered by channel and offset. */
+  /** Events in the order of channel and offset. */
   readonly events: readonly OracleEvent[]
   readonly heads: ReadonlyMap<string, number>
   /** Rows that each operation left in the business table. */
   readonly effects: ReadonlyMap<string, number>
-  /** Names the history that the offsets belong to. */
+  /** Rows of the second part that each operation left. */
+  readonly receipts: ReadonlyMap<string, number>
+  /** Channel of the promise that an operation left outside its transaction, by operation. */
+  readonly promises: ReadonlyMap<string, string>
+  /** Name of the history that the offsets belong to. */
   readonly epoch: string
 }
 
 export const noticeType = 'transaction_rolled_back'
+export { withdrawnType }
 
 /** The business tables of the fault lanes. No key forbids a second row of one operation: the checker looks for it. */
 export const businessTables = `
   create table effects (operation_id uuid not null);
-  create table later_unique (operation_id uuid unique deferrable initially deferred)`
+  create table later_unique (operation_id uuid unique deferrable initially deferred);
+  ${receiptsTables}`
 
 export async function readOracle(url: string): Promise<Oracle> {
   const client = new pg.Client({ connectionString: url })
@@ -42,7 +50,7 @@ export async function readOracle(url: string): Promise<Oracle> {
   try {
     await client.query('begin isolation level repeatable read read only')
     const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
-      // Whoever asks for an id of somebody else has it closed for themselves: a row of the same id, which does not count.
+      // A user who asks for an id of another user closes it for themselves: a row of the same id, which does not count.
       `(select distinct on (id) id, user_id, state, input_hash
         from lockstep.operations order by id, input_hash = '')
        union all
@@ -67,6 +75,12 @@ export async function readOracle(url: string): Promise<Oracle> {
     const effects = await client.query<{ id: string; count: string }>(
       'select operation_id as id, count(*) from effects group by 1',
     )
+    const receipts = await client.query<{ id: string; count: string }>(
+      'select operation as id, count(*) from receipts group by 1',
+    )
+    const promises = await client.query<{ id: string; channel: string }>(
+      'select operation as id, channel from promises',
+    )
     const meta = await client.query<{ epoch: string }>('select epoch from lockstep.meta')
     return {
       epoch: meta.rows[0]?.epoch ?? '',
@@ -78,6 +92,8 @@ export async function readOracle(url: string): Promise<Oracle> {
       ),
       events: events.rows.map((row) => ({ ...row, offset: Number(row.offset) })),
       heads: new Map(heads.rows.map(({ channel, head }) => [channel, Number(head)])),
+      receipts: new Map(receipts.rows.map(({ id, count }) => [id, Number(count)])),
+      promises: new Map(promises.rows.map(({ id, channel }) => [id, channel])),
       effects: new Map(effects.rows.map(({ id, count }) => [id, Number(count)])),
     }
   } finally {

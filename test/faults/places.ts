@@ -1,6 +1,6 @@
-// Where the events of the fault lanes go, and the marks by which they are known wherever they turn up.
+// Places of the events of the fault lanes, and the marks by which they are known wherever they turn up.
 
-/** Rooms are open to everybody. Halls belong to a tenant, and have many listeners. Studies belong to a user. */
+/** Rooms are open to all users. Halls belong to a tenant, and have many listeners. Studies belong to a user. */
 export const rooms = Array.from({ length: 8 }, (_, index) => String(index))
 export const tenants = ['acme', 'globex'] as const
 export const hallsPerTenant = 3
@@ -25,13 +25,16 @@ export function channelOf(place: string): string {
   return family === studies ? `${studies}:${id}` : `tenant:${family}:hall:${id}`
 }
 
-/** Owner of what only one user may see. */
+/** Owner of texts that only one user may see. */
 export const ownerOf = (user: string): string => `user:${user}`
 
-/** Stands in everything that belongs to a place or a user. It begins and ends with words that nothing else holds. */
+/**
+ * Mark of an owner, which stands in each text of a place or a user. It begins and ends with words that no other text
+ * holds.
+ */
 export const markOf = (owner: string): string => `mark-${owner}-kram`
 
-/** How the operation of these lanes is declared to be told: every notice of it carries these words. */
+/** Words that the operation of these lanes declares for its notices: every notice of it carries these. */
 export const rollbackWords = { userMessage: 'Your work was not saved.', recoveryActions: ['retry'] } as const
 
 /** The words of a notice that its operation has declared, as one text. */
@@ -42,8 +45,8 @@ export function wordsOf(notice: {
   return [notice.userMessage, ...notice.recoveryActions].join(' | ')
 }
 
-/** Nobody may ever see what this one owns. */
+/** Owner of texts that no user may ever see. */
 export const internalOwner = 'internal'
 
-/** Finds marks in whatever was received; the first group is the owner. */
+/** Finds marks in received text; the first group is the owner. */
 export const marks = /mark-([^"\s]*?)-kram/g

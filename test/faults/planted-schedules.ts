@@ -35,7 +35,39 @@ export const workFails: Schedule = {
   },
 }
 
+/**
+ * Commits nothing after the COMMIT that fails, and compares no heads: a node that finds out that it has shown an
+ * event which the log lacks takes the history for another one.
+ */
+export const lastCommitFails: Schedule = {
+  config: { headCheckMs: 60_000 },
+  run: (arena) => failAtLast(arena, 'deferred'),
+}
+
+/** Does the same with work that fails. */
+export const lastWorkFails: Schedule = {
+  config: { headCheckMs: 60_000 },
+  run: (arena) => failAtLast(arena, 'throw'),
+}
+
+async function failAtLast(arena: Arena, fail: 'deferred' | 'throw'): Promise<void> {
+  await arena.subscriber('ada', ['a'])
+  const caller = await arena.caller('bob')
+  await arena.call(caller, plan)
+  await arena.call(caller, { ...plan, fail })
+}
+
+/** Work that fails has left something outside its transaction. */
+export const workLeavesSomething: Schedule = {
+  async run(arena) {
+    const caller = await arena.caller('bob')
+    await arena.call(caller, { ...plan, fail: 'throw', promise: 'promises:1' })
+    await arena.call(caller, { ...plan, promise: 'promises:2' })
+  },
+}
+
 export const commitIsLate: Schedule = {
+  config: { headCheckMs: 60_000 },
   async run(arena) {
     await arena.subscriber('ada', ['a'])
     arena.breakNextCommit({ kind: 'delayed', delayMs: 600 })
@@ -52,7 +84,7 @@ export const flightIsLate: Schedule = {
   },
 }
 
-/** Nobody can ask how a COMMIT in flight ends before it has. */
+/** Keeps the database away until the COMMIT in flight has landed: no node can ask before how it ends. */
 export const commitIsSlow: Schedule = {
   async run(arena) {
     const caller = await arena.caller('bob')
@@ -87,18 +119,20 @@ export const sentAgain: Schedule = {
   },
 }
 
-export const listenerWasAway: Schedule = {
-  async run(arena) {
-    const listener = await arena.subscriber('ada', ['a'])
-    const caller = await arena.caller('bob')
-    await arena.call(caller, plan)
-    await arena.until('the first event is there', () => listener.positions.get('room:a') === 1)
-    await listener.away(async () => {
-      await arena.call(caller, plan)
-      await arena.call(caller, plan)
-    })
-    await arena.until('the last event is there', () => listener.positions.get('room:a') === 3)
-  },
+export const listenerWasAway: Schedule = { run: (arena) => missSome(arena, 2) }
+
+/** Misses three events, so that there is one in the middle. */
+export const listenerWasAwayLonger: Schedule = { run: (arena) => missSome(arena, 3) }
+
+async function missSome(arena: Arena, count: number): Promise<void> {
+  const listener = await arena.subscriber('ada', ['a'])
+  const caller = await arena.caller('bob')
+  await arena.call(caller, plan)
+  await arena.until('the first event is there', () => listener.positions.get('room:a') === 1)
+  await listener.away(async () => {
+    for (let missed = 0; missed < count; missed++) await arena.call(caller, plan)
+  })
+  await arena.until('the last event is there', () => listener.positions.get('room:a') === 1 + count)
 }
 
 /** The second node hears of the first one's commit only by the log. */
@@ -126,7 +160,7 @@ export const busWasAway: Schedule = {
   },
 }
 
-/** The same, and then the first node hears of the second one again. */
+/** Continues the schedule above until the first node hears of the second one again. */
 export const busCameBack: Schedule = {
   nodes: 2,
   config: { headCheckMs: 60_000 },
@@ -139,7 +173,10 @@ export const busCameBack: Schedule = {
   },
 }
 
-/** What the listener has got when it resolves is the first of the events only, unless the outage is over for it. */
+/**
+ * Commits an event that the listener's node does not hear of. The listener has the first of the events only when this
+ * resolves, unless the outage is over by then.
+ */
 async function commitUnheard(arena: Arena): Promise<{ listener: Subscriber; caller: Caller }> {
   const [first, second] = arena.cluster.slots
   arena.cluster.prefer(first)
@@ -197,11 +234,15 @@ export const nodeDiesLater: Schedule = {
   },
 }
 
-const flushing = `select from pg_stat_activity
-  where datname = current_database() and xact_start is not null and query ~ '[.]flush_(operation|event)[(]'
-    and pid <> pg_backend_pid()`
+/** A transaction that has written its outcome and not ended, whichever of its statements came last. */
+const flushing = `select from pg_stat_activity a join pg_locks l on l.pid = a.pid
+  where a.datname = current_database() and a.wait_event = 'ClientRead'
+    and l.relation = 'lockstep.operations'::regclass and l.mode = 'RowExclusiveLock'`
 
-/** The node dies while its COMMIT is on the way, which is lost long after others have asked for what it left. */
+/**
+ * The node dies while its COMMIT is on the way, which is lost long after other nodes have asked how the operation
+ * ended.
+ */
 export const nodeDiesCommitting: Schedule = {
   nodes: 2,
   async run(arena) {
@@ -288,7 +329,7 @@ export const somebodyElseAsks: Schedule = {
   },
 }
 
-/** What the second node commits reaches the first one's listener by the comparison of heads alone. */
+/** Events that the second node commits reach the first one's listener by the comparison of heads alone. */
 export const withoutBus: Schedule = {
   nodes: 2,
   config: { bus: false },
@@ -332,7 +373,7 @@ export const pageIsReloaded: Schedule = {
   },
 }
 
-/** The page is loaded anew when it has told of a rollback from memory. */
+/** The page is loaded anew when it has shown a rollback told from memory. */
 export const pageIsReloadedLater: Schedule = {
   async run(arena) {
     const caller = await arena.caller('bob')

@@ -1,7 +1,7 @@
 // Cuts a stream of the Postgres protocol (manual, chapter "Frontend/Backend Protocol", version 3) into messages.
 
 export interface Message {
-  /** One letter; empty for the untyped messages at the start of a connection. */
+  /** Letter of the message's type; empty for the untyped messages at the start of a connection. */
   readonly type: string
   /** The whole message, header included. */
   readonly bytes: Buffer

@@ -1,4 +1,4 @@
-// A TCP proxy that breaks what goes through it, on any leg. It knows bytes; what they mean, an interceptor may know.
+// A TCP proxy that breaks connections, on any leg. It knows bytes; an interceptor may know what they mean.
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 
@@ -6,23 +6,23 @@ export type Direction = 'up' | 'down'
 
 /** Sees the bytes of one connection before they go on, and may keep, change or drop them. */
 export interface Interceptor {
-  /** From the client to the server. */
+  /** Bytes from the client to the server. */
   up(bytes: Buffer): void
-  /** From the server to the client. */
+  /** Bytes from the server to the client. */
   down(bytes: Buffer): void
-  /** The client has gone, or was reset. True: the server's side is left as it is. */
+  /** Called when the client has gone, or was reset. True: the server's side is left as it is. */
   clientGone?(): boolean
 }
 
 export interface FaultProxyOptions {
-  /** Port on 127.0.0.1 that the next connection goes to; undefined when nobody listens. */
+  /** Port on 127.0.0.1 that the next connection goes to; undefined when no server listens. */
   readonly target: () => number | undefined
   readonly intercept?: (link: Link) => Interceptor
-  /** Default: one that is free. */
+  /** Port of the proxy. Default: a free one. */
   readonly port?: number
 }
 
-/** One direction of a connection: bytes in order, as late and as torn as wanted. */
+/** Direction of a connection: passes bytes on in order, as late and as torn as wanted. */
 class Pipe {
   readonly #from: Socket
   readonly #to: Socket
@@ -63,7 +63,7 @@ class Pipe {
       if (bytes === undefined) break
       const step = this.sliced ? 1 : bytes.length
       for (let at = 0; at < bytes.length && !this.#to.destroyed; at += step) {
-        // One write after the other: what is written together would leave in one segment.
+        // Waits for each write before the next: bytes written together would leave in one segment.
         await new Promise<void>((resolve) => this.#to.write(bytes.subarray(at, at + step), () => resolve()))
       }
     }
@@ -77,7 +77,7 @@ class Pipe {
   }
 }
 
-/** One connection through the proxy. */
+/** Connection through the proxy. */
 export class Link {
   readonly client: Socket
   readonly server: Socket
@@ -113,24 +113,24 @@ export class Link {
     this.#pipe(direction).end()
   }
 
-  /** The peer sees its connection reset. */
+  /** Resets the connection to a peer, or to both. */
   reset(side: 'client' | 'server' | 'both'): void {
     if (side !== 'server') this.client.resetAndDestroy()
     if (side !== 'client') this.server.resetAndDestroy()
   }
 
-  /** Nothing of this direction arrives until `heal`; nothing is lost. */
+  /** Holds back the bytes of a direction until `heal`, and loses none. */
   stall(direction: Direction): void {
     this.#pipe(direction).stalled = true
   }
 
-  /** Nothing arrives any more, in either direction, and nobody is told. */
+  /** Drops all bytes of both directions from now on, without a word to either end. */
   blackHole(): void {
     this.#up.dropped = true
     this.#down.dropped = true
   }
 
-  /** One byte at a time, each in a segment of its own. */
+  /** Sends byte by byte, each in a segment of its own. */
   slice(): void {
     this.#up.sliced = true
     this.#down.sliced = true
@@ -141,7 +141,7 @@ export class Link {
     this.#down.latencyMs = latencyMs
   }
 
-  /** Ends stalls, slicing and latency. What fell into a black hole is gone, so that link is reset. */
+  /** Ends stalls, slicing and latency. Bytes that fell into a black hole are gone, so that link is reset. */
   heal(): void {
     if (this.#up.dropped) return this.reset('both')
     for (const pipe of [this.#up, this.#down]) {
@@ -161,7 +161,7 @@ export interface FaultProxy {
   readonly port: number
   /** Connections that are open now. */
   readonly links: ReadonlySet<Link>
-  /** True: new connections are refused, open ones go on. */
+  /** Refuses new connections while true; open ones go on. */
   refusing: boolean
   close(): Promise<void>
 }
@@ -213,7 +213,7 @@ function join(link: Link, interceptor: Interceptor | undefined): void {
     if (interceptor?.clientGone?.() !== true) server.destroy()
   })
   server.on('close', () => {
-    // What the server said last may still be on its way; a broken connection carries nothing more.
+    // The server's last bytes may still be on their way; a broken connection carries nothing more.
     if (server.errored === null) link.end('down')
     else client.resetAndDestroy()
   })

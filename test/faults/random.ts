@@ -1,12 +1,12 @@
 /** Random numbers from a seed (mulberry32), so that a run's choices can be repeated. */
 export interface Random {
-  /** In [0, 1). */
+  /** Number in [0, 1). */
   next(): number
-  /** A whole number in [from, to]. */
+  /** Whole number in [from, to]. */
   between(from: number, to: number): number
   chance(probability: number): boolean
   pick<T>(items: readonly T[]): T
-  /** Another stream of numbers, so that one actor's choices do not depend on how often another one asks. */
+  /** Makes a separate stream of numbers, so that an actor's choices do not depend on how often another one asks. */
   fork(name: string): Random
 }
 

@@ -1,4 +1,5 @@
-// Waits, after the last fault, until everyone is at the head and nothing is open; at most as long as I11 allows.
+// Waits, after the last fault, until every subscriber is at the head and no operation is open; at most as long as I11
+// allows.
 import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Caller } from './caller.ts'
@@ -9,14 +10,17 @@ export const recoveryLimitMs = 30_000
 
 export interface RecoveryOptions {
   readonly history: History
-  /** Past the proxy. */
+  /** Connections past the proxy. */
   readonly direct: pg.Pool
   readonly callers: readonly Caller[]
   readonly subscribers: readonly Pick<Subscriber, 'name' | 'positions'>[]
   readonly limitMs?: number
 }
 
-/** Notes how long it took and what was still missing. @returns the time in milliseconds */
+/**
+ * Notes how long the recovery took, and what was still missing.
+ * @returns the time in milliseconds
+ */
 export async function awaitRecovery(options: RecoveryOptions): Promise<number> {
   const began = performance.now()
   for (;;) {

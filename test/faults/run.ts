@@ -10,6 +10,7 @@ import type { Weight } from './check-weight.ts'
 import { rules, type Rule, type Violation } from './checker.ts'
 import { busKinds, type BusKind } from './bus-leg.ts'
 import { runFaults } from './driver.ts'
+import { runTestedBugs } from './planted-tests.ts'
 import { runPlanted } from './planted.ts'
 
 const { values } = parseArgs({
@@ -32,10 +33,13 @@ const { values } = parseArgs({
   },
 })
 
-/** Far less than the events of one operation take, as heard by other nodes: most of the time the bus is not broken. */
+/**
+ * Bytes that nodes must hear over the bus for each operation: far less than its events take, and the bus is whole for
+ * most of the time.
+ */
 const leastBusBytes = 100
 
-/** Witnesses printed of violations that are alike. */
+/** Number of witnesses printed for violations that are alike. */
 const witnesses = 2
 
 async function main(): Promise<number> {
@@ -47,7 +51,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** One run for each of the buses asked for. */
+/** Plays a run for each of the buses asked for. */
 async function allRuns(bundle: string): Promise<number> {
   const buses = values.bus.split(',').map((name) => {
     const bus = busKinds.find((kind) => kind === name)
@@ -67,7 +71,7 @@ function weightFor(bus: BusKind): Weight {
   const deliveries = values['min-deliveries']
   return {
     operations: Number(values['min-operations']),
-    // One process stands for all nodes of the bus that does not leave it.
+    // The nodes of the memory bus share one process, so there are fewer to kill.
     kills: Math.ceil(Number(values['min-kills']) / (bus === 'memory' ? 3 : 1)),
     postgresCrashes: Number(values['min-postgres-crashes']),
     lostCommits: Number(values['min-lost-commits']),
@@ -134,7 +138,13 @@ async function printPlanted(bundles: NodeBundles): Promise<number> {
         )
       }
     }
-    console.log(`${results.length - failed} passed, ${failed} failed`)
+    const tested = await runTestedBugs(only)
+    for (const { bug, test, isNoticed, why, said } of tested) {
+      if (!isNoticed) failed += 1
+      console.log(`${isNoticed ? 'caught' : 'MISSED'}  ${bug.padEnd(36)}  ${test}`)
+      if (!isNoticed) console.log(`        ${why}\n${said}`)
+    }
+    console.log(`${results.length + tested.length - failed} passed, ${failed} failed`)
     return failed
   } finally {
     await close()
@@ -163,6 +173,6 @@ function printVerdict(violations: readonly Violation[]): number {
 }
 
 const failed = await main()
-// Explicitly: after hours of cut connections a socket of the driver's own may be left that would hold it open, and
-// the verdict has been given.
+// Exits explicitly: after hours of cut connections a socket of the driver's own may be left that would keep the process
+// open, and the verdict has been given.
 process.exit(failed === 0 ? 0 : 1)

@@ -1,4 +1,4 @@
-// When which fault happens in a run. All choices come from the seed; the moments follow the clock.
+// Schedule of the faults in a run. All choices come from the seed; the moments follow the clock.
 import type pg from 'pg'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
 import { faultPoints } from '../../src/core/fault-point.ts'
@@ -14,7 +14,7 @@ import { wait } from './wait.ts'
 export interface ScheduleOptions {
   readonly cluster: Cluster
   readonly postgres: EmbeddedPostgres
-  /** Past the proxy. */
+  /** Connections past the proxy. */
   readonly direct: pg.Pool
   readonly history: History
   readonly random: Random
@@ -27,15 +27,15 @@ export interface ScheduleOptions {
 /** Name of the connections past the proxy, which no fault ends on purpose. */
 export const directApplication = 'direct'
 
-/** More than is asked for, since some faults find nothing to break. */
+/** Surplus of faults over those asked for, since some find nothing to break. */
 const margin = 1.35
-/** Between two halts, ends or storms. */
+/** Least pause between two halts, ends or storms. */
 const leastPauseMs = 9_000
 /** Time in which a process that is the only one does some work between two faults of it. */
 const loneServedMs = 3_000
-/** How often it is looked again whether a node serves. */
+/** Pause between two looks for a node that serves. */
 const lookAgainMs = 50
-/** Longer than a lease lives. */
+/** Time longer than a lease lives. */
 const stopMs = 3_600
 
 /** Names of the faults that every run must have had. */
@@ -48,17 +48,17 @@ export const requiredFaults = [
   ...(['reply-lost', 'dropped', 'slow-commit', 'slow-rollback', 'late-flight'] as const).map(commitFaultName),
 ]
 
-/** Its name, how often it acts, and what it does. */
+/** Name, mean interval in milliseconds, and action of a fault. */
 type Actor = readonly [string, number, (random: Random) => Promise<void> | void]
 
 /** Runs all faults until the signal aborts. */
 export async function runSchedule(options: ScheduleOptions): Promise<void> {
   const { weight, loadMs, random } = options
   const busy = new Set<Slot>()
-  // Where all nodes live in one process, it has to live for most of the time.
+  // A process that holds all nodes has to live for most of the time.
   const share = Math.min(1, options.cluster.slots.length / 3)
   const inTurn = options.cluster.slots.length > 1 ? atOnce : oneByOne()
-  // These stop the whole load for a while: a short run has fewer of them, or it would do nothing else.
+  // Rare faults stop the whole load for a while: a short run has fewer of them, or it would do nothing else.
   const rarely = (count: number): number => Math.max(leastPauseMs, loadMs / count)
   const actors: readonly Actor[] = [
     ['kills', loadMs / (weight.kills * margin), (own) => inTurn(() => killOne(options, busy, own))],
@@ -84,7 +84,7 @@ type Run = (work: () => Promise<void>) => Promise<void>
 
 const atOnce: Run = (work) => work()
 
-/** Each begins when the one before it is over. */
+/** Runs works one after the other. */
 function oneByOne(): Run {
   let last = Promise.resolve()
   return (work) => {
@@ -123,14 +123,14 @@ async function repeat(
   }
 }
 
-/** Those that serve, as soon as there are any; none when the faults are over. */
+/** Waits for nodes that serve; returns none when the faults are over. */
 async function serving(
   { cluster, signal }: Pick<ScheduleOptions, 'cluster' | 'signal'>,
   busy: ReadonlySet<Slot>,
 ): Promise<readonly Slot[]> {
   for (;;) {
     const [, ...others] = cluster.slots
-    // With nobody else to serve, one that has just started is left alone for a while.
+    // A node that is alone and has just started is left alone for a while.
     const leastServedMs = others.length > 0 ? 0 : loneServedMs
     const slots = cluster.slots
       .filter(({ node }) => node.port !== undefined && node.servedMs >= leastServedMs)
@@ -140,7 +140,7 @@ async function serving(
   }
 }
 
-/** At once, or at a fault point; a point that is not passed within two seconds is not waited for. */
+/** Kills a node at once, or at a fault point; a point that is not passed within two seconds is not waited for. */
 async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random): Promise<void> {
   const slots = await serving(options, busy)
   if (slots.length === 0) return
@@ -179,7 +179,7 @@ async function terminateOne(options: ScheduleOptions, busy: Set<Slot>, random: R
   const { node } = slot
   options.history.add({ kind: 'fault', fault: 'sigterm', detail: `node ${slot.index}` })
   node.signal('SIGTERM')
-  // A database that is away makes it take longer than anybody waits for.
+  // A node whose database is away takes longer to end than this lane waits for.
   await Promise.race([node.exited, wait(8_000, options.signal)])
   if (!node.gone) await node.kill()
 }

@@ -1,4 +1,5 @@
-// A listener on the unmodified `centrifuge` package: it notes what reaches it, and sends copies of operations by hand.
+// A listener on the unmodified `centrifuge` package: it notes each frame's content, and sends copies of operations by
+// hand.
 import { Centrifuge, type PublicationContext, type Subscription } from 'centrifuge'
 import type { FinalOutcome } from '../../src/client/index.ts'
 import type { OutcomeAnswer } from '../../src/protocol/index.ts'
@@ -11,12 +12,12 @@ export interface SubscriberOptions {
   readonly name: string
   readonly user: string
   readonly rooms: readonly string[]
-  /** Places that it asks for, too, and is not entitled to. */
+  /** Places that the subscriber asks for although it is not entitled to them. */
   readonly prying?: readonly string[]
   readonly url: string
   readonly token: string
   readonly history: History
-  /** Default: one for its rooms and its user. */
+  /** Watch over the received bytes. Default: one for the subscriber's rooms and user. */
   readonly watch?: MarkWatch
   /** Called after an event was noted. */
   readonly onEvent?: (event: { readonly id: string; readonly channel: string }) => void
@@ -68,7 +69,7 @@ export class Subscriber {
     this.#client.connect()
   }
 
-  /** By channel, the last offset that it has. */
+  /** Last offset by channel. */
   get positions(): ReadonlyMap<string, number> {
     return this.#positions
   }
@@ -95,20 +96,21 @@ export class Subscriber {
     }
   }
 
-  /** Asks what became of an operation, and notes the answer as a reply to a copy. */
+  /** Asks for the outcome of an operation, and notes the answer as a reply to a copy. */
   async ask(id: string): Promise<void> {
     const { data } = await this.#client.rpc('lockstep.outcomes', { ids: [id] })
     const [answer] = (data as { readonly outcomes: readonly OutcomeAnswer[] }).outcomes
-    if (answer !== undefined && answer.outcome !== 'pending')
+    // An expired answer tells nothing of the operation.
+    if (answer !== undefined && answer.outcome !== 'pending' && answer.outcome !== 'expired')
       noteReply(this.#options.history, { id, client: this.name, copy: true }, answer)
   }
 
-  /** Asks for an operation of somebody else, of which nothing is to be told. */
+  /** Asks for the outcome of another user's operation, about which the answer must say nothing. */
   async pry(id: string): Promise<void> {
     await this.#client.rpc('lockstep.outcomes', { ids: [id] }).catch(() => undefined)
   }
 
-  /** Without a connection while `work` runs; then it comes back for what it missed. */
+  /** Keeps the subscriber disconnected while `work` runs; then it comes back for what it missed. */
   async away(work: () => Promise<void>): Promise<void> {
     this.#client.disconnect()
     await work()

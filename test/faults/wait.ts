@@ -5,6 +5,6 @@ export async function wait(ms: number, signal: AbortSignal): Promise<void> {
   try {
     await pause(ms, undefined, { signal })
   } catch {
-    // Aborted: that is the end of the wait, too.
+    // An abort ends the wait, too.
   }
 }

@@ -123,7 +123,7 @@ const postgres = await startOwnPostgres({ durable: false })
 environment['DATABASE_URL'] = postgres.server.url
 try {
   for (const block of blocksOf('docs/start.md')) {
-    // What comes after a step that failed would only fail with it.
+    // Steps after a failed one would only fail with it.
     if (failed > 0) break
     const title = `${block.language} ${block.name || block.code.trim().split('\n').at(-1) || ''}`
     await check(title, () => carryOut(block))

@@ -26,7 +26,7 @@ export interface Ending {
 /** How long an attacker waits for a server that waits for more of it. */
 const patienceMs = 250
 
-/** One connection full of hostile frames. */
+/** Opens a connection, sends the hostile frames, and reports how it ended. */
 export async function attack({ port, random, token, frames }: Attack): Promise<Ending> {
   const socket = connect(port, '127.0.0.1')
   const chunks: Buffer[] = []

@@ -1,4 +1,4 @@
-// What an attacker begins with: one entry for each known trap, and values that mutations put in the place of others.
+// Starting points of the fuzzer: an entry for each known trap, and values that mutations substitute for others.
 import { closeFrame, frame, opcodes } from './frames.ts'
 
 const text = (message: unknown): Buffer => frame(JSON.stringify(message))
@@ -31,7 +31,7 @@ export const brokenFrames: readonly Buffer[] = [
 ]
 
 const rpc = (method: string, data: unknown): object => ({ id: 3, rpc: { method, data } })
-// Of version 4: one of version 7 would be refused by its age once this file is old.
+// Id of version 4: one of version 7 would be refused by its age once this file is old.
 const id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'
 
 /** Commands in order, as a peer that knows the protocol would send them. */
@@ -53,13 +53,13 @@ export const commands: readonly object[] = [
   rpc('teleport', {}),
 ]
 
-/** Those that end any connection. */
+/** Commands that end any connection. */
 const fatalCommands: readonly object[] = [
   { id: 2, refresh: { token: 'x' } },
   { id: 2, connect: { token: 'x' } },
 ]
 
-/** Put where a value was. */
+/** Values to put in the place of others. */
 export const values: readonly unknown[] = [
   null, true, -1, 0, 1.5, 2 ** 31, 2 ** 32, 2 ** 53 + 1, -0, 1e308, '', ' ', '\u0000', '\ud800', '*', '>', '%', '{}', '\n', '..',
   '"\'', 'é', 'e\u0301', 'USER:control', 'u\u017fer:control', 'user:control', 'lockstep:revocations', 'room:control', 'room:..',

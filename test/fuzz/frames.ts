@@ -35,7 +35,7 @@ export function closeFrame(code: number): Buffer {
 export interface ParsedFrame {
   readonly opcode: number
   readonly payload: Buffer
-  /** Where the next one begins. */
+  /** Place where the next one begins. */
   readonly end: number
 }
 

@@ -33,7 +33,7 @@ function commandText(random: Random, careful = false): string {
   const several = random.chance(0.1) ? random.between(2, 20) : 1
   return Array.from({ length: several }, () => {
     const command = replaced(random.pick(commands), random, careful) as Record<string, unknown>
-    // Without a good id a command ends the connection, and nothing behind it is read.
+    // A command without a good id ends the connection, and nothing behind it is read.
     if ((careful || random.chance(0.9)) && Object.keys(command).length > 0)
       command['id'] = random.between(1, 2 ** 31)
     return JSON.stringify(command)
@@ -53,7 +53,7 @@ function replaced(value: unknown, random: Random, careful: boolean, depth = 0): 
   )
 }
 
-/** Of the same type, where a value of another would end the connection. */
+/** Picks a value of the same type, where another type would end the connection. */
 function replacement(value: unknown, random: Random, careful: boolean): unknown {
   if (!careful) return random.pick(values)
   if (typeof value === 'number') return random.between(0, 2 ** 31)

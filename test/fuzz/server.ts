@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, silentLogger } from '../../src/index.ts'
+import { createLockstep, fromPool, silentLogger } from '../../src/index.ts'
 
 export interface ServerConfig {
   readonly databaseUrl: string
@@ -22,16 +22,15 @@ export interface Vitals {
 }
 
 const config = JSON.parse(process.env['FUZZ_SERVER'] ?? '') as ServerConfig
-const room = defineChannel('room:{id}', {
-  events: { noted: z.object({ text: z.string() }) },
-  canSubscribe: ({ params }) => params.id !== 'secret',
-})
 const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 8, pipeline: true })
 const lockstep = createLockstep({
   database: fromPool(pool),
-  channels: [room],
   auth: { secret: config.secret },
   logger: silentLogger,
+})
+const room = lockstep.channel('room:{id}', {
+  events: { noted: z.object({ text: z.string() }) },
+  canSubscribe: ({ params }) => params.id !== 'secret',
 })
 lockstep.operation('note', {
   input: z.object({ room: z.string(), text: z.string() }),
@@ -42,7 +41,7 @@ lockstep.operation('note', {
 })
 lockstep.query('echo', { input: z.unknown(), run: async ({ input }) => ({ input }) })
 await lockstep.start()
-const server = createServer(lockstep.nodeHandler())
+const server = createServer(lockstep.handler())
 lockstep.attach(server)
 server.listen(0, '127.0.0.1', () => process.send?.({ ready: (server.address() as AddressInfo).port }))
 

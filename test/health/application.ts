@@ -1,20 +1,10 @@
-// What the lane measures: an operation that writes a row and shows it to a room, in the modes and with the faults asked for.
+// The application that the health lane measures: an operation that writes a row and shows it to a room, in the modes
+// and with the faults asked for.
 import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
-import {
-  defineChannel,
-  type AppOf,
-  type Lockstep,
-  type RolloutOptions,
-  type SqlClient,
-} from '../../src/index.ts'
+import type { AppOf, Lockstep, RolloutOptions, SqlClient } from '../../src/index.ts'
 
 export const secret = 'a secret of the health lane, 32 bytes or more'
-
-export const room = defineChannel('room:{id}', {
-  events: { noted: z.object({ n: z.number() }) },
-  canSubscribe: () => true,
-})
 
 export const tables = 'create table if not exists public.notes (id uuid primary key, n integer not null)'
 
@@ -27,6 +17,10 @@ const Input = z.object({ room: z.string(), n: z.number(), fail: z.boolean().opti
 const holdMs = 20
 
 export function defineApplication(lockstep: Lockstep<SqlClient>) {
+  const room = lockstep.channel('room:{id}', {
+    events: { noted: z.object({ n: z.number() }) },
+    canSubscribe: () => true,
+  })
   const insert = (db: SqlClient, id: string, n: number) =>
     db.query('insert into public.notes values ($1, $2)', [id, n])
   const rollback = { userMessage: 'Your note was not saved.', recoveryActions: ['retry'] } as const
@@ -57,9 +51,9 @@ export function defineApplication(lockstep: Lockstep<SqlClient>) {
       throw new Error('as asked')
     },
   })
-  return { note, early, untold }
+  return { room, note, early, untold }
 }
 
 export type Application = ReturnType<typeof defineApplication>
 
-export type App = AppOf<[typeof room, Application[keyof Application]]>
+export type App = AppOf<Application>

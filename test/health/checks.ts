@@ -1,4 +1,4 @@
-/** What the lane found, one line each. */
+/** Prints each check of the lane on a line of its own, and counts them. */
 export class Checks {
   passed = 0
   failed = 0

@@ -7,9 +7,9 @@ import type { LoadResult } from './load.ts'
 
 const rooms = 300
 const perNode = 425
-/** Some of them are connected, some are not. */
+/** Number of users who call; some of them have a connection, some have none. */
 const users = 13
-/** Of what was measured: a client whose answer took longer than it says anything about, say. */
+/** Share of the measurements that may be dropped: a client's answer may take too long to say anything. */
 const mostUnwatched = 0.001
 /** A node that answers slower than that has no processor to itself, and its gaps show that. */
 const overloadedMs = 250

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { DashboardData } from '../../src/health/index.ts'
+import type { DashboardData } from '../../src/monitor/index.ts'
 
-/** What a node answers for its cluster. */
+/** Asks a node for the dashboard's figures, which are those of its whole cluster. */
 async function readFigures(http: string): Promise<DashboardData> {
   const response = await fetch(`${http}/lockstep/dashboard/data?minutes=60`)
   if (!response.ok) throw new Error(`the dashboard's data answered ${response.status}`)

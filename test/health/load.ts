@@ -5,22 +5,22 @@ import type { Application } from './application.ts'
 /** Operations that are started by the clock, whatever became of those before. */
 export interface Load {
   readonly operations: number
-  /** At most; less while the machine does not keep up. */
+  /** Operations a second at most; fewer while the machine does not keep up. */
   readonly perSecond: number
   readonly rooms: number
   readonly users: number
-  /** It ends then, whatever has been started. */
+  /** Time after which no more operations are started, even if there were to be more. */
   readonly mostSeconds?: number
-  /** One in so many fails. */
+  /** Makes one operation fail among so many. */
   readonly failEvery: number
 }
 
 export interface LoadResult {
   readonly committed: number
   readonly rolledBack: number
-  /** By user. */
+  /** Rolled-back operations by user. */
   readonly rolledBackOf: Readonly<Record<string, number>>
-  /** What was not answered with an outcome. */
+  /** Errors of calls that did not answer with an outcome. */
   readonly errors: readonly string[]
   readonly seconds: number
   readonly p50Ms: number
@@ -55,7 +55,7 @@ export async function runLoad({ note }: Application, load: Load): Promise<LoadRe
     const input = { room: `r${Math.floor(Math.random() * load.rooms)}`, n, fail: n % load.failEvery === 7 }
     const run = async (): Promise<void> => {
       try {
-        const { outcome } = await note.call({ input, user })
+        const { outcome } = await note.call(input, { user })
         counts[outcome] += 1
         if (outcome === 'rolled_back') rolledBackOf[user] = (rolledBackOf[user] ?? 0) + 1
         latencies.push(performance.now() - startedAt)

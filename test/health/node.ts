@@ -29,7 +29,7 @@ const obey: {
 } = {
   load: (site, { load }) => runLoad(site.application, load),
   async heap() {
-    // What is collected may let go of more a turn later.
+    // Collects more than once: finalizers may release more memory a turn later.
     for (let round = 0; round < 3; round += 1) {
       globalThis.gc?.()
       await pause(10)
@@ -38,13 +38,13 @@ const obey: {
   },
   async untold({ application }) {
     const id = newOperationId()
-    await application.untold.call({ id, input: { room: 'r0', n: 0 }, user: 'sentinel' })
+    await application.untold.call({ room: 'r0', n: 0 }, { id, user: 'sentinel' })
     return id
   },
   stop: (site) => site.close(),
 }
 
-// Without its parent nobody would end it.
+// Exit with the parent: nothing else would end this process.
 process.once('disconnect', () => process.exit(1))
 const site = await openSite(process.env['HEALTH_DATABASE_URL'] ?? '')
 process.on('message', ({ id, command }: Ask) => {

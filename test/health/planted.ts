@@ -2,7 +2,7 @@ import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
 import { postgresBus } from '../../src/bus/index.ts'
 import { systemClock } from '../../src/core/index.ts'
-import { EventHub } from '../../src/events/index.ts'
+import { EventHub } from '../../src/feeds/index.ts'
 import { fromPool, newOperationId, signToken, silentLogger } from '../../src/index.ts'
 import { secret } from './application.ts'
 import type { Checks } from './checks.ts'
@@ -27,10 +27,8 @@ export async function checkPlanted(checks: Checks, databaseUrl: string, each: nu
   const ears = await Promise.all(nodes.map((one) => hear(one, 'ear', ['room:r0', phantoms])))
   const well = newIds(each)
   const told = newIds(each)
-  await call(well, (id) => node.application.note.call({ id, input: { room: 'r0', n: 1 }, user: 'ann' }))
-  await call(told, (id) =>
-    node.application.note.call({ id, input: { room: 'r0', n: 1, fail: true }, user: 'ann' }),
-  )
+  await call(well, (id) => node.application.note.call({ room: 'r0', n: 1 }, { id, user: 'ann' }))
+  await call(told, (id) => node.application.note.call({ room: 'r0', n: 1, fail: true }, { id, user: 'ann' }))
 
   const half = Math.floor(each / 2)
   const planted: Planted = new Map([
@@ -48,7 +46,7 @@ export async function checkPlanted(checks: Checks, databaseUrl: string, each: nu
     ({ violations: { counts } }) => sumOf(counts) >= total,
     90_000,
   )
-  // What is wrong is found by then; what is found wrongly may still come.
+  // The planted violations are counted by now; a false one may still come with the next roll-up.
   await Promise.all(nodes.map(({ lockstep }) => lockstep.health.monitor.rollUp()))
   for (const [kind, ids] of planted) await checkFound(checks, node, kind, ids)
   checks.check(
@@ -86,14 +84,14 @@ async function checkFound(
 /** Shown before the commit. */
 async function plantEarly({ application }: Site, count: number): Promise<readonly string[]> {
   const ids = newIds(count)
-  await call(ids, (id) => application.early.call({ id, input: { room: 'r0', n: 1 }, user: 'ann' }))
+  await call(ids, (id) => application.early.call({ room: 'r0', n: 1 }, { id, user: 'ann' }))
   return ids
 }
 
-/** Rolled back, and nobody is told. */
+/** Rolled back, and nobody is notified. */
 async function plantUntold({ application }: Site, count: number): Promise<readonly string[]> {
   const ids = newIds(count)
-  await call(ids, (id) => application.untold.call({ id, input: { room: 'r0', n: 1 }, user: 'ann' }))
+  await call(ids, (id) => application.untold.call({ room: 'r0', n: 1 }, { id, user: 'ann' }))
   return ids
 }
 
@@ -142,9 +140,7 @@ async function plantExposures(site: Site, count: number): Promise<readonly strin
   const eve = await hear(site, 'eve', [])
   Object.defineProperty(EventHub.prototype, 'join', join)
   const ids = newIds(count)
-  await call(ids, (id) =>
-    site.application.note.call({ id, input: { room: 'r0', n: 1, fail: true }, user: 'bob' }),
-  )
+  await call(ids, (id) => site.application.note.call({ room: 'r0', n: 1, fail: true }, { id, user: 'bob' }))
   await figuresOnce(site.http, ({ violations: { counts } }) => counts.isolation >= count)
   eve.client.disconnect()
   return ids
@@ -177,7 +173,7 @@ function allOf({ heard }: Ear, channel: string, count: number): Promise<void> {
   return heard.until((items) => items.filter((item) => item === channel).length >= count, `all of ${channel}`)
 }
 
-/** One after the other, many at once. */
+/** Runs the work for all ids in their order, at most `atOnce` at a time. */
 async function call(ids: readonly string[], work: (id: string) => Promise<unknown>): Promise<void> {
   const waiting = [...ids]
   const worker = async (): Promise<void> => {

@@ -9,18 +9,18 @@ import {
   type Lockstep,
   type SqlClient,
 } from '../../src/index.ts'
-import { defineApplication, rollout, room, secret, tables, type Application } from './application.ts'
+import { defineApplication, rollout, secret, tables, type Application } from './application.ts'
 
 export interface Site {
   readonly lockstep: Lockstep<SqlClient>
   readonly application: Application
-  /** Such as `http://127.0.0.1:4711`. */
+  /** Address without a path, such as `http://127.0.0.1:4711`. */
   readonly http: string
   readonly pool: pg.Pool
   close(): Promise<void>
 }
 
-/** One node with its sockets on a free port. */
+/** Opens a node with its sockets on a free port. */
 export async function openSite(
   databaseUrl: string,
   options: { readonly headCheckMs?: number } = {},
@@ -29,7 +29,6 @@ export async function openSite(
   const database: Database<SqlClient> = fromPool(pool)
   const lockstep = createLockstep({
     database,
-    channels: [room],
     auth: { secret },
     logger: silentLogger,
     rollout,
@@ -42,7 +41,7 @@ export async function openSite(
   const application = defineApplication(lockstep)
   await pool.query(tables)
   await lockstep.start()
-  const server = createServer(lockstep.nodeHandler())
+  const server = createServer(lockstep.handler())
   lockstep.attach(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {

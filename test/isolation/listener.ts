@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws'
 import { newOperationId, signToken } from '../../src/index.ts'
 
-/** Whose a mark is. */
+/** Owner of a mark: a tenant, and within it a room or a user. */
 export interface Mark {
   readonly tenant: string
   readonly room?: string
@@ -32,7 +32,7 @@ type Subscribed = {
 
 const marks = /mark-([^"\s]*?)-kram/g
 
-/** One user on a socket of their own, who searches every byte for what belongs to others. */
+/** A user on a socket of their own, whose every received byte is searched for marks of others. */
 export class Listener {
   readonly tenant: string
   readonly id: string
@@ -126,7 +126,7 @@ export class Listener {
 
   /** The revocation of a room was acknowledged: from here on nothing of it may come, a resume included. */
   async revoked(room: string): Promise<void> {
-    // What was sent before has arrived when this has been answered.
+    // The reply to a ping comes after everything that the server had sent before it.
     await this.#ask({ ping: {} })
     this.#rooms.delete(room)
     const answer = await this.#subscribe(room, 0)

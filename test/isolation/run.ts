@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { z } from 'zod'
-import { createLockstep, defineChannel, fromPool, newOperationId, silentLogger } from '../../src/index.ts'
+import { createLockstep, fromPool, newOperationId, silentLogger } from '../../src/index.ts'
 import { seeded } from '../faults/random.ts'
 import { startOwnPostgres } from '../support/postgres.ts'
 import { Listener, type Mark } from './listener.ts'
@@ -24,7 +24,7 @@ const users = Array.from({ length: 12 }, (_, n) => `user${n}`)
 const rooms = Array.from({ length: 6 }, (_, n) => `r${n}`)
 const eventsPerCall = 5
 
-/** Who may hear which room of their tenant: two thirds of the users each. */
+/** Users by room who may hear it: two thirds of the tenant's users each. */
 const members = new Map<string, Set<string>>()
 for (const tenant of tenants) {
   for (const [n, id] of rooms.entries()) {
@@ -39,11 +39,6 @@ const membersOf = (room: string): Set<string> => members.get(room) ?? new Set()
 /** Marks begin and end with a word that nothing else holds. */
 const mark = (owner: Mark): string => `mark-${owner.tenant}-${owner.room ?? ''}-${owner.user ?? ''}-kram`
 
-const room = defineChannel('tenant:{tenant}:room:{id}', {
-  events: { noted: z.object({ mark: z.string(), n: z.number() }) },
-  canSubscribe: ({ user, params }) => membersOf(`${params.tenant}:${params.id}`).has(user.id),
-})
-
 const checks: { readonly name: string; readonly holds: boolean; readonly shown: string }[] = []
 const check = (name: string, holds: boolean, shown: string): void => {
   checks.push({ name, holds, shown })
@@ -56,9 +51,12 @@ async function main(): Promise<void> {
   const pool = new pg.Pool({ connectionString: postgres.server.url, max: 10, pipeline: true })
   const lockstep = createLockstep({
     database: fromPool(pool),
-    channels: [room],
     auth: { secret, idsPerTenant: true },
     logger: silentLogger,
+  })
+  const room = lockstep.channel('tenant:{tenant}:room:{id}', {
+    events: { noted: z.object({ mark: z.string(), n: z.number() }) },
+    canSubscribe: ({ user, params }) => membersOf(`${params.tenant}:${params.id}`).has(user.id),
   })
   lockstep.operation('note', {
     input: z.object({ room: z.string(), from: z.number(), fail: z.boolean() }),
@@ -69,13 +67,13 @@ async function main(): Promise<void> {
       for (let n = input.from; n < input.from + eventsPerCall; n += 1) {
         tx.emit(room({ tenant, id: input.room }), 'noted', { mark: mark({ tenant, room: input.room }), n })
       }
-      // Nobody may ever see this text, its own user included.
+      // The text of an internal error may reach no user, the operation's own included.
       if (input.fail) throw new Error(mark({ tenant: 'internal' }))
       return { secret: mark({ tenant, user: user.id }) }
     },
   })
   await lockstep.start()
-  const server = createServer(lockstep.nodeHandler())
+  const server = createServer(lockstep.handler())
   lockstep.attach(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/lockstep/ws`
@@ -146,7 +144,7 @@ async function main(): Promise<void> {
     reconnects > 50 && recovered > reconnects,
     `${reconnects} reconnects, ${recovered} events recovered`,
   )
-  check('failures were told', notices > 50, `${notices} notices`)
+  check('failures were notified', notices > 50, `${notices} notices`)
   check('what is not theirs was refused', refused > 100, `${refused} refusals`)
   for (const listener of listeners) listener.close()
   await lockstep.close({ drainMs: 500 })

@@ -1,4 +1,5 @@
-// The state of agents. What is inside one transaction can be shown today; runs, leases and recovery wait for their rooms.
+// Scenarios about the state of agents. Checks within one transaction run today; runs, leases and recovery wait for
+// their rooms.
 import type { Person } from './person.ts'
 import type { Scenario, ScenarioFile } from './scenario.ts'
 import type { Stage } from './stage.ts'
@@ -59,7 +60,7 @@ const prepared: readonly Scenario[] = [
   {
     name: 'Agent recovery: agent_state_desync is put right by itself',
     waitsFor: 'the room "recovery"',
-    willShow: ['at least 90 % of planted desyncs are recovered, and the user is told of the others'],
+    willShow: ['at least 90 % of planted desyncs are recovered, and the user is notified of the others'],
   },
 ]
 

@@ -1,29 +1,32 @@
-// The application under test, written once. It sends where that stands in its code, as an application without
-// Lockstep does; whether that is too early depends on the mode alone.
+// The application under test, written once. It sends at the place in its code where an application without Lockstep
+// does; whether that is too early depends on the mode alone.
 import { z } from 'zod'
-import { defineChannel, type AppOf, type Lockstep, type SqlClient } from '../../src/index.ts'
+import type { AppOf, Lockstep, SqlClient } from '../../src/index.ts'
+import { executeCoordinatedOperation } from '../../src/plan.ts'
 import type { SlowStep } from './slow-step.ts'
 
 const Message = z.object({ id: z.string(), author: z.string(), body: z.string() })
 
-/** Who may follow everything: the one who looks on from outside. */
+/** User who may follow every channel: the witness, who looks on from outside. */
 export const witnessId = 'witness'
 
-export const conversation = defineChannel('conversation:{id}', {
-  events: {
-    'message.created': Message,
-    'conversation.updated': z.object({ messages: z.number() }),
-    'message.acknowledged': z.object({ id: z.string(), by: z.string() }),
-    'agent.started': z.object({ run: z.string() }),
-    'agent.completed': z.object({ run: z.string() }),
-  },
-  canSubscribe: ({ params, user }) => mayRead(params.id, user.id),
-})
+/** The messages of one conversation, and what agents do in it. */
+const declareConversation = (lockstep: Lockstep<SqlClient>) =>
+  lockstep.channel('conversation:{id}', {
+    events: {
+      'message.created': Message,
+      'conversation.updated': z.object({ messages: z.number() }),
+      'message.acknowledged': z.object({ id: z.string(), by: z.string() }),
+      'agent.started': z.object({ run: z.string() }),
+      'agent.completed': z.object({ run: z.string() }),
+    },
+    canSubscribe: ({ params, user }) => mayRead(params.id, user.id),
+  })
 
 const mayRead = (id: string, user: string): boolean =>
   user === witnessId || !id.startsWith('private-') || id === `private-${user}`
 
-/** Every row names its operation, so that anybody can ask the database what an operation has left. */
+/** Every row names its operation, so that the database can be asked what an operation has left. */
 export const tables = `
   create table conversations (id text primary key, messages integer not null);
   create table messages (
@@ -39,7 +42,7 @@ export const tables = `
 /** Ways to fail, each at another place. */
 export const troubles = ['throws', 'constraint', 'swallowed', 'at commit'] as const
 
-/** How many events an operation shows when it commits. */
+/** Number of events that an operation shows when it commits. */
 export const eventsOf: Readonly<Record<string, number>> = {
   send_message: 2,
   ask_assistant: 2,
@@ -47,13 +50,17 @@ export const eventsOf: Readonly<Record<string, number>> = {
   agent_step: 2,
 }
 
-/** An operation that always fails and is always told, whatever the others do: what was told before it has come. */
+/**
+ * Operation that always fails and whose user is always notified, whatever the mode of the others: notices sent before
+ * it have come when its own has.
+ */
 export const fence = 'fence'
 
-/** Found out at COMMIT, where the constraint is checked. */
+/** Id that no message has: the deferred constraint on it fails at COMMIT. */
 const unknownMessage = 'a message that is not there'
 
 export function defineApplication(lockstep: Lockstep<SqlClient>, slowStep: SlowStep) {
+  const conversation = declareConversation(lockstep)
   const insert = (
     db: SqlClient,
     operationId: string,
@@ -82,7 +89,7 @@ export function defineApplication(lockstep: Lockstep<SqlClient>, slowStep: SlowS
       )
       const messages = rows[0]?.messages ?? 0
       tx.emit(conversation({ id: to }), 'conversation.updated', { messages })
-      // The application does not care, the database does: it will not commit.
+      // The application swallows the error, but the database does not: it will not commit.
       if (trouble === 'swallowed') await tx.db.query('select 1 / 0').catch(() => {})
       return { ...message, messages, seenUser: tx.user.id }
     },
@@ -129,16 +136,17 @@ export function defineApplication(lockstep: Lockstep<SqlClient>, slowStep: SlowS
     run: () => Promise.reject(new Error('as asked')),
   })
 
-  return { sendMessage, askAssistant, acknowledge, listMessages, fenceOperation }
+  return { conversation, sendMessage, askAssistant, acknowledge, listMessages, fenceOperation }
 }
 
-type Application = ReturnType<typeof defineApplication>
+export type Application = ReturnType<typeof defineApplication>
 
-export type App = AppOf<[typeof conversation, Application[keyof Application]]>
+export type App = AppOf<Application>
 
-/** One step of an agent, in the seeds' form: rows, state and events of one operation. */
+/** Runs one step of an agent, in the form of the report: rows, state and events of one operation. */
 export async function agentStep(
   lockstep: Lockstep<SqlClient>,
+  conversation: Application['conversation'],
   step: {
     readonly operationId: string
     readonly user: string
@@ -149,7 +157,7 @@ export async function agentStep(
 ): Promise<void> {
   const { operationId, user, to, run } = step
   const channel = conversation({ id: to })
-  await lockstep.executeCoordinatedOperation({
+  await executeCoordinatedOperation(lockstep, {
     operationName: 'agent_step',
     operationId,
     user,
@@ -186,7 +194,7 @@ async function makeTrouble(
     case 'constraint':
       await db.query('insert into messages select * from messages where id = $1', [id])
       return
-    // These two come later.
+    // Swallowed errors and errors at commit are made later, by the operation itself.
     case 'swallowed':
     case 'at commit':
     case undefined:

@@ -2,14 +2,14 @@ import type { AddedLatency } from './latency.ts'
 import type { Verdict } from './judge.ts'
 import type { ScenarioResult } from './scenario.ts'
 
-/** Violations by kind, as operations that have one. */
+/** Violations by kind, as the number of operations that have one. */
 export type Violations = Readonly<Record<string, number>>
 
-/** What a pass came to, from outside. */
+/** Results of a pass, measured from outside. */
 export interface Figures {
   readonly operations: number
   readonly unhealthy: number
-  /** 1 − unhealthy ÷ operations: the formula of docs/reference/health.md, on outside observations. */
+  /** Score by the formula of docs/reference/health.md, 1 − unhealthy ÷ operations, on outside observations. */
   readonly score: number
   readonly violations: Violations
   readonly lost: number
@@ -24,7 +24,7 @@ export interface Figures {
   readonly told: number
 }
 
-/** What Lockstep's own monitor says of the same pass. */
+/** Results of the same pass according to Lockstep's own monitor. */
 export interface MonitorFigures {
   readonly operations: number
   readonly score: number
@@ -33,7 +33,7 @@ export interface MonitorFigures {
   readonly p99GapMs: number
   /** Operations that the witness found something in, and the monitor did not: `id kind`. */
   readonly missed: readonly string[]
-  /** It found what was planted at the end. */
+  /** The monitor found the untold rollback that was planted at the end, so it was still running. */
   readonly isAwake: boolean
 }
 
@@ -57,13 +57,16 @@ export const violationKinds = [
   'transaction_boundary_violation',
 ] as const
 
-/** @param phantoms events of operations that nobody asked for */
+/**
+ * Adds up the verdicts of a pass.
+ * @param phantoms events of operations that nobody asked for
+ */
 export function toFigures(verdicts: readonly Verdict[], phantoms: number): Figures {
   const count = (holds: (verdict: Verdict) => boolean): number => verdicts.filter(holds).length
   const sum = (of: (verdict: Verdict) => number): number => verdicts.reduce((all, one) => all + of(one), 0)
   const unhealthy = count(({ healthy }) => !healthy)
   const gaps = verdicts.flatMap((verdict) => verdict.gaps)
-  // As the monitor's: of the distance, so that an early one cannot offset a late one.
+  // Averages the distance, as the monitor does, so that an early event cannot offset a late one.
   const distances = gaps.map(Math.abs).toSorted((a, b) => a - b)
   return {
     operations: verdicts.length,

@@ -1,15 +1,15 @@
-// Says from outside observations alone what went wrong with an operation. Knows nothing of Lockstep's monitor.
+// Judges an operation from outside observations alone, and knows nothing of Lockstep's monitor.
 
-/** An event as it came out of a socket. */
+/** Event as it came out of a socket. */
 export interface Sighting {
   readonly channel: string
   readonly type: string
   readonly operationId: string
   readonly data: unknown
   readonly offset: number | undefined
-  /** Monotonic milliseconds of this process. */
+  /** Monotonic milliseconds of this process at which the event came. */
   readonly receivedAt: number
-  /** Whether another connection could read the rows right after; undefined until the database has answered. */
+  /** Whether a second connection could read the rows right after; undefined until the database has answered. */
   readable: boolean | undefined
 }
 
@@ -19,25 +19,25 @@ export interface Facts {
   readonly name: string
   readonly user: string
   readonly outcome: 'committed' | 'rolled_back'
-  /** By the database's own record of its transaction; undefined where it left no row. */
+  /** Commit time by the database's own record of the transaction; undefined where it left no row. */
   readonly committedAt: number | undefined
-  /** How many events it shows when it commits. */
+  /** Number of events that the operation shows when it commits. */
   readonly events: number
   readonly sightings: readonly Sighting[]
-  /** The notice came on its user's own channel. */
+  /** A notice came on the user's own channel. */
   readonly isTold: boolean
 }
 
 export interface Verdict extends Facts {
-  /** Something was shown before its commit, or without one. */
+  /** An event was shown before its commit, or without a commit. */
   readonly early: boolean
-  /** It was rolled back, and its user's channel said nothing. */
+  /** The operation was rolled back, and no notice came on its user's channel. */
   readonly untold: boolean
   /** The caller heard another outcome than the database holds. */
   readonly contradicted: boolean
   readonly lost: number
   readonly repeated: number
-  /** Commit → received, in milliseconds, signed. */
+  /** Gaps from commit to receipt, in milliseconds, signed. */
   readonly gaps: readonly number[]
   readonly healthy: boolean
 }
@@ -67,7 +67,10 @@ export function judge(facts: Facts, { toDatabaseMs, errorMs, thresholdMs }: Meas
   return { ...facts, early, untold, contradicted, lost, repeated, gaps, healthy }
 }
 
-/** What is wrong with it, in words; nothing where all is well. A late event is a matter of the figures. */
+/**
+ * Describes what is wrong with an operation, in words; an empty list where nothing is. A late event counts in the
+ * figures alone.
+ */
 export function faultsOf(verdict: Verdict): readonly string[] {
   const { early, untold, contradicted, lost, repeated, outcome } = verdict
   const faults: string[] = []

@@ -1,5 +1,4 @@
 import { newOperationId } from '../../src/index.ts'
-import { conversation } from './application.ts'
 import type { Stage } from './stage.ts'
 
 const warmUp = 30
@@ -16,8 +15,8 @@ export interface AddedLatency {
 const insert = 'insert into agent_states values ($1, $2, $3)'
 
 /**
- * The same insert in a plain transaction and in a coordinated operation whose event somebody follows: in pairs, one
- * after the other, so that what the machine does meanwhile meets both.
+ * Measures the same insert in a plain transaction and in a coordinated operation whose event has a subscriber: in
+ * pairs, one after the other, so that other work of the machine meets both.
  */
 export async function measureAddedLatency(stage: Stage): Promise<AddedLatency> {
   await stage.converse('latency', 'lena')
@@ -27,7 +26,7 @@ export async function measureAddedLatency(stage: Stage): Promise<AddedLatency> {
       async () => plain.push(await timed(() => plainInsert(stage))),
       async () => coordinated.push(await timed(() => coordinatedInsert(stage))),
     ]
-    // Who goes first changes from pair to pair.
+    // The order changes from pair to pair, so that neither of the two profits from going second.
     for (const one of n % 2 === 0 ? both : both.toReversed()) await one()
   }
   for (const times of [plain, coordinated]) times.splice(0, warmUp)
@@ -46,7 +45,7 @@ async function plainInsert({ pool }: Stage): Promise<void> {
   }
 }
 
-async function coordinatedInsert({ lockstep }: Stage): Promise<void> {
+async function coordinatedInsert({ lockstep, conversation }: Stage): Promise<void> {
   await lockstep.transaction({ name: 'latency', user: 'lena' }, async (tx) => {
     await tx.db.query(insert, [tx.operationId, 'coordinated', tx.operationId])
     tx.emit(conversation({ id: 'latency' }), 'agent.completed', { run: tx.operationId })

@@ -1,4 +1,4 @@
-// What several scenarios look for.
+// Checks that several scenarios share.
 import { faultsOf } from './judge.ts'
 import type { Person } from './person.ts'
 import type { Expect } from './scenario.ts'
@@ -17,7 +17,7 @@ export async function expectInStep(
   expect(operations.length > 0, 'nothing was asked for')
 }
 
-/** Holds a message in the middle of its transaction, and looks whether anybody has heard of it. */
+/** Holds a message in the middle of its transaction, and checks that no subscriber has seen its event. */
 export async function lookIntoTransaction(
   stage: Stage,
   { person, to, body }: { readonly person: Person; readonly to: string; readonly body: string },
@@ -26,10 +26,11 @@ export async function lookIntoTransaction(
   const { witness, slowStep } = stage
   const held = slowStep.hold(body)
   const { asked, ended } = stage.call(person, 'send_message', { to, body })
-  // Heard below, when it is released.
+  // A rejection is handled below, when the message is released.
   ended.catch(() => {})
   await held.reached
-  // Whatever was sent up to here has arrived, and the database was asked about it while nothing was committed.
+  // The fence brings in all frames sent up to here, and the witness asks the database about them while nothing is
+  // committed.
   await witness.fence()
   await witness.settled()
   const shown = witness.sightingsOf(asked.operationId)

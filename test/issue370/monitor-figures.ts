@@ -5,8 +5,9 @@ import type { Stage } from './stage.ts'
 const patienceMs = 15_000
 
 /**
- * What the monitor made of the pass. It works on its own beat, so it is asked until it has found what the witness has
- * found, and then an untold rollback that is planted last: what it says nothing of by then, it does not know.
+ * Reads the monitor's figures of the pass. The monitor works on its own beat, so it is asked until it has found the
+ * violations that the witness has found, and then an untold rollback that is planted last: whatever it has not reported
+ * by then, it does not know.
  */
 export async function readMonitor(stage: Stage, witnessed: readonly string[]): Promise<MonitorFigures> {
   const hasAll = (wanted: readonly string[]) => async (): Promise<boolean> => {

@@ -1,4 +1,5 @@
-// All layers together: many users at once, races, isolation, the path of a chat turn, and what waits for the cache.
+// Scenarios over all layers: many users at once, races, isolation, the path of a chat turn, and those that wait for the
+// cache.
 import type { Centrifuge } from 'centrifuge'
 import { newOperationId } from '../../src/index.ts'
 import { replyCodes, type OutcomeAnswer } from '../../src/protocol/index.ts'
@@ -85,7 +86,7 @@ const userContextIsolation: Scenario = {
     const running = people.map((person) =>
       stage.call(person, 'send_message', { to: home(person), body: bodyOf(person) }),
     )
-    // All ten are in the middle of their transactions at the same time.
+    // Waits until all ten operations are in the middle of their transactions at the same time.
     await Promise.all(holds.map(({ reached }) => reached))
     for (const { release } of holds) release()
     const operations = await Promise.all(running.map(({ ended }) => ended))
@@ -110,7 +111,7 @@ const userContextIsolation: Scenario = {
   },
 }
 
-/** Whether it was refused as not allowed: an error of another kind would prove nothing. */
+/** Resolves to whether a request was refused as not allowed: an error of another kind would prove nothing. */
 async function isForbidden(asking: Promise<unknown>): Promise<boolean> {
   try {
     await asking
@@ -134,7 +135,7 @@ async function follow(tab: Centrifuge, channel: string): Promise<void> {
   await within(ended, `an answer about ${channel}`)
 }
 
-/** Each asks for what belongs to the next one. */
+/** Lets each person ask for what belongs to the next person. */
 async function pry(
   stage: Stage,
   people: readonly Person[],
@@ -172,7 +173,7 @@ const goldenPath: Scenario = {
         const { ended } = stage.call(person, 'ask_assistant', { to: 'golden', body })
         const turn = await ended
         const answer = `${turn.operationId}-answer`
-        // The page acknowledges what it has on its screen, and not what it was answered.
+        // The page acknowledges the messages on its screen, and not the replies to its calls.
         await person.heard.until(
           (heard) => heard.some(({ data }) => (data as { id?: string }).id === answer),
           `the answer to ${person.id}`,

@@ -3,13 +3,13 @@ import type pg from 'pg'
 /** Puts moments of this process on the database's clock, from outside of Lockstep. */
 export interface OutsideClock {
   toDatabaseMs(monotonicMs: number): number
-  /** By how much that may be wrong, in milliseconds. */
+  /** Largest error of `toDatabaseMs`, in milliseconds. */
   readonly errorMs: number
 }
 
 const questions = 30
 
-/** Asks for the time again and again; the quickest answer says it best. */
+/** Asks for the time again and again; the quickest answer is the most exact. */
 export async function readOutsideClock(client: pg.ClientBase): Promise<OutsideClock> {
   let best = { offset: 0, errorMs: Infinity }
   for (let n = 0; n < questions; n += 1) {

@@ -1,4 +1,4 @@
-// One pass of the suite, in a process of its own: node --import tsx test/issue370/pass.ts <mode> <database url>
+// Plays a pass of the suite, in a process of its own: node --import tsx test/issue370/pass.ts <mode> <database url>
 import { agentExecutionStateSync } from './agent-execution-state-sync.issue370.ts'
 import { toFigures, violationKeys, type PassResult } from './figures.ts'
 import { measureAddedLatency } from './latency.ts'
@@ -29,7 +29,7 @@ export async function runPass(mode: PassResult['mode'], databaseUrl: string): Pr
       figures: toFigures(verdicts, phantoms),
       goldenPath: stage.goldenPath,
       agentSteps: stage.agentSteps,
-      // What is off is not measured.
+      // Operations in mode off are not measured.
       monitor: mode === 'off' ? undefined : await readMonitor(stage, violationKeys(verdicts)),
       latency: mode === 'enforce' ? await measureAddedLatency(stage) : undefined,
       memoryMb: process.resourceUsage().maxRSS / 1_024,
@@ -42,7 +42,7 @@ export async function runPass(mode: PassResult['mode'], databaseUrl: string): Pr
 }
 
 const [mode, databaseUrl] = process.argv.slice(2) as [PassResult['mode'], string]
-// Whoever started this process is gone, and so is the database.
+// A lost channel means that the process that started this one is gone, and its database with it.
 process.once('disconnect', () => process.exit(1))
 const result = await runPass(mode, databaseUrl)
 process.send?.(result, () => process.exit(0))

@@ -12,13 +12,13 @@ interface Heard {
   readonly data: unknown
 }
 
-/** A rollback, as the user's own channel told it. */
+/** Rollback as the user's own channel reported it. */
 interface Told {
   readonly operationId: string
   readonly userMessage: string
 }
 
-/** A user with two tabs: one with Lockstep's client, and one with the official client, unmodified. */
+/** User with two tabs: one with Lockstep's client, and one with the official client, unmodified. */
 export class Person {
   readonly id: string
   readonly client: Client<App>
@@ -26,7 +26,7 @@ export class Person {
   /** Events of the channels that were joined, as Lockstep's client brings them. */
   readonly heard = new Arrivals<Heard>()
   readonly told = new Arrivals<Told>()
-  /** Every text frame that came to either tab. */
+  /** Text frames that came to either tab. */
   readonly frames: string[] = []
 
   constructor(id: string, options: { readonly url: string; readonly secret: string }) {
@@ -69,7 +69,7 @@ export class Person {
     return this.told.items.find((told) => told.operationId === operationId)
   }
 
-  /** An operation of this user that fails and is told in any mode: what the channel had to tell before has come. */
+  /** Calls an operation that fails and is reported in any mode: everything sent on the channel before has come then. */
   async settled(): Promise<void> {
     const id = newOperationId()
     await this.tab.rpc(fence, { id, input: {} })

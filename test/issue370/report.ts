@@ -1,11 +1,11 @@
-// The seeds' table, before and after, and what has to hold for the suite to pass.
+// The table of the suite: figures of the report, before and after, and what has to hold for the suite to pass.
 import { violationKinds, type PassResult } from './figures.ts'
-import { seeds, targets } from './targets.ts'
+import { reported, targets } from './targets.ts'
 
 export interface Passes {
   readonly off: PassResult
   readonly observe: PassResult
-  /** More than one where the first was too slow for the targets in milliseconds. */
+  /** Passes in mode enforce; more than one where the first was too slow for the targets in milliseconds. */
   readonly enforce: readonly PassResult[]
 }
 
@@ -20,14 +20,14 @@ interface Check {
   readonly holds: boolean
 }
 
-/** A figure with its target; a row without one is for the reader alone. */
+/** Figure with its target; a row without a target is for the reader alone. */
 interface Row {
   readonly name: string
-  readonly seeds: string
+  readonly reported: string
   readonly show: (pass: PassResult) => string
   readonly target?: string
   readonly holds?: (pass: PassResult) => boolean
-  /** In milliseconds, to which the load of the machine adds, or made of such. */
+  /** The figure is in milliseconds, to which the load of the machine adds, or is computed from such figures. */
   readonly isTime?: true
 }
 
@@ -41,7 +41,7 @@ const agents = ({ agentSteps }: PassResult): number => agentSteps.agreeing / age
 
 const violationRow = (kind: (typeof violationKinds)[number]): Row => ({
   name: kind,
-  seeds: kind === 'transaction_boundary_violation' ? '–' : '1',
+  reported: kind === 'transaction_boundary_violation' ? '–' : '1',
   show: ({ figures }) => String(figures.violations[kind]),
   target: '0',
   holds: ({ figures }) => figures.violations[kind] === targets.violations,
@@ -50,7 +50,7 @@ const violationRow = (kind: (typeof violationKinds)[number]): Row => ({
 const rows: readonly Row[] = [
   {
     name: 'health score, outside',
-    seeds: share(seeds.score),
+    reported: share(reported.score),
     show: ({ figures }) => share(figures.score),
     target: `≥ ${share(targets.score)}`,
     isTime: true,
@@ -58,7 +58,7 @@ const rows: readonly Row[] = [
   },
   {
     name: 'health score, monitor',
-    seeds: '–',
+    reported: '–',
     show: ({ monitor }) => (monitor === undefined ? '–' : share(monitor.score)),
     target: `≥ ${share(targets.score)}`,
     isTime: true,
@@ -67,14 +67,14 @@ const rows: readonly Row[] = [
   ...violationKinds.map(violationRow),
   {
     name: 'events lost, repeated',
-    seeds: '–',
+    reported: '–',
     show: ({ figures }) => `${figures.lost}, ${figures.repeated}`,
     target: '0, 0',
     holds: ({ figures }) => figures.lost + figures.repeated === 0,
   },
   {
     name: 'average gap, commit to client',
-    seeds: `${seeds.averageGap} ms`,
+    reported: `${reported.averageGap} ms`,
     show: ({ figures }) => ms(figures.gaps.average),
     target: `< ${targets.averageGapMs} ms`,
     isTime: true,
@@ -82,7 +82,7 @@ const rows: readonly Row[] = [
   },
   {
     name: 'p99 gap',
-    seeds: '–',
+    reported: '–',
     show: ({ figures }) => ms(figures.gaps.p99),
     target: `< ${targets.p99GapMs} ms`,
     isTime: true,
@@ -90,35 +90,35 @@ const rows: readonly Row[] = [
   },
   {
     name: 'earliest event',
-    seeds: '–',
+    reported: '–',
     show: ({ figures }) => ms(figures.gaps.smallest),
     target: '≥ 0 ms',
     holds: ({ figures, clockErrorMs }) => figures.gaps.smallest >= -clockErrorMs,
   },
   {
-    name: 'rollbacks told to their user',
-    seeds: '–',
+    name: 'rollbacks with a notice',
+    reported: '–',
     show: (pass) => `${share(coverage(pass))} of ${pass.figures.rollbacks}`,
     target: share(targets.notificationCoverage),
     holds: (pass) => coverage(pass) >= targets.notificationCoverage,
   },
   {
     name: 'golden path success',
-    seeds: '–',
+    reported: '–',
     show: (pass) => `${share(golden(pass))} of ${pass.goldenPath.turns}`,
     target: `≥ ${share(targets.goldenPath)}`,
     holds: (pass) => golden(pass) >= targets.goldenPath,
   },
   {
     name: 'agent steps in step',
-    seeds: '–',
+    reported: '–',
     show: (pass) => `${share(agents(pass))} of ${pass.agentSteps.steps}`,
     target: `≥ ${share(targets.agentStates)}`,
     holds: (pass) => agents(pass) >= targets.agentStates,
   },
   {
     name: 'added latency, median',
-    seeds: '–',
+    reported: '–',
     show: ({ latency }) => ms(latency?.addedMs),
     target: `< ${targets.addedLatencyMs} ms`,
     isTime: true,
@@ -126,13 +126,13 @@ const rows: readonly Row[] = [
   },
   {
     name: 'peak memory',
-    seeds: `${seeds.memoryMb} MB`,
+    reported: `${reported.memoryMb} MB`,
     show: ({ memoryMb }) => `${memoryMb.toFixed(0)} MB`,
   },
-  { name: 'operations', seeds: '–', show: ({ figures }) => String(figures.operations) },
+  { name: 'operations', reported: '–', show: ({ figures }) => String(figures.operations) },
 ]
 
-/** Whether each figure in milliseconds keeps its target. */
+/** Returns whether each figure in milliseconds keeps its target. */
 export const keepsTimes = (pass: PassResult): boolean =>
   rows.every(({ isTime, holds }) => isTime === undefined || holds === undefined || holds(pass))
 
@@ -156,7 +156,7 @@ export function report({ off, observe, enforce: all }: Passes): {
       '',
       ...checks.map(({ name, holds }) => `${holds ? 'ok    ' : 'FAILED'}  ${name}`),
       '',
-      // This form is the one that .ci/run counts.
+      // The line without "not yet" has the form that .ci/run counts.
       `${passed} passed, ${failed} failed`,
       `${passed} passed, ${failed} failed, ${notYet} not yet`,
     ],
@@ -171,7 +171,7 @@ const bestOf = (tries: readonly PassResult[]): PassResult => {
   return best
 }
 
-/** A try that was too slow still has to be right. */
+/** A try that was too slow still has to be correct. */
 const otherTries = (tries: readonly PassResult[], shown: PassResult): readonly Check[] =>
   tries
     .filter((pass) => pass !== shown)
@@ -185,7 +185,7 @@ const otherTries = (tries: readonly PassResult[], shown: PassResult): readonly C
 const countOf = ({ scenarios }: PassResult, status: string): number =>
   scenarios.filter((scenario) => scenario.status === status).length
 
-/** The suite has to see what is wrong where something is wrong, or else its silence means nothing. */
+/** The suite has to see violations in mode off, or else its silence in the others means nothing. */
 function comparisons({ off, observe, enforce }: Shown): readonly Check[] {
   const found = (kind: (typeof violationKinds)[number]): Check => ({
     name: `found in off: ${kind} (${off.figures.violations[kind]})`,
@@ -197,7 +197,8 @@ function comparisons({ off, observe, enforce }: Shown): readonly Check[] {
     found('websocket_before_commit'),
     found('missing_rollback_notification'),
     {
-      // The witness can swear only to those whose event arrived before the commit did; the application sends them all so.
+      // The witness is sure of an early event only where it arrived before the commit; the application sends all of
+      // them so early.
       name: `in observe the monitor finds all that the witness finds (missed: ${monitor?.missed.length ?? 'all'}), and exactly what there is`,
       holds:
         monitor !== undefined &&
@@ -244,8 +245,8 @@ const findings = ({ mode, scenarios }: PassResult, n: number): readonly string[]
 
 function table({ off, observe, enforce }: Shown): readonly string[] {
   const cells = [
-    ['', 'seeds', 'off', 'observe', 'enforce', 'target'],
-    ...rows.map(({ name, seeds: before, show, target }) => [
+    ['', 'reported', 'off', 'observe', 'enforce', 'target'],
+    ...rows.map(({ name, reported: before, show, target }) => [
       name,
       before,
       show(off),

@@ -12,10 +12,12 @@ const longestPassMs = 90_000
 const mostTries = 3
 
 async function main(): Promise<void> {
-  // Without waiting for the disk: that belongs to no layer, and yet would count from the moment of the commit.
+  // The server does not wait for the disk: such waits belong to no layer, and yet would count from the moment of the
+  // commit.
   const postgres = await startOwnPostgres({ durable: false })
   try {
-    // When each transaction committed is to come from Postgres, and not from Lockstep.
+    // Makes Postgres record when each transaction committed, so that the moment of a commit does not come from
+    // Lockstep.
     const client = new pg.Client(postgres.server.url)
     await client.connect()
     await client.query('alter system set track_commit_timestamp = on')
@@ -32,7 +34,8 @@ async function main(): Promise<void> {
     const off = await play('off')
     const observe = await play('observe')
     const enforce = [await play('enforce')]
-    // Whatever else the machine does can only add to a time. All else has to hold in each of them.
+    // A busy machine can only add to a time, so a pass that misses its times is repeated. All other checks have to hold
+    // in each pass.
     while (enforce.length < mostTries && !enforce.some(keepsTimes)) enforce.push(await play('enforce'))
     const { lines, isGood } = report({ off, observe, enforce })
     for (const line of lines) console.log(line)
@@ -42,7 +45,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** In a process of its own, so that the memory of one pass is not counted for the next. */
+/** Runs a pass in a process of its own, so that its memory is not counted for the next. */
 function runPass(mode: PassResult['mode'], url: string): Promise<PassResult> {
   const child = fork(fileURLToPath(new URL('pass.ts', import.meta.url)), [mode, url], {
     execArgv: ['--import', 'tsx'],
@@ -60,7 +63,7 @@ function runPass(mode: PassResult['mode'], url: string): Promise<PassResult> {
   })
 }
 
-// Postgres is ended with this process, and the pass when it finds itself alone.
+// Postgres ends with this process, and so does the pass when it notices that its parent is gone.
 process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
 try {
   await main()

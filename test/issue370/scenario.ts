@@ -1,9 +1,9 @@
 import type { Stage } from './stage.ts'
 
-/** Notes what was seen; a scenario goes on after a finding, so that it finds all there is. */
+/** Notes a finding; a scenario goes on after it, so that it finds all there is. */
 export type Expect = (holds: boolean, finding: string) => void
 
-/** One scenario of the suite: it runs against a stage, or names what it waits for. */
+/** Scenario of the suite: runs against a stage, or names the part of Lockstep that it waits for. */
 export type Scenario =
   | {
       readonly name: string
@@ -11,14 +11,14 @@ export type Scenario =
     }
   | {
       readonly name: string
-      /** What has to exist first. */
+      /** Part of Lockstep that has to exist first. */
       readonly waitsFor: string
-      /** What it is to show then. */
+      /** Claims that the scenario will check then. */
       readonly willShow: readonly string[]
     }
 
 export interface ScenarioFile {
-  /** Without the ending, as the file itself is called. */
+  /** Name of the file without its ending. */
   readonly file: string
   readonly scenarios: readonly Scenario[]
 }
@@ -27,7 +27,7 @@ export type ScenarioResult = {
   readonly file: string
   readonly name: string
   readonly status: 'passed' | 'failed' | 'not yet'
-  /** What was found, or what is waited for. */
+  /** Findings of a scenario that ran, or the part that it waits for and its claims. */
   readonly findings: readonly string[]
   readonly seconds: number
 }

@@ -1,7 +1,7 @@
 import { within } from './within.ts'
 
 interface Held {
-  /** The operation stands in its slow step: what it did so far is done, and nothing is committed. */
+  /** Resolves when the operation is in its slow step: all its statements so far are done, and nothing is committed. */
   readonly reached: Promise<void>
   readonly release: () => void
 }
@@ -12,8 +12,8 @@ interface Hold {
 }
 
 /**
- * What applications do in the middle of a transaction although it takes its time: ask a model, call another service.
- * Scenarios hold an operation there for as long as they look around.
+ * The slow step in the middle of an application's transaction, such as a question to a model or a call of another
+ * service. Scenarios hold an operation there for as long as they look around.
  */
 export class SlowStep {
   readonly #holds = new Map<string, Hold>()

@@ -1,5 +1,5 @@
-// What a pass plays on: a real database, a real HTTP server with its sockets, the application in one mode, and those
-// who look on from outside.
+// The world of a pass: a real database, a real HTTP server with its sockets, the application in one mode, and the
+// witness who looks on from outside.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
@@ -13,7 +13,7 @@ import {
   type Mode,
   type SqlClient,
 } from '../../src/index.ts'
-import { agentStep, conversation, defineApplication, eventsOf, fence, tables } from './application.ts'
+import { agentStep, type Application, defineApplication, eventsOf, fence, tables } from './application.ts'
 import { judge, type Facts, type Measure, type Verdict } from './judge.ts'
 import { readOutsideClock, type OutsideClock } from './outside-clock.ts'
 import { Person } from './person.ts'
@@ -24,15 +24,18 @@ import { within } from './within.ts'
 
 const secret = 'a secret of the issue 370 suite, 32 bytes'
 
-/** Rolled back, and told to nobody in any mode: what the monitor is to find, so that its silence means something. */
+/**
+ * Operation that is rolled back without a notice in any mode: the monitor has to find it, so that its silence means
+ * something.
+ */
 const sentinel = 'sentinel'
 
-/** An operation that somebody asked for. */
+/** Operation that a person asked for. */
 export interface Asked {
   readonly operationId: string
   readonly name: string
   readonly user: string
-  /** As the caller heard it. */
+  /** Outcome as the caller heard it. */
   outcome?: 'committed' | 'rolled_back'
   result?: unknown
 }
@@ -40,13 +43,14 @@ export interface Asked {
 export class Stage {
   readonly mode: Mode
   readonly lockstep: Lockstep<SqlClient>
-  readonly slowStep = new SlowStep()
+  readonly conversation: Application['conversation']
+  readonly slowStep: SlowStep
   readonly witness: Witness
-  /** Of all people so far. */
+  /** Operations of all people so far. */
   readonly asked: Asked[] = []
-  /** Chat turns from end to end, and how many of them went right. */
+  /** Chat turns from end to end, and the number of correct ones. */
   readonly goldenPath = { turns: 0, good: 0 }
-  /** Steps of agents, and how many of them have their row, their state and their events all or none. */
+  /** Steps of agents, and the number of those that have their row, their state and their events all or none. */
   readonly agentSteps = { steps: 0, agreeing: 0 }
   readonly pool: pg.Pool
   readonly #direct: pg.Pool
@@ -58,7 +62,14 @@ export class Stage {
 
   private constructor(
     mode: Mode,
-    parts: { lockstep: Lockstep<SqlClient>; pool: pg.Pool; direct: pg.Pool; server: Server },
+    parts: {
+      lockstep: Lockstep<SqlClient>
+      application: Application
+      slowStep: SlowStep
+      pool: pg.Pool
+      direct: pg.Pool
+      server: Server
+    },
   ) {
     this.mode = mode
     this.lockstep = parts.lockstep
@@ -67,7 +78,8 @@ export class Stage {
     this.#server = parts.server
     this.#url = `ws://127.0.0.1:${(parts.server.address() as AddressInfo).port}/lockstep/ws`
     this.witness = new Witness({ url: this.#url, secret, database: parts.direct })
-    defineApplication(this.lockstep, this.slowStep)
+    this.slowStep = parts.slowStep
+    this.conversation = parts.application.conversation
   }
 
   static async open(mode: Mode, databaseUrl: string): Promise<Stage> {
@@ -77,17 +89,18 @@ export class Stage {
     const database: Database<SqlClient> = fromPool(pool)
     const lockstep = createLockstep({
       database,
-      channels: [conversation],
       auth: { secret },
       logger: silentLogger,
       rollout: { default: mode, operations: { [fence]: 'enforce', [sentinel]: 'observe' } },
       monitor: { rollupMs: 500 },
     })
+    const slowStep = new SlowStep()
+    const application = defineApplication(lockstep, slowStep)
     await lockstep.start()
-    const server = createServer(lockstep.nodeHandler())
+    const server = createServer(lockstep.handler())
     lockstep.attach(server)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const stage = new Stage(mode, { lockstep, pool, direct, server })
+    const stage = new Stage(mode, { lockstep, application, slowStep, pool, direct, server })
     await stage.witness.open()
     const client = await direct.connect()
     stage.#clock = await readOutsideClock(client)
@@ -95,7 +108,7 @@ export class Stage {
     return stage
   }
 
-  /** A conversation that the witness follows, with these people in it. */
+  /** Opens a conversation that the witness follows, with these people in it. */
   async converse(id: string, ...names: readonly string[]): Promise<readonly Person[]> {
     await this.witness.follow(`conversation:${id}`)
     const people = await Promise.all(names.map((name) => this.person(name)))
@@ -131,14 +144,14 @@ export class Stage {
     return { asked, ended }
   }
 
-  /** A step of an agent that works for the person, on the server. */
+  /** Runs a step of an agent that works for the person, on the server. */
   async agentStep(
     person: Person,
     step: { readonly to: string; readonly run: string; readonly fails?: boolean },
   ): Promise<Asked> {
     const asked: Asked = { operationId: newOperationId(), name: 'agent_step', user: person.id }
     this.asked.push(asked)
-    asked.outcome = await agentStep(this.lockstep, {
+    asked.outcome = await agentStep(this.lockstep, this.conversation, {
       ...step,
       operationId: asked.operationId,
       user: person.id,
@@ -149,11 +162,11 @@ export class Stage {
     return asked
   }
 
-  /** Looks at the operations from outside, once all that was sent of them has arrived. */
+  /** Judges the operations from outside, once all their events and notices have arrived. */
   async verdicts(operations: readonly Asked[] = this.asked): Promise<readonly Verdict[]> {
     const isComplete = ({ operationId, name, outcome }: Asked): boolean =>
       outcome !== 'committed' || this.witness.sightingsOf(operationId).length >= (eventsOf[name] ?? 0)
-    // What does not come is found by the judge.
+    // Events that do not come are reported by the judge, so a time-out here is no failure.
     await this.witness.until(() => operations.every(isComplete), 'the events').catch(() => {})
     const users = new Set(operations.map(({ user }) => user))
     await this.#settled(users)
@@ -163,7 +176,7 @@ export class Stage {
     return operations.map((asked) => judge(this.#factsOf(asked, committed), this.#measure))
   }
 
-  /** The id of an operation whose rollback nobody is told. */
+  /** Calls the operation that rolls back without a notice, and resolves to its id. */
   async plantUntold(): Promise<string> {
     const id = newOperationId()
     const fail = (): Promise<never> => Promise.reject(new Error('as planted'))
@@ -187,7 +200,10 @@ export class Stage {
     await Promise.all([this.pool.end(), this.#direct.end()])
   }
 
-  /** Notices that were sent have come. Where not even a fence is told, waiting for the next one would show nothing more. */
+  /**
+   * Waits until the notices that were sent have come. Where not even a fence is reported, waiting for the next notice
+   * would show nothing more.
+   */
   async #settled(users: ReadonlySet<string>): Promise<void> {
     if (this.#isFenceLost) return
     const people = await Promise.all([...users].map((user) => this.person(user)))
@@ -196,7 +212,7 @@ export class Stage {
     })
   }
 
-  /** By how much moments of this process may be wrong on the database's clock. */
+  /** Largest error of this process's moments on the database's clock. */
   get clockErrorMs(): number {
     return this.#measure.errorMs
   }

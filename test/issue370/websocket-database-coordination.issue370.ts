@@ -1,4 +1,4 @@
-// Where a WebSocket event and its database transaction meet: order, boundary, and both under stress.
+// Scenarios where a WebSocket event and its database transaction meet: order, boundary, and both under stress.
 import { troubles } from './application.ts'
 import type { Sighting } from './judge.ts'
 import { expectInStep, lookIntoTransaction } from './looks.ts'
@@ -6,7 +6,7 @@ import type { Person } from './person.ts'
 import type { Scenario, ScenarioFile } from './scenario.ts'
 import type { Asked } from './stage.ts'
 
-/** Offsets of the events that follow each other, or what is wrong with them. */
+/** Describes what is wrong with the offsets of consecutive events. */
 function orderFaults(sightings: readonly Sighting[]): readonly string[] {
   const faults: string[] = []
   const first = sightings[0]?.offset
@@ -30,7 +30,7 @@ const eventOrdering: Scenario = {
       { person: ada, to: 'ordering', body: 'held' },
       expect,
     )
-    // What begins later and commits first is to be seen first.
+    // The message that begins later and commits first has to be seen first.
     const overtaking = await stage.call(bob, 'send_message', { to: 'ordering', body: 'overtakes' }).ended
     release()
     const operations = [await ended, overtaking]
@@ -67,7 +67,7 @@ const eventOrdering: Scenario = {
 }
 
 const transactionBoundary: Scenario = {
-  name: 'Transaction boundary: after the commit or not at all, and every rollback is told',
+  name: 'Transaction boundary: after the commit or not at all, and every rollback is notified',
   async run(stage, expect) {
     const [eve] = (await stage.converse('boundary', 'eve')) as [Person]
     const { ended, release } = await lookIntoTransaction(

@@ -13,7 +13,7 @@ export async function within<T>(waiting: Promise<T>, what: string): Promise<T> {
   }
 }
 
-/** Items that arrive from outside, and whoever waits until there are enough. */
+/** Items that arrive from outside, and callers that wait until there are enough. */
 export class Arrivals<Item> {
   readonly items: Item[] = []
   #waiting: (() => void)[] = []

@@ -9,7 +9,7 @@ import { Arrivals } from './within.ts'
 interface WitnessOptions {
   readonly url: string
   readonly secret: string
-  /** Connections of its own, past Lockstep. */
+  /** Connections of the witness's own, past Lockstep. */
   readonly database: pg.Pool
 }
 
@@ -20,8 +20,8 @@ interface Envelope {
 }
 
 /**
- * Looks on from outside with an unmodified client: what arrives on the socket, and when, and whether another
- * connection to the database could read at that moment what the event tells of.
+ * Witness with an unmodified client: notes each event on the socket, when it came, and whether another connection to
+ * the database could read the event's rows at that moment.
  */
 export class Witness {
   readonly #options: WitnessOptions
@@ -72,7 +72,7 @@ export class Witness {
     sighting.readable = await this.isReadable(sighting.operationId)
   }
 
-  /** Whether another connection can read what the operation has written. */
+  /** Resolves to whether another connection can read the operation's rows. */
   async isReadable(operationId: string): Promise<boolean> {
     const { rows } = await this.#options.database.query(
       `select exists (select from messages where operation_id = $1)
@@ -92,12 +92,12 @@ export class Witness {
     return this.#arrivals.until(condition, what)
   }
 
-  /** A question over the same socket: what was sent to it before has arrived when the answer has. */
+  /** Asks over the same socket: all frames sent to it before have arrived when the answer has. */
   async fence(): Promise<void> {
     await this.#client.rpc('list_messages', { to: 'nowhere' })
   }
 
-  /** Resolves once the database has answered for all that arrived. */
+  /** Resolves once the database has answered for all events that arrived. */
   async settled(): Promise<void> {
     await Promise.all(this.#looking)
   }

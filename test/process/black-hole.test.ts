@@ -47,7 +47,7 @@ const insert = (id: string) =>
 
 it('gives the connection up, answers the truth, and leaves the outcome with its notice', async () => {
   const id = newOperationId()
-  // The flush and the COMMIT vanish, and so does everything on the connections there are; new ones get through.
+  // The flush and the COMMIT vanish, and so does all else on the connections there are; new connections get through.
   await expect(insert(id)).rejects.toBeInstanceOf(Error)
   await expect
     .poll(async () => (await direct.query('select state from lockstep.operations where id = $1', [id])).rows)

@@ -1,4 +1,4 @@
-// A connection that breaks in the very packet that made it ready: nobody holds it yet, and the process must live on.
+// A connection that breaks in the very packet that made it ready: no code holds it yet, and the process must live on.
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { fromPool } from '../../src/postgres/index.ts'
@@ -9,7 +9,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 let test: TestDatabase
 let proxy: FaultProxy
 
-/** What a server says to a connection that an administrator ends. */
+/** Builds the message of a server whose administrator ends the connection. */
 function terminated(): Buffer {
   const fields = Buffer.from(
     'SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0',
@@ -47,7 +47,7 @@ it.each([true, false])('does not end the process (pipeline %s)', async (pipeline
   const pool = new pg.Pool({ connectionString: url.href, max: 2, pipeline })
   const broken: Error[] = []
   const database = fromPool(pool, { onConnectionError: (error) => broken.push(error) })
-  // An `error` event that nobody hears would fail this test as an uncaught exception.
+  // An `error` event without a listener would fail this test as an uncaught exception.
   await expect(database.begin({ operationId: 'never begun' })).rejects.toMatchObject({
     code: 'LS_CONNECTION_LOST',
   })

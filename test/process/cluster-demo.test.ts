@@ -22,10 +22,10 @@ const scriptOf = (name: string): string =>
   fileURLToPath(new URL(`../../scripts/${name}.mjs`, import.meta.url))
 const lobby = 'conversation:lobby'
 
-/** Building the demo comes first where its sources have changed. */
+/** Time for a start of a cluster, before which the demo is built where its sources have changed. */
 const timeoutMs = 180_000
 
-/** What stands in a growing file. */
+/** A growing file of output, whose lines tests wait for. */
 class Log {
   readonly #file: string
   readonly #watcher: FSWatcher
@@ -111,7 +111,7 @@ class Cluster {
     return `http://127.0.0.1:${/open http:\/\/localhost:(\d+)/.exec(this.log.text)?.[1]}`
   }
 
-  /** Each process that was a node, in the order of their starts. */
+  /** Processes that have been nodes, in the order of their starts. */
   get nodes(): readonly { readonly name: string; readonly pid: number }[] {
     return this.log
       .all(/(node \d) serves \(process (\d+)\)/g)
@@ -124,7 +124,7 @@ class Cluster {
       .map(([, name = '', clients]) => ({ name, clients: Number(clients) }))
   }
 
-  /** Every process of it that runs, its Postgres included. */
+  /** Ids of the cluster's living processes, its Postgres included. */
   processes(): ProcessIdentity[] {
     const postmaster = join(this.#directory, 'postgres', 'data', 'postmaster.pid')
     const server = existsSync(postmaster) ? [Number(readFileSync(postmaster, 'utf8').split('\n', 1)[0])] : []
@@ -137,7 +137,7 @@ class Cluster {
     this.#child.kill(name)
   }
 
-  /** As the terminal does for Ctrl-C. False when nobody is left in its group. */
+  /** Signals the process group, as the terminal does for Ctrl-C. False when no process is left in it. */
   signalGroup(name: NodeJS.Signals | 0): boolean {
     try {
       return process.kill(-(this.#child.pid ?? 0), name)
@@ -146,7 +146,7 @@ class Cluster {
     }
   }
 
-  /** After a test, whatever has become of it. */
+  /** Ends the cluster after a test, whatever has become of it. */
   async remove(): Promise<void> {
     const processes = this.processes()
     if (!this.isGone) this.signal('SIGTERM')
@@ -168,7 +168,7 @@ interface Received {
   readonly offset: number | undefined
 }
 
-/** Somebody at a page: says one thing after the other, and hears all. */
+/** Person at a page, who sends one message after the other and hears all of them. */
 class Person {
   readonly name: string
   readonly client: Client<App>
@@ -187,7 +187,7 @@ class Person {
       minReconnectDelayMs: 50,
       maxReconnectDelayMs: 500,
       timeoutMs: 5_000,
-      // A connection that cannot be made is tried again; what counts is what becomes of the calls.
+      // A connection that cannot be made is tried again; only the outcomes of calls count.
       onError: () => {},
     })
     this.client.connection.on('change', (state) => {
@@ -207,7 +207,7 @@ class Person {
     return person
   }
 
-  /** Goes on until the signal, and rejects when a call ends without an outcome. */
+  /** Keeps sending until the signal, and rejects when a call ends without an outcome. */
   async chat(until: AbortSignal): Promise<void> {
     for (let n = 1; !until.aborted; n += 1) {
       const body = `${this.name} ${n}`
@@ -216,7 +216,7 @@ class Person {
     }
   }
 
-  /** Resolves when so many more of its messages are saved. */
+  /** Resolves when so many more of the person's messages are saved. */
   async saves(count: number): Promise<void> {
     const already = this.saved.length
     await this.said.until(() => this.saved.length >= already + count)
@@ -244,7 +244,7 @@ afterEach(async () => {
   await Promise.all(clusters.splice(0).map((cluster) => cluster.remove()))
 })
 
-/** What was saved reached both, once and in one order, and nothing else did. */
+/** Expects that the saved messages, and no others, reached each chatter once and in the same order. */
 async function expectNothingLost(...chatters: readonly Person[]): Promise<void> {
   const saved = chatters.flatMap((person) => person.saved)
   for (const { received, resets } of chatters) {
@@ -330,7 +330,7 @@ it.each(['cluster', 'start'])(
   { timeout: timeoutMs },
   async (script) => {
     const cluster = await Cluster.spawn(script)
-    // It, and the Postgres that it is about to use.
+    // Waits for two processes: the cluster's own, and the Postgres that it is about to use.
     await vi.waitUntil(() => cluster.isGone || cluster.processes().length === 2, {
       timeout: timeoutMs,
       interval: 5,

@@ -80,7 +80,7 @@ it('what one node commits reaches the subscribers of the others long before head
       await arena.until('it has arrived', () => deliveriesOf(arena, id).length === 1)
       delays.push(...deliveriesOf(arena, id).map((t) => t - repliedAt))
     }
-    // By the comparison of heads half of them would take more than half a second.
+    // Half of the deliveries would take more than half a second by the comparison of heads.
     expect(delays.toSorted((a, b) => a - b)[10]).toBeLessThan(200)
     expect(await arena.verdict()).toEqual([])
   } finally {
@@ -88,7 +88,7 @@ it('what one node commits reaches the subscribers of the others long before head
   }
 })
 
-it('a rolling restart under load loses nothing, repeats nothing and tells nobody to reload', async () => {
+it('a rolling restart under load loses nothing, repeats nothing and makes nobody reload', async () => {
   const arena = await openArena('rolling_restart')
   const codes = new Inbox<number>()
   const onlooker = new Centrifuge(arena.cluster.url, {
@@ -123,7 +123,7 @@ it('a rolling restart under load loses nothing, repeats nothing and tells nobody
     await load
     expect(await arena.verdict()).toEqual([])
     expect(arena.history.lines.filter(({ kind }) => kind === 'reset')).toEqual([])
-    // Everybody was on some node, and every node went away once. 0 is the first connection.
+    // The onlooker was on some node, and every node went away once. Code 0 is the first connection.
     expect(codes.items.length).toBeGreaterThan(1)
     expect(codes.items.filter((code) => code !== 0 && code !== 3001)).toEqual([])
   } finally {

@@ -46,7 +46,7 @@ it('tells the user at once that it was not saved, and durably when the database 
   await postgres.server.restart()
   const durable = () => notices.items.filter(({ offset }) => offset !== undefined).map(told)
   await notices.until(() => durable().length === 2)
-  // Both have failed, and nothing else has been heard of the copy's id.
+  // The call and its copy have both failed: a durable notice each, and no others.
   for (const notice of durable()) expect(notice).not.toHaveProperty('transient')
   expect(new Set(durable().map((notice) => (notice as { transactionId: string }).transactionId))).toEqual(
     new Set([id, copy.id]),

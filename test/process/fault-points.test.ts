@@ -24,7 +24,7 @@ afterAll(async () => {
   await postgres.close()
 })
 
-/** Passed only when an operation is rolled back. */
+/** Points passed only when an operation is rolled back. */
 const ofRollback = new Set<FaultPoint>([
   'transaction.before-notice',
   'transaction.after-notice',
@@ -32,7 +32,7 @@ const ofRollback = new Set<FaultPoint>([
   'settlement.after-settle',
 ])
 
-/** What makes the victim pass the fault point. */
+/** Plan of a call that makes the victim pass the fault point. */
 function planFor(point: FaultPoint): Plan {
   if (ofRollback.has(point)) return { rooms: ['a'], fail: 'throw' }
   // Long enough for a renewal of the lease in the middle of the transaction.
@@ -40,16 +40,16 @@ function planFor(point: FaultPoint): Plan {
   return { rooms: ['a', 'a', 'b'] }
 }
 
-/** Passed only when a node that died has left something. */
+/** Points passed only when a dead node has left an operation open. */
 const ofOrphans = new Set<FaultPoint>(['settlement.before-forget', 'settlement.after-forget'])
 
-/** Passed only by the node that finds out first that the history is another. */
+/** Points passed only by the node that finds out first that the history is another. */
 const ofHistory = new Set<FaultPoint>(['history.before-renew', 'history.after-renew'])
 
-/** As if the server had been promoted. */
+/** Makes the history look as if the server had been promoted. */
 const promote = (arena: Arena) => arena.direct.query('update lockstep.meta set timeline = timeline + 1')
 
-/** Both nodes see it, and settle it, and go on to forget it. */
+/** Plants an operation without a node: both nodes see it, settle it, and later remove its intent. */
 async function plantOrphan(arena: Arena): Promise<void> {
   await arena.direct.query(
     `insert into lockstep.intents (node, slot, batch, ids, names, user_ids, input_hashes)
@@ -58,7 +58,10 @@ async function plantOrphan(arena: Arena): Promise<void> {
   )
 }
 
-/** On a busy machine a node may have lost one before, and go on under another. */
+/**
+ * Finds a row when a node's lease has run out. On a busy machine a node may have lost a lease before, and go on under
+ * another.
+ */
 const leaseHasRunOut = `select from lockstep.nodes
   having count(*) > 1 and count(*) filter (where lease_until >= clock_timestamp()) = 1`
 
@@ -71,7 +74,7 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
   const device = await arena.subscriber('bob', [])
   arena.cluster.prefer(victim)
   const caller = await arena.caller('bob')
-  // Whoever loses the victim comes back to the other node.
+  // Clients that lose the victim reconnect to the other node.
   arena.cluster.prefer(rescue)
 
   const id = newOperationId()
@@ -101,7 +104,7 @@ async function play(arena: Arena, point: FaultPoint, action: FaultAction): Promi
   return arena.history.lines.filter((line) => line.kind === 'outcome').length
 }
 
-// Several at once on few cores: each may take its time, all together may not.
+// The points run several at once on few cores: each may take its time, all together may not.
 describe.each<FaultAction>(['kill', 'stop', 'throw'])(
   'a fault point with %s',
   { timeout: 60_000 },

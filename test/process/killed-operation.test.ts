@@ -1,4 +1,4 @@
-// kill -9 of a server in the middle of a transaction: its user is told, soon, and the operation can never commit.
+// kill -9 of a server in the middle of a transaction: its user is notified, soon, and the operation can never commit.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { newOperationId } from '../../src/client/index.ts'
 import { Arena } from '../faults/arena.ts'
@@ -27,10 +27,10 @@ it.each([
   ['a second node', { nodes: 2, restart: false }],
   ['the restarted one', { nodes: 1, restart: true }],
 ])(
-  'kill -9 in mid-transaction is told by %s within 5 s, and the same id cannot commit',
+  'kill -9 in mid-transaction is reported by %s within 5 s, and the same id cannot commit',
   { timeout: 90_000 },
   async (who, cluster) => {
-    // Whatever else the machine does can only add to the time. All else has to hold in each try.
+    // A busy machine can only add to the time, so a slow try is repeated. All other checks have to hold in each try.
     const took: number[] = []
     while (took.length < mostTries && !took.some((ms) => ms < withinMs)) {
       took.push(await killAndTell(`${who.replaceAll(' ', '_')}_${took.length}`, cluster))
@@ -39,7 +39,7 @@ it.each([
   },
 )
 
-/** Resolves to the milliseconds from the kill to the notice. */
+/** Kills the node in mid-transaction, and resolves to the milliseconds from the kill to the notice. */
 async function killAndTell(
   database: string,
   cluster: { readonly nodes: number; readonly restart: boolean },
@@ -48,7 +48,7 @@ async function killAndTell(
     bundle,
     serverUrl: postgres.server.url,
     database,
-    // As it is by default, since the five seconds are a promise of the defaults.
+    // The default lease, since the five seconds are a promise of the defaults.
     config: { leaseMs: 3_000 },
     ...cluster,
   })
@@ -69,7 +69,7 @@ async function killAndTell(
     await arena.until('the notice is in the log', async () => (await noticesOf(arena, 'bob')).includes(id))
     const took = performance.now() - killedAt
 
-    // The user hears it, as an outcome and as a notice, each once.
+    // The user is notified by an outcome and by a notice, each once.
     await call
     const told = arena.history.lines.filter((line) => line.kind === 'outcome' || line.kind === 'notice')
     expect(told.map((line) => [line.kind, line.id])).toEqual([

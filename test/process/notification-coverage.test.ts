@@ -34,7 +34,7 @@ function queryOfPage(): string {
 
 interface Coverage {
   readonly rolled_back: string
-  readonly told: string
+  readonly notified: string
   readonly coverage: string
 }
 
@@ -64,7 +64,7 @@ it('is 100 % over errors, lost COMMIT replies, kills and a database crash, and f
   await postgres.server.kill()
   await postgres.server.restart()
   await held
-  // An id that was closed unheard has no notice, and needs none: only whoever asked knows of it.
+  // An id that was closed unheard has no notice, and needs none: only the client that asked knows of it.
   await device.ask(newOperationId())
 
   expect(await arena.verdict()).toEqual([])

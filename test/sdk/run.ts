@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { startWorld, token } from '../integration/gateway-harness.ts'
+import { startWorld, token } from '../integration/gateway/harness.ts'
 
 const [command, ...args] = process.argv.slice(2)
 if (command === undefined)

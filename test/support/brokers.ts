@@ -11,17 +11,17 @@ import { pickFreePort } from '../../tools/embedded-postgres/port.ts'
 
 export interface Broker {
   readonly port: number
-  /** SIGKILL: what it held is gone. */
+  /** Kills the broker by SIGKILL: everything it held is gone. */
   kill(): Promise<void>
-  /** SIGSTOP and SIGCONT: connections stay open, and nothing comes. */
+  /** Halts the broker by SIGSTOP until SIGCONT: connections stay open, and no byte comes. */
   stall(): void
   resume(): void
-  /** Again on the same port, empty. Nothing happens while it lives. */
+  /** Starts the broker again on the same port, empty. Does nothing while it lives. */
   start(): Promise<void>
   close(): Promise<void>
 }
 
-/** Where its program is; undefined when it is not installed, which CI does not forgive. */
+/** Path of the program; undefined when it is not installed, which CI does not forgive. */
 function find(program: string): string | undefined {
   for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
     const path = join(folder, program)
@@ -29,20 +29,23 @@ function find(program: string): string | undefined {
       accessSync(path, constants.X_OK)
       return path
     } catch {
-      // Not there.
+      // The program is not in this folder.
     }
   }
   if (process.env['CI'] === 'true') throw new Error(`${program} is not installed`)
   return undefined
 }
 
-/** Why tests that need the program are skipped; undefined when it is there. @throws in CI when it is not */
+/**
+ * Reason why tests that need the program are skipped; undefined when it is installed.
+ * @throws in CI when it is not installed
+ */
 export function missing(program: 'redis-server' | 'nats-server'): string | undefined {
   return find(program) === undefined ? `${program} is not installed` : undefined
 }
 
 export function startRedis(): Promise<Broker> {
-  // Nothing is kept over a restart.
+  // Redis keeps nothing over a restart.
   const options = '--bind 127.0.0.1 --appendonly no'.split(' ')
   return startBroker('redis-server', (port, folder) => [
     '--port',
@@ -74,7 +77,7 @@ async function startBroker(
     child.kill('SIGKILL')
     await once(child, 'exit')
   }
-  // What a test run leaves behind ends with it.
+  // A broker that a test run leaves behind ends with it.
   const onExit = (): void => void child?.kill('SIGKILL')
   process.once('exit', onExit)
   const broker: Broker = {

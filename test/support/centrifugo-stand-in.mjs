@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// What the bench needs of Centrifugo, for a test of the bench without it: started with `--config <file>`, it serves clients
-// that speak its JSON protocol, and the two calls of its HTTP API that publish. What the file does not allow, it refuses.
-// What Centrifugo has not: /stand-in/counts tells how often it was asked what, and between /stand-in/hold and
+// Stand-in for Centrifugo in a test of the bench: started with `--config <file>`, it serves clients that speak its JSON
+// protocol, and the two calls of its HTTP API that publish. Whatever the file does not allow, it refuses. Two routes
+// are not Centrifugo's: /stand-in/counts tells how often it was asked what, and between /stand-in/hold and
 // /stand-in/release nothing leaves for clients.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { WebSocketServer } from 'ws'
 
 const unknownChannel = { code: 102, message: 'unknown channel' }
 const maxMessagesInFrame = 16
-/** Messages between two pings: often enough that some share a frame with messages. */
+/** Pause between two pings, in messages: short enough that some share a frame with messages. */
 const pingEvery = 25
 
 const { values } = parseArgs({ options: { config: { type: 'string' } } })
@@ -23,7 +23,7 @@ const channels = new Map()
 const counts = { publish: 0, batch: 0, apiConnections: 0, pongs: 0 }
 const apiSockets = new WeakSet()
 let isHeld = false
-/** What to do on release. */
+/** Frames to be sent on release. */
 const held = []
 
 const namespaceOf = (channel) => namespaces.get(channel.split(':', 1)[0])
@@ -34,7 +34,7 @@ function channelOf(name) {
   return channel
 }
 
-/** Messages for one client, which leave as one frame each turn of the loop, as many as fit. */
+/** Queues messages for a client, which leave as one frame each turn of the loop, as many as fit. */
 function outgoing(socket) {
   const queue = []
   const flush = () => {
@@ -88,7 +88,7 @@ function serveClient(socket) {
 
 const reply = ({ id }, body) => JSON.stringify({ id, ...body })
 
-/** The result, or what is wrong with it. */
+/** Returns the result, or an error that says what is wrong. */
 function publish({ channel, data }) {
   const namespace = typeof channel === 'string' ? namespaceOf(channel) : undefined
   if (namespace === undefined) return { error: unknownChannel }
@@ -131,7 +131,7 @@ const standInCalls = {
   },
 }
 
-/** What stands in the way of a call to the API, as a status. */
+/** Status by which a call to the API is refused; undefined where it is allowed. */
 function refusal({ url, method, headers }) {
   if (calls[url] === undefined) return 404
   if (method !== 'POST') return 405
@@ -159,7 +159,7 @@ const server = createServer((request, response) => {
   if (standInCall === undefined) void serveApi(request, response)
   else response.end(JSON.stringify(standInCall() ?? {}))
 })
-// As Go's server does, it keeps connections.
+// Keeps connections open between requests, as Go's server does.
 server.keepAliveTimeout = 0
 const webSockets = new WebSocketServer({ server, path: '/connection/websocket', perMessageDeflate: false })
 webSockets.on('connection', serveClient)

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
 import { WebSocket } from 'ws'
-import { conversation, defineChat, inbox, type App } from '../../examples/chat/server/chat.ts'
+import { defineChat, type App } from '../../examples/chat/server/chat.ts'
 import { knownHosts, upgradesOfKnownHosts } from '../../examples/chat/server/hosts.ts'
 import { createHttpServer } from '../../examples/chat/server/http.ts'
 import { rolloutRoutes } from '../../examples/chat/server/rollout-routes.ts'
@@ -27,13 +27,13 @@ export interface ChatNode {
   readonly lockstep: Lockstep<SqlClient>
   readonly http: string
   readonly pool: pg.Pool
-  /** `GET /lockstep/health`, in full. */
+  /** Answer to `GET /lockstep/health`, in full. */
   health(): Promise<LockstepHealth>
-  /** `POST /demo/mode`. */
+  /** Sets the mode by `POST /demo/mode`. */
   setMode(mode: string): Promise<void>
-  /** Somebody who is connected and looks at the lobby. */
+  /** Connects a user who looks at the lobby. */
   person(user: string): Promise<Client<App>>
-  /** The same however often it is called. */
+  /** Closes the node, once, however often it is called. */
   close(): Promise<void>
 }
 
@@ -42,7 +42,6 @@ export async function startChatNode(databaseUrl: string, monitor: MonitorOptions
   const database: Database<SqlClient> = fromPool(pool)
   const lockstep = createLockstep({
     database,
-    channels: [conversation, inbox],
     auth: { secret: chatSecret },
     logger: silentLogger,
     monitor,

@@ -7,7 +7,7 @@ import { EmbeddedPostgresError, startEmbeddedPostgres } from '../../tools/embedd
 const [directory = '', then = 'wait'] = process.argv.slice(2)
 const print = (line: object): unknown => process.stdout.write(`${JSON.stringify(line)}\n`)
 
-// As a second Ctrl-C does: the server has begun, and is not ready yet.
+// Ends the process as a second Ctrl-C does: the server has begun, and is not ready yet.
 if (then === 'exit early') {
   setInterval(() => {
     const pid = pidOfServer()
@@ -33,7 +33,7 @@ try {
   process.exitCode = 1
 }
 
-/** 0 while there is none. */
+/** Process id of the server; 0 while there is none. */
 function pidOfServer(): number {
   try {
     return Number.parseInt(readFileSync(join(directory, 'data', 'postmaster.pid'), 'utf8')) || 0

@@ -1,4 +1,4 @@
-// Once per test run: a Postgres server, and in it a migrated template that createTestDatabase() clones.
+// Starts a Postgres server once per test run, and in it a migrated template that createTestDatabase() clones.
 import { randomBytes } from 'node:crypto'
 import type { TestProject } from 'vitest/node'
 import { createDatabase, databaseUrl, dropDatabase } from '../../tools/embedded-postgres/index.ts'
@@ -13,7 +13,7 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const postgres = await startTestPostgres()
-  // A name of its own: a given server may serve several runs at once.
+  // The template has a name of its own: a given server may serve several runs at once.
   const template = `lockstep_template_${randomBytes(4).toString('hex')}`
   await createDatabase(postgres.url, template)
   await prepareTemplate(databaseUrl(postgres.url, template))

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { createTestLogger } from './world.ts'
 import { createTestDatabase } from './database.ts'
-import { newOperationId, systemClock, type EndReport, type LayerReport } from '../../src/core/index.ts'
-import { HealthMonitor, type ScoreAlert, type HealthMonitorOptions } from '../../src/health/index.ts'
+import { newOperationId, systemClock, type OperationReport, type LayerReport } from '../../src/core/index.ts'
+import { HealthMonitor, type ScoreAlert, type HealthMonitorOptions } from '../../src/monitor/index.ts'
 import { fromPool } from '../../src/postgres/index.ts'
 
-/** The machine's own clock, as exact as on one machine: what a lease learns of the database's clock. */
+/** The machine's own clock, as exact as on one machine, in place of what a lease learns of the database's clock. */
 const databaseClock = {
   toDatabaseMs: (monotonicMs: number) => performance.timeOrigin + monotonicMs,
   errorMs: 2,
@@ -95,7 +95,7 @@ export type HealthWorld = Awaited<ReturnType<typeof createHealthWorld>>
 
 export const newIds = (count: number): string[] => Array.from({ length: count }, () => newOperationId())
 
-export function endReport(over: Partial<EndReport> = {}): EndReport {
+export function endReport(over: Partial<OperationReport> = {}): OperationReport {
   const endedAt = over.endedAt ?? performance.now()
   return {
     operationId: newOperationId(),
@@ -106,7 +106,7 @@ export function endReport(over: Partial<EndReport> = {}): EndReport {
     beganAt: endedAt - 5,
     endedAt,
     offsets: new Map(),
-    isTold: true,
+    isNotified: true,
     ...over,
   }
 }

@@ -1,7 +1,9 @@
 import pg from 'pg'
+import { readPlanted } from './planted.ts'
+import { plantInDatabase } from '../faults/database-bugs.ts'
 import { fromPool } from '../../src/postgres/index.ts'
 
-/** Brings the template database, from which each test database is cloned, to the current schema. */
+/** Brings the template database, from which each test database is cloned, to the current schema, with the bugs that are planted there. */
 export async function prepareTemplate(url: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: url, max: 1 })
   const database = fromPool(pool)
@@ -11,4 +13,5 @@ export async function prepareTemplate(url: string): Promise<void> {
     await database.close()
     await pool.end()
   }
+  await plantInDatabase(url, readPlanted().database ?? [])
 }

@@ -8,12 +8,15 @@ export interface Sample {
 
 export interface Exposition {
   readonly samples: readonly Sample[]
-  /** By metric name. */
+  /** Types by the name of the metric. */
   readonly types: ReadonlyMap<string, string>
   readonly helps: ReadonlyMap<string, string>
 }
 
-/** @throws for anything that is not the text format, 0.0.4 */
+/**
+ * Reads the text format, version 0.0.4.
+ * @throws for any text in another format
+ */
 export function parsePrometheus(text: string): Exposition {
   if (!text.endsWith('\n')) throw new Error('the last line has no line feed')
   const samples: Sample[] = []
@@ -37,7 +40,7 @@ export function parsePrometheus(text: string): Exposition {
   return { samples, types, helps }
 }
 
-/** The same for the same series. */
+/** Name of a series: the same labels give the same name. */
 export function keyOf({ name, labels }: Pick<Sample, 'name' | 'labels'>): string {
   const entries = Object.entries(labels).map(([label, value]) => JSON.stringify([label, value]))
   return `${name}${entries.toSorted((a, b) => (a < b ? -1 : 1)).join('')}`

@@ -4,25 +4,27 @@ import { z } from 'zod'
 import { createLockstep, fromPool, type LockstepOptions } from '../../src/index.ts'
 import { createTestDatabase } from './database.ts'
 import { serve } from './sockets.ts'
-import { createTestLogger, room, secret } from './world.ts'
+import { createTestLogger, declareRoom, room, secret } from './world.ts'
 
-/** What may be different from what Lockstep was written for. */
+/** Settings and rights of the surroundings that differ from those that Lockstep was written for. */
 export interface Surroundings {
-  /** As by `alter database … set`. */
+  /** Settings of the database, as by `alter database … set`. */
   readonly database?: Readonly<Record<string, string>>
   /** Statements by which each operation begins. */
   readonly operation?: readonly string[]
   /** Statements of a superuser, before any node starts. */
   readonly before?: string
   readonly pool?: Partial<pg.PoolConfig>
-  /** For each connection of the pool, as an application's own `connect` handler. */
+  /** Called for each connection of the pool, as an application's own `connect` handler is. */
   readonly onConnect?: (client: pg.PoolClient) => void
   /** An existing database, which the caller owns. */
   readonly databaseUrl?: string
   readonly node?: Partial<LockstepOptions<never>>
+  /** Address that nodes connect to instead of the database itself, such as that of a pooler. */
+  readonly through?: (url: string) => string
 }
 
-/** A connection that the settings under test do not reach. */
+/** Opens a connection that the settings under test do not reach. */
 export async function openAdmin(url: string): Promise<pg.Client> {
   const options =
     '-c search_path=public -c default_transaction_read_only=off -c statement_timeout=0 -c idle_session_timeout=0 -c row_security=on'
@@ -45,7 +47,7 @@ export async function createSettingsWorld(surroundings: Surroundings = {}) {
   const nodes: SettingsNode[] = []
   const closing: (() => Promise<void>)[] = []
 
-  const startNode = async (nodeUrl = url): Promise<SettingsNode> => {
+  const startNode = async (nodeUrl = surroundings.through?.(url) ?? url): Promise<SettingsNode> => {
     const pool = new pg.Pool({ connectionString: nodeUrl, max: 4, ...surroundings.pool })
     pool.on('error', () => {})
     if (surroundings.onConnect !== undefined) pool.on('connect', surroundings.onConnect)
@@ -75,7 +77,6 @@ async function createNode(pool: pg.Pool, surroundings: Surroundings) {
   const logger = createTestLogger()
   const lockstep = createLockstep({
     database: fromPool(pool, { acquireTimeoutMs: 10_000 }),
-    channels: [room],
     auth: { secret },
     logger,
     bus: false,
@@ -84,6 +85,7 @@ async function createNode(pool: pg.Pool, surroundings: Surroundings) {
     rollout: { operations: { add_early: 'observe' } },
     ...(surroundings.node as object),
   })
+  declareRoom(lockstep)
   const input = z.object({ id: z.string(), text: z.string(), fail: z.boolean().optional() })
   const begin = async (db: { query(text: string): Promise<unknown> }): Promise<void> => {
     for (const text of surroundings.operation ?? []) await db.query(text)
@@ -117,7 +119,7 @@ async function createNode(pool: pg.Pool, surroundings: Surroundings) {
   lockstep.query('notes', {
     input: z.object({}),
     async run({ db, position }) {
-      // Nothing can be created here.
+      // A query can create nothing, so only the settings are made.
       for (const text of surroundings.operation ?? []) if (text.startsWith('set')) await db.query(text)
       const { rows } = await db.query('select id from public.notes')
       return { count: rows.length, at: await position(room({ id: '1' })) }

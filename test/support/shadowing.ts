@@ -19,6 +19,8 @@ export const shadowing = `
   create function app.cardinality(anyarray) returns int language sql as $$ select 7 $$;
   create function app.pg_backend_pid() returns int language sql as $$ select 0 $$;
   create function app.to_json(anyelement) returns json language sql as $$ select '[]'::json $$;
+  create function app.unnest(text[]) returns setof text language sql as $$ select 'nothing'::text $$;
+  create function app.unnest(uuid[]) returns setof uuid language sql as $$ select null::uuid where false $$;
   create function app.count(text) returns bigint language sql as $$ select 0::bigint $$;
   create function app.never(text, text) returns boolean language sql as $$ select false $$;
   create function app.never(uuid, uuid) returns boolean language sql as $$ select false $$;

@@ -8,7 +8,7 @@ import { secret, type World } from './world.ts'
 export interface Served {
   readonly url: string
   readonly http: string
-  /** Bytes written to all of its sockets so far. */
+  /** Bytes written to all sockets of the server so far. */
   bytesWritten(): number
   close(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { LockstepError } from '../../src/index.ts'
 
-/** Throws whatever is read from it, and whatever is done to it. */
+/** Wraps an object so that any access throws. */
 function hostileProxy(target: object): object {
   const trap = (): never => {
     throw new Error('a trap of a proxy')

@@ -1,22 +1,35 @@
 import pg from 'pg'
 import { z } from 'zod'
+import { defineChannel } from '../../src/core/index.ts'
 import {
-  createLockstep,
-  defineChannel,
   fromPool,
+  type Lockstep,
   type Logger,
   type LockstepOptions,
+  type PgDatabase,
 } from '../../src/index.ts'
+import { createLockstepWith } from '../../src/lockstep.ts'
+import type { Part } from '../../src/transaction/index.ts'
 import { createTestDatabase } from './database.ts'
 
 export const secret = 'a secret for tests, at least 32 bytes long'
 
-export const room = defineChannel('room:{id}', {
-  events: {
-    'note.added': z.object({ id: z.string(), text: z.string() }),
-    counted: z.object({ n: z.number() }),
-  },
-  canSubscribe: ({ params, user }) => params.id !== 'private' || user.id === 'owner',
+const roomEvents = {
+  'note.added': z.object({ id: z.string(), text: z.string() }),
+  counted: z.object({ n: z.number() }),
+}
+
+/** Declares `room:{id}`, which its owner alone may hear where the id is `private`. */
+export const declareRoom = <Db>(lockstep: Lockstep<Db>) =>
+  lockstep.channel('room:{id}', {
+    events: roomEvents,
+    canSubscribe: ({ params, user }) => params.id !== 'private' || user.id === 'owner',
+  })
+
+/** Names the channels of `declareRoom`, which are the same on each node. */
+export const room = defineChannel<'room:{id}', typeof roomEvents, false>('room:{id}', {
+  events: roomEvents,
+  canSubscribe: () => false,
 })
 
 export interface LogLine {
@@ -25,7 +38,7 @@ export interface LogLine {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** Keeps what was logged, for tests that assert on it. */
+/** Logger that keeps its lines, for tests that assert on them. */
 export function createTestLogger(): Logger & { readonly lines: LogLine[] } {
   const lines: LogLine[] = []
   const at = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
@@ -38,15 +51,27 @@ export interface WorldOptions extends Partial<LockstepOptions<never>> {
   readonly poolSize?: number
   readonly acquireTimeoutMs?: number
   readonly pipeline?: boolean
-  /** Where Lockstep connects instead of the database itself, such as a fault proxy. */
+  /** Address that Lockstep connects to instead of the database itself, such as that of a fault proxy. */
   readonly through?: (url: string) => string
+  /** Parts that stand or fall with each operation, beside its events. */
+  readonly parts?: readonly Part<unknown>[]
+  /** Declares what has to be declared before the node starts, beside `room:{id}`. */
+  readonly declare?: (lockstep: Lockstep<PgDatabase>) => void
   /** Serve this database, which the caller owns, instead of a new one. */
   readonly databaseUrl?: string
 }
 
-/** One node on a database of its own, with a table `notes` and a channel family `room:{id}`. */
+/** Starts a node on a database of its own, with a table `notes` and a channel family `room:{id}`. */
 export async function createWorld(options: WorldOptions = {}) {
-  const { poolSize = 8, acquireTimeoutMs = 10_000, pipeline = true, through, databaseUrl, ...rest } = options
+  const {
+    poolSize = 8,
+    acquireTimeoutMs = 10_000,
+    pipeline = true,
+    through,
+    databaseUrl,
+    ...others
+  } = options
+  const { parts = [], declare, ...rest } = others
   const test = databaseUrl === undefined ? await createTestDatabase() : undefined
   const url = databaseUrl ?? test?.url ?? ''
   const logger = createTestLogger()
@@ -55,13 +80,10 @@ export async function createWorld(options: WorldOptions = {}) {
   direct.on('error', () => {})
   await direct.query('create table if not exists notes (id text primary key, text text not null)')
   const database = fromPool(pool, { acquireTimeoutMs })
-  const lockstep = createLockstep({
-    database,
-    channels: [room],
-    auth: { secret },
-    logger,
-    ...(rest as object),
-  })
+  const settings = { database, auth: { secret }, logger, ...(rest as object) }
+  const lockstep: Lockstep<PgDatabase> = createLockstepWith(settings, parts)
+  declareRoom(lockstep)
+  declare?.(lockstep)
   const addNote = lockstep.operation('add_note', {
     input: z.object({
       room: z.string(),

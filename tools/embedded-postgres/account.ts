@@ -1,4 +1,4 @@
-// Which user the server runs as. Postgres refuses to run as root, so root starts it as somebody else.
+// Account that the server runs as. Postgres refuses to run as root, so root starts it as another user.
 import { readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'

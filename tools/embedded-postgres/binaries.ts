@@ -11,7 +11,7 @@ import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 export type Binaries = {
   readonly postgres: string
   readonly initdb: string
-  /** For example `18.4`. */
+  /** Version, such as `18.4`. */
   readonly version: string
   readonly majorVersion: number
 }
@@ -90,7 +90,7 @@ function linkLibraries(native: string): boolean {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code
       if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false
-      // Another process made the same link at the same time.
+      // Accept a link that another process made at the same time.
       if (code !== 'EEXIST') throw error
     }
   }

@@ -52,16 +52,16 @@ export function cachedCopy({ source, base, version }: CacheOptions): string | un
     return join(shared, 'native')
   } catch {
     if (!isComplete(shared, wanted)) {
-      // Somebody else holds the name. The private copy works too; it is left to the system's temp cleaner.
+      // Use the private copy, because another process holds the name; the system's temp cleaner removes the copy.
       return join(draft, 'native')
     }
-    // Another process was quicker with the same copy.
+    // Remove the draft: another process was quicker with the same copy.
     rmSync(draft, { recursive: true, force: true })
     return join(shared, 'native')
   }
 }
 
-// Whoever may rename entries of the base could swap our folder for theirs after we looked at it.
+// Refuses a base whose entries other users may rename: they could swap the folder for theirs after this check.
 function isSafeBase(base: string): boolean {
   const entry = statSync(base, { throwIfNoEntry: false })
   if (!entry?.isDirectory()) return false

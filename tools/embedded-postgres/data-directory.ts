@@ -41,13 +41,13 @@ type DataDirectoryOptions = {
 }
 
 /**
- * What to give Postgres as `-D` when it is started with the data directory as its working directory. Another user than
+ * Path to give Postgres as `-D` when it is started with the data directory as its working directory. Another user than
  * ours may be barred from a folder above it; the link in /proc leads there without walking the path.
  */
 export const dataDirectoryArgument = (data: string, account: ServerAccount): string =>
   account && process.platform === 'linux' ? '/proc/self/cwd' : data
 
-/** Nothing of our environment but the search path: odd LC_*, PG* and TZ values must not reach the server. */
+/** Environment of the server, with the search path alone: odd LC_*, PG* and TZ values must not reach it. */
 export const serverEnvironment = (): NodeJS.ProcessEnv => ({
   PATH: process.env['PATH'],
   LC_ALL: 'C',
@@ -83,7 +83,7 @@ async function createDataDirectory(data: string, options: DataDirectoryOptions):
   for (const leftover of readdirSync(root).filter((name) => name.startsWith('data-draft-'))) {
     rmSync(join(root, leftover), { recursive: true, force: true, maxRetries: 3 })
   }
-  // Made beside its final name: a start killed half-way must not leave something that looks like a database.
+  // Build beside the final name: a start killed half-way must not leave a folder that looks like a database.
   const draft = join(root, `data-draft-${randomBytes(4).toString('hex')}`)
   const passwordFile = join(root, 'password')
   rmSync(passwordFile, { force: true })
@@ -101,7 +101,7 @@ function giveTo(account: NonNullable<ServerAccount>, paths: string[]): void {
     } catch (cause) {
       throw ownerRefused(path, cause)
     }
-    // Some shared folders of virtual machines accept the call and ignore it.
+    // Check the result: shared folders of some virtual machines accept the call and ignore it.
     if (statSync(path).uid !== account.uid) throw ownerRefused(path)
   }
 }
@@ -117,7 +117,7 @@ async function runInitdb(
   options: DataDirectoryOptions & { readonly draft: string; readonly passwordFile: string },
 ): Promise<void> {
   const { account, binaries, draft, durable } = options
-  // Handed over as an open file, since its path may be closed to the account.
+  // Hand the password over as an open file, since its path may be closed to the account.
   const passwordDescriptor = openSync(options.passwordFile, 'r')
   try {
     const initdb = spawn(
@@ -156,7 +156,7 @@ async function runInitdb(
   }
 }
 
-/** Everything a child process wrote to one of its pipes. */
+/** Text that a child process wrote to one of its pipes. */
 function textOf(stream: Readable | null): Promise<string> {
   return stream === null ? Promise.resolve('') : text(stream)
 }

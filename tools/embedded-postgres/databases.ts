@@ -25,9 +25,24 @@ export async function createDatabase(
 
 /** Drops a database, ending the connections to it; one that does not exist is not an error. */
 export async function dropDatabase(url: string, name: string): Promise<void> {
-  await withClient(url, (client) =>
-    client.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`),
-  )
+  await withClient(url, async (client) => {
+    await client.query(untilUnused(name))
+    await client.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`)
+  })
+}
+
+/**
+ * Waits half a second at most for connections that were closed a moment ago and are on their way out: the force would
+ * reach them with an error, for which their owners listen no more.
+ */
+function untilUnused(name: string): string {
+  return `do $$ begin
+    for n in 1..50 loop
+      exit when not exists (select from pg_stat_activity where datname = ${pg.escapeLiteral(name)});
+      perform pg_sleep(0.01);
+      perform pg_stat_clear_snapshot();
+    end loop;
+  end $$`
 }
 
 /** The same server, another database. */

@@ -8,7 +8,7 @@
 export type EmbeddedPostgresErrorCode =
   'unavailable' | 'in_use' | 'other_major_version' | 'not_permitted' | 'failed'
 
-/** Why an embedded Postgres could not be started; branch on `code`, never on the message. */
+/** Error of an embedded Postgres that could not be started; branch on `code`, never on the message. */
 export class EmbeddedPostgresError extends Error {
   readonly code: EmbeddedPostgresErrorCode
 

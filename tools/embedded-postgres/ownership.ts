@@ -1,4 +1,4 @@
-// One living process at a time owns a directory; ownership ends with the process, however it ends.
+// Ownership of a directory by one living process at a time; it ends with the process, however that ends.
 //
 // Node has no lock that the kernel drops by itself, and a lock file that is removed when its owner is dead can be
 // removed twice: the second removal hits the new owner. So claims are numbered files whose numbers only rise. A claim

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
-// Below the range from which systems take the local ports of outgoing connections: one of those could otherwise sit on
+// Lowest port, below the range from which systems take the local ports of outgoing connections: one of those could
+// otherwise sit on
 // the server's port while the server restarts, or a client could even connect to itself.
 const lowest = 15_000
 const highest = 30_000

@@ -1,4 +1,4 @@
-// One run of the server process: find it, start it, end it. Knows the file postmaster.pid and the signals.
+// A run of the server process: find it, start it, end it. Knows the file postmaster.pid and the signals.
 import { spawn } from 'node:child_process'
 import {
   chmodSync,
@@ -107,7 +107,7 @@ async function attemptLaunch(options: LaunchOptions): Promise<Postmaster | strin
   child.unref()
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const ready = waitUntilReady(child.pid, directory.data)
-  // Whoever asked for the server can end it once it is theirs; until then a process that exits would leave it behind.
+  // End the server with this process until the caller has it: an exit before would leave it behind.
   const endWithUs = (): void => void child.kill('SIGINT')
   process.once('exit', endWithUs)
   const launched = await Promise.race([failed, ready]).finally(() => process.off('exit', endWithUs))

@@ -1,4 +1,4 @@
-// What the operating system says about processes. A pid alone proves nothing: it may have been given to another process.
+// Facts about processes from the operating system. A pid alone proves nothing: another process may have been given it.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -58,7 +58,7 @@ export function isPostgresOf(pid: number, mark: ServerMark): boolean {
       readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark.clusterName)
     )
   } catch {
-    // It has ended meanwhile.
+    // Report no process: it has ended meanwhile.
     return false
   }
 }

@@ -41,7 +41,7 @@ export interface EmbeddedPostgres {
   /** `postgres://` URL of the superuser on the database `postgres`. */
   readonly url: string
   readonly port: number
-  /** Of the server's main process. */
+  /** Process id of the server's main process. */
   readonly pid: number
   readonly directory: string
   /** Ends the server and gives the directory up; `immediate` skips the checkpoint and makes the next start recover. */

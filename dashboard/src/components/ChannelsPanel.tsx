@@ -1,4 +1,4 @@
-import type { DashboardChannel, DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardChannel, DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import * as format from '../format.ts'
 import { DataTable, type Column } from './DataTable.tsx'
 import { Nothing, Section } from './Section.tsx'

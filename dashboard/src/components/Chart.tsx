@@ -20,7 +20,7 @@ interface ChartProps {
   readonly tick: (value: number) => string
   /** Horizontal lines, dashed. */
   readonly lines: readonly ChartLine[]
-  /** What the chart says, for those who do not see it. */
+  /** Summary of the chart, for readers who cannot see it. */
   readonly summary: string
   readonly onPoint: (index: number | undefined) => void
 }
@@ -68,7 +68,7 @@ function chartOptions(
   return {
     width,
     height,
-    // Right: half of the last label, which is centred on the edge.
+    // Padding on the right is half of the last label, which is centred on the edge.
     padding: [10, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { size: 7 } },

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import type { HistoryPoint } from '../../../src/health/dashboard-data.ts'
+import type { HistoryPoint } from '../../../src/monitor/model/dashboard-data.ts'
 import { DataTable, type Column } from './DataTable.tsx'
 import { Nothing } from './Section.tsx'
 

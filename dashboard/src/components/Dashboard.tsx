@@ -1,4 +1,4 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import { ChannelsPanel } from './ChannelsPanel.tsx'
 import { EmptyNotice } from './EmptyNotice.tsx'
 import { GapsPanel } from './GapsPanel.tsx'

@@ -1,4 +1,4 @@
-import type { MonitorLevel } from '../../../src/health/dashboard-data.ts'
+import type { MonitorLevel } from '../../../src/monitor/model/dashboard-data.ts'
 import { lengthOf } from '../state/window.ts'
 import { EmptyIcon } from './icons.tsx'
 

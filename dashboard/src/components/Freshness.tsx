@@ -1,4 +1,4 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import * as format from '../format.ts'
 import { useClock } from '../state/hooks.ts'
 import type { PollState } from '../state/poller.ts'
@@ -47,8 +47,8 @@ export function Freshness({ state, data, minutes, onRetry }: FreshnessProps) {
       <div className="banner" data-tone="wait">
         <AlertIcon />
         <p>
-          <strong>The database is away.</strong> What is shown is what this node has in memory; nothing
-          commits until the database is back.
+          <strong>The database is away.</strong> You see what this node has in memory. Nothing commits until
+          the database is back.
         </p>
       </div>
     )

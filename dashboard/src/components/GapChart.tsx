@@ -1,6 +1,6 @@
 import { useState } from 'react'
-import type { DashboardData, GapFigures, HistoryPoint } from '../../../src/health/dashboard-data.ts'
-import type { GapKind } from '../../../src/health/kinds.ts'
+import type { DashboardData, GapFigures, HistoryPoint } from '../../../src/monitor/model/dashboard-data.ts'
+import type { GapKind } from '../../../src/monitor/model/kinds.ts'
 import * as format from '../format.ts'
 import { gapLabels } from '../labels.ts'
 import { lengthOf } from '../state/window.ts'
@@ -10,7 +10,7 @@ import { chartSpan, seconds } from './chart-data.ts'
 import type { Column } from './DataTable.tsx'
 import { Time } from './text.tsx'
 
-// Of a logarithmic axis, which has no 0.
+// Lower end of a logarithmic axis, which has no 0.
 const leastMs = 0.1
 
 interface GapChartProps {

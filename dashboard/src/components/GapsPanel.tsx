@@ -1,5 +1,5 @@
-import type { DashboardData, GapFigures } from '../../../src/health/dashboard-data.ts'
-import type { GapKind } from '../../../src/health/kinds.ts'
+import type { DashboardData, GapFigures } from '../../../src/monitor/model/dashboard-data.ts'
+import type { GapKind } from '../../../src/monitor/model/kinds.ts'
 import * as format from '../format.ts'
 import { gapKinds, gapLabels } from '../labels.ts'
 import { DataTable, type Column } from './DataTable.tsx'

@@ -1,6 +1,6 @@
 import { Component, type ReactNode } from 'react'
 
-/** What an answer does to this page must not leave it blank. */
+/** Catches errors of rendering, so that an unexpected answer does not leave the page blank. */
 export class Guard extends Component<{ readonly children: ReactNode }, { readonly hasFailed: boolean }> {
   override state = { hasFailed: false }
 

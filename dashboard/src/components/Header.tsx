@@ -1,4 +1,4 @@
-import type { MonitorLevel } from '../../../src/health/dashboard-data.ts'
+import type { MonitorLevel } from '../../../src/monitor/model/dashboard-data.ts'
 import type { PollState } from '../state/poller.ts'
 import { windows } from '../state/window.ts'
 import { Mark, PauseIcon, PlayIcon } from './icons.tsx'

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import type { DashboardData, HistoryPoint } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData, HistoryPoint } from '../../../src/monitor/model/dashboard-data.ts'
 import * as format from '../format.ts'
 import { lengthOf } from '../state/window.ts'
 import { Chart } from './Chart.tsx'

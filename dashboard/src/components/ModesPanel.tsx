@@ -1,4 +1,4 @@
-import type { DashboardData, DashboardMode } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData, DashboardMode } from '../../../src/monitor/model/dashboard-data.ts'
 import { modeHints } from '../labels.ts'
 import { DataTable, type Column } from './DataTable.tsx'
 import { Nothing, Section } from './Section.tsx'

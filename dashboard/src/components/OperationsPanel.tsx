@@ -1,5 +1,9 @@
-import type { DashboardData, DashboardLayer, DashboardOperation } from '../../../src/health/dashboard-data.ts'
-import type { Thresholds } from '../../../src/health/kinds.ts'
+import type {
+  DashboardData,
+  DashboardLayer,
+  DashboardOperation,
+} from '../../../src/monitor/model/dashboard-data.ts'
+import type { Thresholds } from '../../../src/monitor/model/kinds.ts'
 import * as format from '../format.ts'
 import { gapKindOf, layerLabels, modeHints } from '../labels.ts'
 import { useOpenRows } from '../state/hooks.ts'
@@ -20,7 +24,7 @@ export function OperationsPanel({ data }: { readonly data: DashboardData }) {
   return (
     <Section title="Operations" hint="of this node, newest first; milliseconds from the end of each">
       {data.operations.length === 0 ? (
-        <Nothing>This node has ended none since it started; other nodes list theirs.</Nothing>
+        <Nothing>No operation has ended on this node since it started. Other nodes list theirs.</Nothing>
       ) : (
         <>
           <Legend />

@@ -1,4 +1,4 @@
-import type { DashboardData, DashboardRollback } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData, DashboardRollback } from '../../../src/monitor/model/dashboard-data.ts'
 import * as format from '../format.ts'
 import { Nothing, Section } from './Section.tsx'
 import { ShowMore, useShowMore } from './ShowMore.tsx'
@@ -9,14 +9,18 @@ export function RollbacksPanel({ data }: { readonly data: DashboardData }) {
   const { told, untold, recent } = data.rollbacks
   const more = useShowMore(recent, 6)
   return (
-    <Section title="Rollbacks" hint="told: the notice is where the user's client finds it" wide="half">
+    <Section
+      title="Rollbacks"
+      hint="notified: the notice is stored where the user's client finds it"
+      wide="half"
+    >
       <dl className="counts counts-two">
         <div data-tone="plain">
-          <dt>Told</dt>
+          <dt>Notified</dt>
           <dd>{format.count(told)}</dd>
         </div>
         <div data-tone={untold > 0 ? 'bad' : 'plain'}>
-          <dt>Untold</dt>
+          <dt>Not notified</dt>
           <dd>{format.count(untold)}</dd>
         </div>
       </dl>
@@ -47,7 +51,7 @@ function Rollback({ rollback }: { readonly rollback: DashboardRollback }) {
         <span className="rollback-user hint">
           for <Clip text={rollback.user} />
         </span>
-        {rollback.told ? <State tone="good">Told</State> : <State tone="bad">Not told</State>}
+        {rollback.told ? <State tone="good">Notified</State> : <State tone="bad">Not notified</State>}
       </span>
       {rollback.userMessage !== null && (
         <q className="rollback-message" title={rollback.userMessage.slice(0, 2_000)}>

@@ -1,4 +1,4 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import * as format from '../format.ts'
 import { gapKinds, gapLabels } from '../labels.ts'
 import { lengthOf } from '../state/window.ts'
@@ -7,11 +7,11 @@ import { State } from './State.tsx'
 
 export function ScorePanel({ data }: { readonly data: DashboardData }) {
   const { score } = data
-  const isJudged = score.operations > 0 || score.unhealthy > 0
+  const isMeasured = score.operations > 0 || score.unhealthy > 0
   return (
     <Section title="Score" hint={`over the last ${lengthOf(data.windowMinutes)}`} wide="some">
       <div className="score" data-alert={score.alert}>
-        <p className="score-value">{isJudged ? format.score(score.overall) : '–'}</p>
+        <p className="score-value">{isMeasured ? format.score(score.overall) : '–'}</p>
         <div>
           <AlertState data={data} />
           <p className="hint">

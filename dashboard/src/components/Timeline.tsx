@@ -1,5 +1,5 @@
 import type { Layer } from '../../../src/core/probe.ts'
-import type { DashboardLayer, DashboardOperation } from '../../../src/health/dashboard-data.ts'
+import type { DashboardLayer, DashboardOperation } from '../../../src/monitor/model/dashboard-data.ts'
 import { layerLabels } from '../labels.ts'
 import type { TimelineScale } from './timeline-scale.ts'
 
@@ -12,7 +12,7 @@ const shapes: Readonly<Record<Layer, string>> = {
   agent: 'M4.3 1h3.4v3.3H11v3.4H7.7V11H4.3V7.7H1V4.3h3.3z',
 }
 
-/** Per cent of the line. */
+/** Width of a mark in per cent of the line. */
 const markWidth = 2.4
 
 export function LayerShape({
@@ -53,7 +53,7 @@ export function Legend() {
   )
 }
 
-/** For the eye only: the same is in the table of the opened row. */
+/** Shows the layers of an operation to the eye only: the table of the opened row has the same. */
 export function Timeline({
   operation,
   scale,

@@ -1,5 +1,5 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
-import type { Violation } from '../../../src/health/kinds.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
+import type { Violation } from '../../../src/monitor/model/kinds.ts'
 import * as format from '../format.ts'
 import { violationKinds, violationLabels } from '../labels.ts'
 import { useOpenRows } from '../state/hooks.ts'

@@ -1,8 +1,8 @@
-import type { DashboardOperation } from '../../../src/health/dashboard-data.ts'
+import type { DashboardOperation } from '../../../src/monitor/model/dashboard-data.ts'
 
 /** A common time line: signed, logarithmic beyond 1 ms, 0 where the operation ended. */
 export interface TimelineScale {
-  /** Per cent of the width, within 0 and 100. */
+  /** Place of a time in per cent of the width, within 0 and 100. */
   readonly place: (ms: number) => number
   readonly ticks: readonly number[]
 }

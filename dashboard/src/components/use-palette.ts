@@ -29,7 +29,7 @@ export function usePalette(): Palette {
 
 function readPalette(): Palette {
   const sample = document.createElement('span')
-  // In a transition the colour read would be that of the name before.
+  // Switch transitions off: within one, the colour read would be that of the name before.
   sample.style.transitionProperty = 'none'
   document.body.append(sample)
   const read = (name: string): string => {

@@ -1,9 +1,9 @@
-/** Why there is no new data, in words that say what to do. */
+/** Reason why there is no new data, in words that say what to do. */
 export interface Failure {
   readonly kind: 'forbidden' | 'unreachable' | 'status' | 'malformed'
-  /** What happened, one sentence. */
+  /** Description of the failure, one sentence. */
   readonly what: string
-  /** What the reader can do, one sentence. */
+  /** Advice for the reader, one sentence. */
   readonly advice: string
 }
 

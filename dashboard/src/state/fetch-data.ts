@@ -1,4 +1,4 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import { malformed, refused, unreachable, type Failure } from './failure.ts'
 
 const timeoutMs = 10_000
@@ -38,7 +38,8 @@ async function reasonOf(response: Response): Promise<string> {
   }
 }
 
-// What is shown is given by the same release of the server; this tells it from another program's answer.
+// Tells this server's data from another program's answer. The page and the server are of one release, so a brief look
+// is enough.
 function isData(body: unknown): body is DashboardData {
   if (typeof body !== 'object' || body === null) return false
   const parts = body as Record<string, unknown>

@@ -10,7 +10,7 @@ export function useClock(): number {
   return now
 }
 
-/** Which rows of a list are open, by id: they stay open while the list moves. */
+/** Open rows of a list, by id: they stay open while the list moves. */
 export function useOpenRows(): readonly [(id: string) => boolean, (id: string) => void] {
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   const toggle = (id: string): void => {

@@ -1,4 +1,4 @@
-import type { DashboardData } from '../../../src/health/dashboard-data.ts'
+import type { DashboardData } from '../../../src/monitor/model/dashboard-data.ts'
 import type { Failure } from './failure.ts'
 import { fetchData } from './fetch-data.ts'
 
@@ -7,11 +7,11 @@ const slowestMs = 30_000
 
 export interface PollState {
   readonly data?: DashboardData
-  /** By this browser's clock, milliseconds since the epoch. */
+  /** Time of arrival by this browser's clock, milliseconds since the epoch. */
   readonly receivedAt?: number
-  /** Why the last question has no answer. */
+  /** Reason why the last request has no answer. */
   readonly failure?: Failure
-  /** When the next question is due after a failure, milliseconds since the epoch. */
+  /** Time at which the next request is due after a failure, in milliseconds since the epoch. */
   readonly nextTryAt?: number
   readonly isPaused: boolean
   /** The answer to the chosen window is still on its way. */
@@ -38,7 +38,7 @@ export class Poller {
     return () => this.#listeners.delete(listener)
   }
 
-  /** @returns what stops it */
+  /** @returns a function that stops it */
   start(): () => void {
     const onVisibility = (): void => {
       if (document.hidden) this.#halt()
@@ -65,7 +65,7 @@ export class Poller {
     else this.askNow()
   }
 
-  /** Also when paused: then once. */
+  /** Asks at once; when paused, once. */
   readonly askNow = (): void => {
     this.#halt()
     this.#asking = new AbortController()
@@ -74,7 +74,7 @@ export class Poller {
 
   async #ask(signal: AbortSignal): Promise<void> {
     const answer = await fetchData(this.#minutes, signal)
-    // Whoever aborted it has asked another question, or wants no answer.
+    // Ignore an aborted answer: a newer question has replaced it, or none is wanted.
     if (answer === undefined) return
     if (answer.ok) this.#received(answer.data)
     else this.#failed(answer.failure)
@@ -91,7 +91,7 @@ export class Poller {
       failure.kind === 'forbidden' ? slowestMs : Math.min(everyMs * 2 ** this.#failures, slowestMs)
     this.#failures += 1
     const { data, receivedAt, isPaused } = this.#state
-    // Who is no longer admitted is not shown what was there before.
+    // Drop the data shown before for a reader who is no longer admitted.
     const kept =
       data === undefined || receivedAt === undefined || failure.kind === 'forbidden'
         ? {}

@@ -1,7 +1,7 @@
 export interface WindowChoice {
   readonly minutes: number
   readonly short: string
-  /** As in "the last hour". */
+  /** Words such as "the last hour". */
   readonly long: string
 }
 
@@ -14,7 +14,7 @@ export const windows: readonly WindowChoice[] = [
   { minutes: 1_440, short: '24 h', long: '24 hours' },
 ]
 
-/** As in "the last hour". */
+/** Names a window, as in "the last hour". */
 export function lengthOf(minutes: number): string {
   return windows.find((choice) => choice.minutes === minutes)?.long ?? `${minutes} minutes`
 }

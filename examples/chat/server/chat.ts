@@ -1,4 +1,4 @@
-import { defineChannel, type AppOf, type Lockstep, type SqlClient } from 'lockstep'
+import type { AppOf, Lockstep, SqlClient } from 'lockstep'
 import {
   conversationsOf,
   insertConversation,
@@ -18,20 +18,20 @@ import {
 } from './shapes.ts'
 import { isEarly, tryToBreak } from './trials.ts'
 
-/** The messages of one conversation. */
-export const conversation = defineChannel('conversation:{id}', {
-  events: { 'message.created': SentMessage },
-  canSubscribe: ({ user, params, db }) => isMember(db, user.id, params.id),
-})
-
-/** What one user is invited to. */
-export const inbox = defineChannel('inbox:{user}', {
-  events: { 'conversation.created': Conversation },
-  canSubscribe: ({ user, params }) => params.user === user.id,
-})
-
 /** The application: what can be asked of it, and what each of these does in one transaction. */
 export function defineChat(lockstep: Lockstep<SqlClient>) {
+  /** The messages of one conversation. */
+  const conversation = lockstep.channel('conversation:{id}', {
+    events: { 'message.created': SentMessage },
+    canSubscribe: ({ user, params, db }) => isMember(db, user.id, params.id),
+  })
+
+  /** Channel of one user's invitations. */
+  const inbox = lockstep.channel('inbox:{user}', {
+    events: { 'conversation.created': Conversation },
+    canSubscribe: ({ user, params }) => params.user === user.id,
+  })
+
   const sendMessage = lockstep.operation('send_message', {
     input: SendMessageInput,
     authorize: ({ user, input, db }) => isMember(db, user.id, input.conversationId),
@@ -51,8 +51,8 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
         const early = isEarly(body)
         const sent = { ...message, uncoordinated: { mode, early } }
         if (early) tx.emit(channel, 'message.created', sent)
-        // As most applications without Lockstep do it: sent after the commit, and lost if the process dies just then.
-        else tx.afterCommit(() => lockstep.sendNow(tx.operationId, channel, 'message.created', sent))
+        // Send as most applications without Lockstep do: after the commit, and lost if the process dies just then.
+        else tx.afterCommit(() => lockstep.emitUncommitted(channel, 'message.created', sent, tx))
       }
       await tryToBreak(body, signal)
       return message
@@ -96,10 +96,16 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
     run: async ({ user, input }) => ({ evidence: evidence.of(input.operationId, user.id) }),
   })
 
-  return { sendMessage, createConversation, listMessages, listConversations, messageEvidence }
+  return {
+    conversation,
+    inbox,
+    sendMessage,
+    createConversation,
+    listMessages,
+    listConversations,
+    messageEvidence,
+  }
 }
 
-type Chat = ReturnType<typeof defineChat>
-
-/** What the pages know of this server, as types. */
-export type App = AppOf<[typeof conversation, typeof inbox, Chat[keyof Chat]]>
+/** Types of this server that the pages use. */
+export type App = AppOf<ReturnType<typeof defineChat>>

@@ -1,11 +1,11 @@
 import { Hono } from 'hono'
 
-/** What a node tells the process that runs it as one of several. */
+/** Messages from a node of a cluster to the process that runs it. */
 export type MemberMessage = { readonly listening: number } | { readonly killSomeNode: true }
 
 export interface ClusterMember {
   readonly routes: Hono
-  /** Where the cluster listens, through which everybody comes; undefined for a single process. */
+  /** Address that the whole cluster is reached at; undefined for a single process. */
   readonly host: string | undefined
   listening(port: number): void
 }
@@ -19,7 +19,7 @@ export function joinCluster(env: NodeJS.ProcessEnv): ClusterMember {
   )
   if (!isMember) return { routes, host: undefined, listening: () => {} }
   const tell = (message: MemberMessage): void => void process.send?.(message)
-  // Without the parent nobody would restart it, or end it; it may be gone already.
+  // Exit without the parent: nobody else would restart this process, or end it. The parent may be gone already.
   if (!process.connected) process.exit(1)
   process.once('disconnect', () => process.exit(1))
   routes.post('/demo/kill-node', (context) => {

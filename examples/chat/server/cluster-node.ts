@@ -8,7 +8,7 @@ export interface ClusterNodeOptions {
   readonly entry: string
   readonly env: NodeJS.ProcessEnv
   readonly log: (line: string) => void
-  /** Somebody pressed the button. */
+  /** Called when a user has pressed the button that kills a node. */
   readonly onKillWanted: () => void
 }
 
@@ -16,7 +16,7 @@ const restartAfterMs = 4_000
 const healthWithinMs = 500
 const stopWithinMs = 10_000
 
-/** One place in the cluster: a process, and its successor when it ends. */
+/** A place in the cluster: a process, and its successor when it ends. */
 export class ClusterNode {
   readonly name: string
   readonly #options: ClusterNodeOptions
@@ -35,7 +35,7 @@ export class ClusterNode {
     this.#start()
   }
 
-  /** Where it serves; undefined while it does not. */
+  /** Port that the node serves on; undefined while it does not. */
   get port(): number | undefined {
     return this.#port
   }
@@ -49,7 +49,7 @@ export class ClusterNode {
       const { connections } = (await response.json()) as { readonly connections?: number }
       return connections ?? 0
     } catch {
-      // It is ending, or too busy to say.
+      // Count no clients: the node is ending, or too busy to answer.
       return 0
     }
   }

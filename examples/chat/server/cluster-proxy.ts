@@ -5,7 +5,10 @@ export interface Target {
   readonly port: number | undefined
 }
 
-/** One address for several nodes: each connection goes to the next node in turn. It knows bytes, and no HTTP. */
+/**
+ * A single address for several nodes: each connection goes to the next node in turn. The proxy handles bytes, and knows
+ * no HTTP.
+ */
 export class ClusterProxy {
   readonly server: Server
   readonly #nodes: readonly Target[]

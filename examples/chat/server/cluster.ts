@@ -44,7 +44,7 @@ async function start(entry: string, signalled: Promise<void>): Promise<() => Pro
   })
   const proxy = new ClusterProxy(nodes)
   const serving = (): ClusterNode[] => nodes.filter(({ port }) => port !== undefined)
-  // Whoever kills a node wants to see what that does to somebody.
+  // Kill the node with the most clients, so that the user sees the effect on somebody.
   const killBusiest = async (): Promise<void> => {
     const counted = await Promise.all(
       serving().map(async (node) => ({ node, clients: await node.clients() })),
@@ -54,14 +54,14 @@ async function start(entry: string, signalled: Promise<void>): Promise<() => Pro
     log(`killing ${busiest.node.name}, with ${busiest.clients} clients`)
     busiest.node.kill()
   }
-  // By itself only while another serves: with nobody left there is nothing to see.
+  // Kill only while another node serves: with nobody left there is nothing to see.
   const killOneOfSeveral = (): void => {
     if (serving().length > 1) void killBusiest()
   }
   let timer: NodeJS.Timeout | undefined
   const stop = async (): Promise<void> => {
     clearInterval(timer)
-    // Their sockets are closed by the nodes, with a code that tells clients to come back.
+    // Let the nodes close their sockets, with a code that tells clients to come back.
     await Promise.all(nodes.map((node) => node.stop()))
     proxy.close()
     await postgres.stop()

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-/** What a person can set from outside. */
+/** Settings that a person can change from outside. */
 export interface Config {
   readonly host: string
   readonly port: number
@@ -56,7 +56,7 @@ function readPort(text: string | undefined): number {
   throw new ConfigError(`PORT is "${text}"; it must be a number from 0 to 65535.`)
 }
 
-/** Made once and kept, so that tokens and sessions survive a restart. */
+/** Makes the secret once and keeps it, so that tokens and sessions survive a restart. */
 function ownSecret(dataDirectory: string): string {
   const file = join(dataDirectory, 'secret')
   try {

@@ -44,7 +44,7 @@ export async function insertMessage(
 export interface MessagePage {
   /** Oldest first. */
   readonly messages: Message[]
-  /** There are older ones than these. */
+  /** True when there are messages older than these. */
   readonly hasEarlier: boolean
 }
 
@@ -106,7 +106,7 @@ export async function conversationsOf(db: SqlClient, user: string): Promise<Conv
      from public.conversations c
      where c.id = $2 or exists (
        select 1 from public.conversation_members m where m.conversation_id = c.id and m.user_id = $1)
-     order by c.created_at desc
+     order by c.id = $2 desc, c.created_at desc
      limit 200`,
     [user, lobby],
   )

@@ -5,7 +5,7 @@ import { EmbeddedPostgresError, startEmbeddedPostgres } from '../../../tools/emb
 import type { Config } from './config.ts'
 
 export interface OpenDatabase {
-  /** For the line that says where the data is. */
+  /** Description for the line that says where the data is. */
   readonly description: string
   readonly database: Database<SqlClient>
   close(): Promise<void>
@@ -30,7 +30,7 @@ export async function openDatabase(config: Config, log: Log): Promise<OpenDataba
       },
     }
   } catch (error) {
-    // Anything else, such as another process on the directory, is for the person to decide about.
+    // Leave any other error, such as another process on the directory, to the person to decide about.
     if (!(error instanceof EmbeddedPostgresError) || error.code !== 'unavailable') throw error
     log(`embedded Postgres cannot run here, so PGlite is used, with a single process (${error.message})`)
     return openPgliteIn(config)

@@ -7,7 +7,7 @@ type Measured = Awaited<ReturnType<Health['dashboard']>>['operations'][number]
 /** How old an answer may be: everybody's page asks for each message that it sends. */
 const freshMs = 250
 
-/** What the health monitor of this node has measured of single operations, both moments by one clock. */
+/** Measurements of single operations by this node's health monitor, both moments by one clock. */
 export class EvidenceReader {
   readonly #health: Health
   #operations: readonly Measured[] = []

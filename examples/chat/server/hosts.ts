@@ -12,7 +12,7 @@ export function isHostKnown(host: string | undefined, names: ReadonlySet<string>
   return name !== undefined && (isIP(name) !== 0 || name.endsWith('.localhost') || names.has(name))
 }
 
-/** What the demo is called: `localhost`, this machine, the host it listens on, and what `ALLOWED_HOSTS` lists. */
+/** Names of the demo: `localhost`, this machine, the host it listens on, and the names in `ALLOWED_HOSTS`. */
 export function knownHosts(listening: string, more: readonly string[]): ReadonlySet<string> {
   return new Set(['localhost', hostname(), listening, ...more].map((name) => name.toLowerCase()))
 }
@@ -46,7 +46,7 @@ export function upgradesOfKnownHosts(server: Server, names: ReadonlySet<string>)
   return inner
 }
 
-/** Without the port, and an IPv6 address without its brackets; undefined for what is no host. */
+/** Name of a host without the port, and an IPv6 address without its brackets; undefined for a text that is no host. */
 function nameOf(host: string | undefined): string | undefined {
   const [, address, name] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?$/i.exec(host ?? '') ?? []
   return (address ?? name)?.toLowerCase()

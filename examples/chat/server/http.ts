@@ -4,7 +4,7 @@ import { Hono } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { onlyKnownHosts } from './hosts.ts'
 
-/** One HTTP server for everything: Lockstep's routes, the login and the pages. */
+/** Creates the one HTTP server: Lockstep's routes, the login and the pages. */
 export function createHttpServer(
   lockstep: { fetch(request: Request): Response | Promise<Response> },
   routes: readonly Hono[],
@@ -34,6 +34,6 @@ export function createHttpServer(
   app.all('/lockstep/*', (context) => lockstep.fetch(context.req.raw))
   for (const route of routes) app.route('/', route)
   const listener = getRequestListener(app.fetch)
-  // It answers its own failures and rejects for nothing.
+  // Disregard the promise: the listener answers its own failures and never rejects.
   return createServer((request, response) => void listener(request, response))
 }

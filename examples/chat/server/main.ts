@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createLockstep, isLockstepError, signToken } from 'lockstep'
-import { conversation, defineChat, inbox } from './chat.ts'
+import { defineChat } from './chat.ts'
 import { joinCluster } from './cluster-member.ts'
 import { ConfigError, readConfig, shortestSecret } from './config.ts'
 import { openDatabase } from './database.ts'
@@ -42,7 +42,6 @@ async function start(webRoot: URL): Promise<() => Promise<void>> {
   const opened = await openDatabase(config, log)
   const lockstep = createLockstep({
     database: opened.database,
-    channels: [conversation, inbox],
     auth: { secret: config.secret, allowShortSecret: true },
     // A demo listens on loopback unless somebody opens it: then its dashboard stays closed.
     // The page shows it to everybody.

@@ -1,4 +1,4 @@
-/** What travels between this application's server and its pages. The pages import only the types. */
+/** Data that travels between this application's server and its pages. The pages import only the types. */
 import { z } from 'zod'
 
 /** Longest message body, in characters. */
@@ -19,10 +19,10 @@ export const Message = z.object({
   createdAt: z.string(),
 })
 
-/** Of a message that was not sent by its commit, as an application without Lockstep sends: how, and when. */
+/** Tells how and when a message was sent without its commit, as an application without Lockstep sends. */
 export const Uncoordinated = z.object({
   mode: z.enum(['off', 'observe']),
-  /** Before its commit. */
+  /** Set where the event came before its commit. */
   early: z.boolean(),
 })
 
@@ -44,7 +44,7 @@ export const SendMessageInput = z.object({
 
 export const ListMessagesInput = z.object({
   conversationId,
-  /** Only what is older than this message. */
+  /** Message before which to read; absent for the newest. */
   before: z.object({ id: z.uuid(), createdAt: z.iso.datetime({ precision: 6 }) }).optional(),
 })
 
@@ -52,7 +52,7 @@ export const EvidenceInput = z.object({ operationId: z.uuid() })
 
 export const CreateConversationInput = z.object({
   title: z.string().trim().min(1).max(60),
-  /** Besides the one who creates it. */
+  /** Members besides the one who creates it. */
   members: z.array(userName).min(1).max(20),
 })
 
@@ -63,7 +63,7 @@ export type SentMessage = z.infer<typeof SentMessage>
 export type Uncoordinated = z.infer<typeof Uncoordinated>
 export type Conversation = z.infer<typeof Conversation>
 
-/** When the first screen got an operation's event, seen from the end of its transaction: below 0 when before. */
+/** Time at which the first screen got an operation's event, from the end of its transaction: below 0 when before. */
 export interface Evidence {
   readonly outcome: 'committed' | 'rolled_back'
   readonly shownAfterMs: number

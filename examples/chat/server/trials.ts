@@ -4,7 +4,9 @@ const longestHoldMs = 60_000
 
 const earlyMs = 500
 
-/** Its event is emitted long before the end of its transaction: what that means depends on the rollout mode. */
+/**
+ * True for a message whose event is emitted long before its transaction ends: the rollout mode decides what users see.
+ */
 export function isEarly(body: string): boolean {
   return /^\/(?:early|ghost)\b/.test(body)
 }

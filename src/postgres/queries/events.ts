@@ -1,5 +1,6 @@
 import type { Statement } from '../../core/index.ts'
 import { msOf } from './milliseconds.ts'
+import { prepared } from './prepared.ts'
 
 export interface EventRow {
   readonly offset: number
@@ -18,14 +19,37 @@ interface RawEventRow {
   readonly at_ms: number
 }
 
-/** Events of one channel after an offset, oldest first. */
-export function readEvents(schema: string, channel: string, after: number, limit: number): Statement {
-  return {
-    text: `select "offset", operation_id, type, data::text as data, ${msOf('at')} as at_ms from ${schema}.events
-           where channel = $1 and "offset" > $2 order by "offset" limit $3`,
-    values: [channel, after, limit],
-  }
+/** Part of a channel's log. */
+export interface EventPage {
+  readonly after: number
+  /** Events at most. */
+  readonly limit: number
+  /** Bytes of data from which on no event follows: a page holds one event at least. */
+  readonly maxBytes: number
 }
+
+/**
+ * Events of one channel after an offset, oldest first. One walk over the index; the data of what is beyond the page is not
+ * sent, nor fetched from where large values are kept: its size is known without, unless it is compressed.
+ */
+export function readEvents(schema: string, channel: string, page: EventPage): Statement {
+  return readPage(schema, [channel, page.after, page.limit, page.maxBytes])
+}
+
+const readPage = prepared(
+  'read_events',
+  (schema) => `select p."offset", p.operation_id, p.type, p.data::text as data, ${msOf('p.at')} as at_ms
+    from (
+      select e.*, sum(e.bytes) over (order by e."offset" rows unbounded preceding) as bytes_until
+      from (
+        select "offset", operation_id, type, data, at,
+          case when pg_column_compression(data) is null then pg_column_size(data) else octet_length(data::text) end as bytes
+        from ${schema}.events where channel = $1 and "offset" > $2 order by "offset" limit $3
+      ) e
+    ) p
+    where p.bytes_until - p.bytes < $4
+    order by p."offset"`,
+)
 
 export function toEventRow(row: unknown): EventRow {
   const raw = row as RawEventRow

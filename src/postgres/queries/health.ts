@@ -1,149 +1,6 @@
 import { coordinationEvents } from '../../protocol/index.ts'
-import type { OperationRef, Statement } from '../../core/index.ts'
+import type { Statement } from '../../core/index.ts'
 import { msOf } from './milliseconds.ts'
-
-/** Asks what the log says of something that a layer has shown. */
-export interface LogQuestion {
-  readonly operationId: string
-  /** Whose operation it is. Null: not known. */
-  readonly userId: string | null
-  readonly channel: string | null
-  readonly offset: number | null
-}
-
-export interface LogAnswerRow {
-  /** Place of the question, from 1. */
-  readonly place: number
-  /** Null where the log does not know the operation. */
-  readonly state: 'started' | 'committed' | 'rolled_back' | null
-  readonly name: string | null
-  readonly user_id: string | null
-  readonly settled_ms: number | null
-  /** True too where the question names no event. */
-  readonly has_event: boolean
-}
-
-/**
- * One index lookup for each operation and each event that is named; what has no outcome is looked for in the intents. Of
- * several users' operations with one id, where it is not known whose is meant, the answer is for the one that has the
- * event, or else for the one that ended last: nobody hides what another user's does too early.
- */
-export function askLog(schema: string, questions: readonly LogQuestion[]): Statement {
-  return {
-    text: `select q.place::int as place, coalesce(o.state, i.state) as state, coalesce(o.name, i.name) as name,
-             coalesce(o.user_id, i.user_id) as user_id,
-             ${msOf('o.settled_at')} as settled_ms,
-             q.channel is null or exists (
-               select from ${schema}.events e
-               where e.channel = q.channel and e."offset" = q."offset" and e.operation_id = q.id
-             ) as has_event
-           from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) with ordinality
-             as q (id, user_id, channel, "offset", place)
-           left join lateral (
-             select o.id, o.state, o.name, o.user_id, o.settled_at from ${schema}.operations o
-             where o.id = q.id and (q.user_id is null or o.user_id = q.user_id)
-             order by (o.positions ->> q.channel)::bigint >= q."offset" desc nulls last, o.settled_at desc limit 1
-           ) o on true
-           left join lateral (
-             select 'started' as state, k.name, k.user_id
-             from ${schema}.intents i cross join lateral unnest(i.ids, i.names, i.user_ids) as k (id, name, user_id)
-             where o.id is null and k.id = q.id and (q.user_id is null or k.user_id = q.user_id) limit 1
-           ) i on true`,
-    values: [
-      questions.map((question) => question.operationId),
-      questions.map((question) => question.userId),
-      questions.map((question) => question.channel),
-      questions.map((question) => question.offset),
-    ],
-  }
-}
-
-/** A place in the order of settlement. */
-export interface SettledCursor {
-  /** Microseconds since the epoch: what the database tells apart. */
-  readonly settledUs: number
-  readonly id: string
-}
-
-export interface UntoldRow extends OperationRef {
-  readonly name: string
-  readonly settled_us: number
-  /** False in the last row alone, which is the last operation that was looked at. */
-  readonly untold: boolean
-  readonly looked_at: number
-}
-
-/**
- * Rolled-back operations that must have a notice in the log and have none there. Looks at `limit` operations
- * settled after `after` and at least `graceMs` ago, oldest first, and at the last `depth` events of their users'
- * channels.
- */
-export function findUntold(
-  schema: string,
-  options: {
-    readonly after: SettledCursor
-    readonly graceMs: number
-    readonly limit: number
-    readonly depth: number
-  },
-): Statement {
-  const { after, graceMs, limit, depth } = options
-  const micros = '(extract(epoch from d.settled_at) * 1000000)::bigint as settled_us'
-  return {
-    text: `with due as materialized (
-             select o.id, o.name, o.user_id, 'user:' || o.user_id as channel, o.settled_at,
-               o.name <> '' and o.notice is not null as must_be_told
-             from ${schema}.operations o
-             where o.state = 'rolled_back'
-               and (o.settled_at, o.id)
-                 > (timestamptz 'epoch' + $1::float8 * interval '1 microsecond', $2::uuid)
-               and o.settled_at <= clock_timestamp() - make_interval(secs => $3::float8 / 1000)
-             order by o.settled_at, o.id limit $4::int
-           ), told as materialized (
-             ${noticesIn(schema, '(select distinct d.channel from due d where d.must_be_told)', '$5', '$6')}
-           )
-           select d.id::text as id, d.user_id as "userId", d.name, ${micros}, true as untold, 0 as looked_at
-           from due d
-           where d.must_be_told and ${isUntold}
-           union all
-           select * from (
-             select d.id::text, d.user_id, d.name, ${micros}, false, (select count(*)::int from due)
-             from due d order by d.settled_at desc, d.id desc limit 1
-           ) as last`,
-    values: [after.settledUs, after.id, graceMs, limit, depth, coordinationEvents.transactionRolledBack],
-  }
-}
-
-/** Of these operations, those whose notice stands nowhere in their users' channels. */
-export function confirmUntold(schema: string, operations: readonly OperationRef[]): Statement {
-  return {
-    text: `with due as materialized (
-             select u.id, u.user_id, 'user:' || u.user_id as channel
-             from unnest($1::uuid[], $2::text[]) as u (id, user_id)
-           ), told as materialized (
-             ${noticesIn(schema, '(select distinct d.channel from due d)', 'null', '$3')}
-           )
-           select d.id::text as id, d.user_id as "userId" from due d where ${isUntold}`,
-    values: [
-      operations.map(({ id }) => id),
-      operations.map(({ userId }) => userId),
-      coordinationEvents.transactionRolledBack,
-    ],
-  }
-}
-
-/** Of `due`, by `told`: the channel says whose operation a notice is of. */
-const isUntold = 'not exists (select from told t where t.operation_id = d.id and t.channel = d.channel)'
-
-// The limit keeps the planner from joining the whole of `events`: each channel is read by its index, newest first.
-function noticesIn(schema: string, channels: string, depth: string, type: string): string {
-  return `select e.operation_id, u.channel from ${channels} u
-             cross join lateral (
-               select e.operation_id, e.type from ${schema}.events e
-               where e.channel = u.channel order by e."offset" desc limit ${depth}::bigint
-             ) e
-             where e.type = ${type}`
-}
 
 export interface ViolationRow {
   readonly operation_id: string
@@ -215,7 +72,7 @@ export interface RollUpRow {
   readonly gauges: Readonly<Record<string, unknown>>
 }
 
-/** Once for each id, however often it is sent. */
+/** Inserts a roll-up once for each id, however often it is sent. */
 export function insertRollUp(schema: string, row: RollUpRow): Statement {
   return {
     text: `insert into ${schema}.health_rollups
@@ -243,7 +100,7 @@ export interface ReadRollUpRow extends RollUpRow {
   readonly written_ms: number
 }
 
-/** Those written after a moment, by the database's clock, in the order they were written. */
+/** Reads the roll-ups written after a moment, by the database's clock, in the order they were written. */
 export function readRollUps(schema: string, writtenAfterMs: number, limit: number): Statement {
   return {
     text: `select id::text as id, node, ${msOf('at')} as at_ms,
@@ -268,7 +125,7 @@ export function trimHealth(schema: string, retentionMs: number): readonly Statem
 export interface AlertRow {
   readonly state: 'ok' | 'firing'
   readonly since_ms: number
-  /** That moved it there. */
+  /** Node that moved the alert to this state. */
   readonly node: string
 }
 

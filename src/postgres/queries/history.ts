@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { Statement } from '../../core/index.ts'
 
-/** What a server says of the history that it holds, over any connection: as texts, which are the same in each format. */
+/** History that a server holds, read over any connection: as texts, which are the same in each format. */
 export interface HistoryRow {
   readonly epoch: string
-  /** It is another server than the one that the epoch was made on. */
+  /** The epochs that this history has left, as a JSON array. */
+  readonly past_epochs: string
+  /** The epoch was made on another server. */
   readonly is_other: 'true' | 'false'
   readonly is_standby: 'true' | 'false'
   /** How often the lease asked for was renewed; null when there is no such lease. */
@@ -13,10 +15,18 @@ export interface HistoryRow {
   readonly now_ms: string
 }
 
+/** @returns the epochs that the history has left, oldest first */
+export function pastEpochs(row: HistoryRow): readonly string[] {
+  return JSON.parse(row.past_epochs) as string[]
+}
+
 /** @param node the lease whose renewals are counted; null: none */
 export function readHistory(schema: string, node: string | null): Statement {
   return {
-    text: `select m.epoch, ${schema}.is_other_history()::pg_catalog.text as is_other,
+    // A backup of before the column came has none.
+    text: `select m.epoch,
+             coalesce(pg_catalog.to_jsonb(m) operator(pg_catalog.->>) 'past_epochs'::pg_catalog.text, '[]') as past_epochs,
+             ${schema}.is_other_history()::pg_catalog.text as is_other,
              pg_catalog.pg_is_in_recovery()::pg_catalog.text as is_standby,
              (select n.renewals::pg_catalog.text from ${schema}.nodes n
               where n.node operator(pg_catalog.=) $1::pg_catalog.uuid) as renewals,

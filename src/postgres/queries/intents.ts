@@ -1,3 +1,4 @@
+import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { Statement } from '../../core/index.ts'
 import type { OperationKey } from './operations.ts'
 import { prepared } from './prepared.ts'
@@ -29,9 +30,11 @@ export function writeIntents(schema: string, slot: IntentSlot, keys: readonly Op
   ])
 }
 
-const writeBatch = prepared(
-  'intents',
-  (schema) => `with written as (
+const writeBatch = prepared('intents', (schema) => {
+  const isOfBatch = mutationPoint('known id taken for a new one')
+    ? 'false'
+    : 'o.id = any((select $4::uuid[])::uuid[])'
+  return `with written as (
              insert into ${schema}.intents as i (node, slot, batch, ids, names, user_ids, input_hashes)
              select $1::uuid, $2::int, $3::bigint, $4::uuid[], $5::text[], $6::text[], $7::text[]
              where set_config('synchronous_commit', 'off', true) = 'off'
@@ -42,8 +45,8 @@ const writeBatch = prepared(
              where i.batch < excluded.batch
            )
            select o.id, o.user_id as "userId" from ${schema}.operations o
-           where o.id = any((select $4::uuid[])::uuid[])`,
-)
+           where ${isOfBatch}`
+})
 
 /** Empties slots of a node whose operations have all ended, unless a later batch has come since. */
 export function clearIntents(
@@ -72,7 +75,7 @@ const hasNoOutcome = (schema: string, operation: string): string => `not exists 
              select from ${schema}.operations o
              where o.id = ${operation}.id and o.user_id = ${operation}.user_id)`
 
-/** One operation that a dead node left open; or one slot of it, all of whose operations have ended. */
+/** An operation that a dead node left open; or an empty slot, whose operations have all ended. */
 export interface OrphanRow {
   readonly node: string
   readonly id: string | null
@@ -82,11 +85,14 @@ export interface OrphanRow {
 }
 
 // A lease that has run out is never renewed, and a node writes its lease before anything else.
-const isDead = (schema: string): string => `not exists (
-             select from ${schema}.nodes n where n.node = i.node and n.lease_until >= clock_timestamp())`
+const isDead = (schema: string): string => {
+  const isItsLease = mutationPoint('living node taken for dead') ? 'false' : 'n.node = i.node'
+  return `not exists (
+             select from ${schema}.nodes n where ${isItsLease} and n.lease_until >= clock_timestamp())`
+}
 
 /**
- * What nodes whose lease has run out, or is gone, have left: the operations without an outcome, and empty slots.
+ * Reads open operations and empty slots of nodes whose lease has run out or is gone.
  * @param except leases that are left out
  */
 export function readOrphans(schema: string, limit: number, except: readonly string[] = []): Statement {
@@ -106,9 +112,8 @@ export function readOrphans(schema: string, limit: number, except: readonly stri
 
 /** Removes the slots of dead nodes all of whose operations have an outcome, however many nodes do so at once. */
 export function forgetOrphans(schema: string): Statement {
-  return {
-    text: `delete from ${schema}.intents i
-           where ${isDead(schema)} and not exists (
-             select from unnest(i.ids, i.user_ids) as u (id, user_id) where ${hasNoOutcome(schema, 'u')})`,
-  }
+  const isOpen = `exists (
+             select from unnest(i.ids, i.user_ids) as u (id, user_id) where ${hasNoOutcome(schema, 'u')})`
+  const isOver = mutationPoint('orphans forgotten before they are settled') ? 'true' : `not ${isOpen}`
+  return { text: `delete from ${schema}.intents i where ${isDead(schema)} and ${isOver}` }
 }

@@ -9,6 +9,15 @@ export interface LeaseRow {
   readonly renewals: string
   /** The server is another than the one that the epoch was made on. */
   readonly is_other: boolean
+  /** Runs that the node has, as of this renewal. Absent in the answer to `registerNode`. */
+  readonly open_runs?: readonly OwnedRun[]
+}
+
+/** A run that is running under a lease: its id, its attempt, and whether it is to stop. */
+export interface OwnedRun {
+  readonly id: string
+  readonly attempt: number
+  readonly stop: boolean
 }
 
 const answer = (
@@ -17,13 +26,18 @@ const answer = (
              ${schema}.is_other_history() as is_other,
              ${msOf('clock_timestamp()')} as now_ms`
 
-/** Renews a node's lease, by the database's clock; no row back means that it had run out. */
+const openRuns = (schema: string): string => `(
+             select coalesce(json_agg(json_build_object('id', r.id, 'attempt', r.attempt,
+               'stop', r.stop_requested_at is not null)), '[]')
+             from ${schema}.runs r where r.node = $1 and r.state = 'running')`
+
+/** Renews a node's lease, by the database's clock; no row back means that it had run out. Tells the runs that it has. */
 export function renewLease(schema: string, node: string, leaseMs: number): Statement {
   return {
     text: `update ${schema}.nodes
            set lease_until = clock_timestamp() + make_interval(secs => $2::float8), renewals = renewals + 1
            where node = $1 and lease_until >= clock_timestamp()
-           returning ${answer(schema)}`,
+           returning ${answer(schema)}, ${openRuns(schema)} as open_runs`,
     values: [node, leaseMs / 1000],
   }
 }

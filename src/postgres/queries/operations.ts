@@ -1,12 +1,11 @@
+import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { Notice } from '../../protocol/index.ts'
-import { coordinationEvents } from '../../protocol/index.ts'
-import { toOffsets, userChannel, type Offsets, type Statement } from '../../core/index.ts'
-import { msOf } from './milliseconds.ts'
+import { toOffsets, type Offsets, type Statement } from '../../core/index.ts'
 import { prepared } from './prepared.ts'
 
 export type OperationState = 'committed' | 'rolled_back'
 
-/** What identifies an operation in the database. */
+/** Identity of an operation in the database. */
 export interface OperationKey {
   readonly id: string
   readonly name: string
@@ -20,7 +19,7 @@ export interface OperationKey {
 /** An event that waits for its transaction to commit. */
 export interface PendingEvent {
   readonly channel: string
-  /** Such as `conversation:{id}`. */
+  /** Template such as `conversation:{id}`. */
   readonly template?: string
   readonly type: string
   /** JSON text of its data. */
@@ -37,30 +36,14 @@ export interface OperationRow {
   readonly result: string | null
   readonly notice: Notice | null
   readonly offsets: Offsets
-  /** Of the history that it stands in. */
+  /** Epoch of the history that the outcome stands in. */
   readonly epoch: string
 }
 
-/** What the flush gives back: the last offset in each channel, and when it ran by the database's clock. */
+/** Result of the flush: the last offset in each channel, and when it ran by the database's clock. */
 export interface FlushRow {
   readonly offsets: Offsets
   readonly at: Date
-}
-
-export interface SettleRow {
-  /** Whether this call decided the outcome. */
-  readonly settled: boolean
-  readonly state: OperationState
-  readonly result: string | null
-  readonly notice: Notice | null
-  readonly positions: Readonly<Record<string, number>> | null
-  /** Of the notice in the user's channel, when this call decided. */
-  readonly offset: number | null
-  /** By the database's clock, in milliseconds since the epoch, when this call decided. */
-  readonly at_ms: number | null
-  readonly user_id: string
-  readonly input_hash: string
-  readonly epoch: string
 }
 
 /**
@@ -105,7 +88,7 @@ const flushEvents = prepared(
     $12::pg_catalog.text[]::pg_catalog.json[])::pg_catalog.text as flushed`,
 )
 
-/** @param events those that were flushed */
+/** @param events the events that were flushed */
 export function toFlushRow(row: unknown, events: readonly PendingEvent[]): FlushRow {
   const { flushed } = row as { readonly flushed: string }
   if (flushed.startsWith('{')) {
@@ -118,64 +101,17 @@ export function toFlushRow(row: unknown, events: readonly PendingEvent[]): Flush
 
 interface FlushedJson {
   readonly positions: Readonly<Record<string, number>>
-  /** In milliseconds since the epoch. */
+  /** Time in milliseconds since the epoch. */
   readonly at: number
-}
-
-/** Rolls it back and appends the notice, if the operation has no outcome, heard of or not. */
-export function settleOperation(
-  schema: string,
-  key: OperationKey,
-  notice: Notice,
-  lockTimeoutMs: number,
-): Statement {
-  return {
-    text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
-             user_id, input_hash, (select epoch from ${schema}.meta) as epoch
-           from ${schema}.settle_operation($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)`,
-    values: [
-      key.id,
-      key.name,
-      key.userId,
-      key.node,
-      key.inputHash,
-      userChannel(key.userId),
-      coordinationEvents.transactionRolledBack,
-      JSON.stringify(notice),
-      `${lockTimeoutMs}ms`,
-    ],
-  }
-}
-
-/** Rolls it back as `settleOperation` does, and tells nobody. `notice` is what should have been told. */
-export function settleSilently(
-  schema: string,
-  key: OperationKey,
-  notice: Notice | undefined,
-  lockTimeoutMs: number,
-): Statement {
-  return {
-    text: `select settled, state, result::text as result, notice, positions, "offset", ${msOf('at')} as at_ms,
-             user_id, input_hash, (select epoch from ${schema}.meta) as epoch
-           from ${schema}.settle_silently($1, $2, $3, $4, $5, $6::text::json, $7)`,
-    values: [
-      key.id,
-      key.name,
-      key.userId,
-      key.node,
-      key.inputHash,
-      notice === undefined ? null : JSON.stringify(notice),
-      `${lockTimeoutMs}ms`,
-    ],
-  }
 }
 
 /** Outcomes of one user's operations that stand. */
 export function readOperations(schema: string, userId: string, ids: readonly string[]): Statement {
+  const isOfUser = mutationPoint('outcome given to whoever asks') ? '$2::text is not null' : 'o.user_id = $2'
   return {
     text: `select o.id, o.name, o.user_id, o.input_hash, o.state, o.result::text as result, o.notice, o.positions,
              (select epoch from ${schema}.meta) as epoch
-           from ${schema}.operations o where o.id = any($1::uuid[]) and o.user_id = $2`,
+           from ${schema}.operations o where o.id = any($1::uuid[]) and ${isOfUser}`,
     values: [ids, userId],
   }
 }
@@ -185,17 +121,6 @@ export function readDecider(schema: string, { id, userId }: OperationKey): State
   return {
     text: `select o.node from ${schema}.operations o where o.id = $1 and o.user_id = $2`,
     values: [id, userId],
-  }
-}
-
-/** Closes ids that were never accepted, so that a late copy is answered and cannot commit. No notice.
- * In the order of their ids, so that two such questions never wait for each other in a circle. */
-export function closeUnknownOperations(schema: string, ids: readonly string[], userId: string): Statement {
-  return {
-    text: `insert into ${schema}.operations (id, name, user_id, input_hash, state, settled_at)
-           select id, '', $2, '', 'rolled_back', clock_timestamp() from unnest($1::uuid[]) as id order by id
-           on conflict on constraint lockstep_one_outcome do nothing returning id`,
-    values: [ids, userId],
   }
 }
 
@@ -227,13 +152,14 @@ export function toOperationRow(row: unknown): OperationRow {
 /** How long rows of `operations` are kept, in milliseconds. */
 export interface OperationRetention {
   readonly outcomesMs: number
-  /** Of ids that were closed before their call arrived: for as long as a copy of the call may be on its way. */
+  /** Time for which a closed id is kept: as long as a copy of its call may be on its way. */
   readonly closedIdsMs: number
 }
 
 /**
  * Removes outcomes from a range of heap pages, as `trimEvents` does for events; but none that an intent names, since
- * whoever settles what that node has left would take the operation for one without an outcome.
+ * whoever settles what that node has left would take the operation for one without an outcome, and none whose rollback
+ * events are still there, since they are removed because of it.
  */
 export function trimOperations(
   schema: string,
@@ -248,7 +174,8 @@ export function trimOperations(
                make_interval(secs => case when input_hash = '' then $4::float8 else $3::float8 end)
              and (id, user_id) not in (
                select k.id, k.user_id
-               from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id))`,
+               from ${schema}.intents i cross join lateral unnest(i.ids, i.user_ids) as k (id, user_id))
+             and (id, user_id) not in (select e.operation_id, e.user_id from ${schema}.rollback_events e)`,
     values: [firstPage, firstPage + pages, outcomesMs / 1000, closedIdsMs / 1000],
   }
 }
@@ -259,17 +186,18 @@ export function operationPages(schema: string): Statement {
   }
 }
 
-interface Batch {
-  /** In byte order, which is the order their heads are locked in. */
+/** Events by channel, as the functions of the database take them. */
+export interface EventBatch {
+  /** Channels in byte order, which is the order that their heads are locked in. */
   readonly channels: readonly string[]
   readonly counts: readonly number[]
-  /** For each event, the place of its channel, from 1. */
+  /** Place of each event's channel, from 1. */
   readonly eventChannel: readonly number[]
-  /** For each event, its place among its channel's events, from 1. */
+  /** Place of each event among its channel's events, from 1. */
   readonly eventRank: readonly number[]
 }
 
-function groupByChannel(events: readonly PendingEvent[]): Batch {
+export function groupByChannel(events: readonly PendingEvent[]): EventBatch {
   const counts = new Map<string, number>()
   const eventRank = events.map(({ channel }) => {
     const rank = (counts.get(channel) ?? 0) + 1

@@ -5,8 +5,8 @@ import type { Statement } from '../../core/index.ts'
 export type Prepared = (schema: string, values: readonly unknown[]) => Statement
 
 /**
- * Its name and text, made once for each schema: two instances with different schemas may share a pool, and a name
- * of Postgres has at most 63 bytes.
+ * Name and text of a prepared statement, made once for each schema: two instances with different schemas may share a
+ * pool, and a name in Postgres has at most 63 bytes.
  */
 export function prepared(name: string, textFor: (schema: string) => string): Prepared {
   const bySchema = new Map<string, Required<Pick<Statement, 'name' | 'text'>>>()

@@ -29,7 +29,7 @@ export function BreakPanel({ conversationId, overlay, onClose }: BreakPanelProps
 
   function start(experiment: Experiment): void {
     experiment.run(session, conversationId)
-    // What happens now happens behind the panel.
+    // Close the panel, so that the user sees the experiment behind it.
     if (overlay) onClose()
   }
 

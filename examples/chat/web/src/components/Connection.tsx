@@ -12,7 +12,10 @@ export function ConnectionBadge() {
   )
 }
 
-/** Its style sheet lets a moment pass before it shows: a blip that heals by itself should not move the page. */
+/**
+ * Banner for a lost connection. Its style sheet waits a moment before showing it: a short blip should not move the
+ * page.
+ */
 export function ConnectionBanner() {
   const away = useChat((state) => state.wasConnected && state.connection !== 'connected')
   if (!away) return null

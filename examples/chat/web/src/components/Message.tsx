@@ -12,7 +12,7 @@ interface MessageRowProps {
   readonly onEdit: (entry: OutboxEntry) => void
 }
 
-/** One message for all of its life: the same row while it goes from sending to committed or rolled back. */
+/** Row of a message for all of its life: the same row while it goes from sending to committed or rolled back. */
 export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: MessageRowProps) {
   const { user } = useSession()
   if (item.kind === 'own') {
@@ -34,7 +34,7 @@ export const MessageRow = memo(function MessageRow({ item, grouped, onEdit }: Me
   )
 })
 
-/** One's own message that is not committed: on its way, rolled back, or never received. */
+/** The user's own message while it is not committed: on its way, rolled back, or never received. */
 function Unsettled({ entry, onEdit }: { entry: OutboxEntry; onEdit: (entry: OutboxEntry) => void }) {
   const { sending } = useSession()
   const { state } = entry
@@ -106,15 +106,15 @@ function SendingMark({ since, isShown }: { since: number; isShown: boolean }) {
 
 /** A sign that says on hover, focus and tap what is known of one's own message. */
 function OwnMark({ message }: { message: ShownMessage }) {
-  const [told, setTold] = useState(false)
+  const [isExpanded, setExpanded] = useState(false)
   const { text, tone } = markOf(message)
   return (
     <button
       className="tick"
       data-tone={tone}
-      data-told={told || undefined}
+      data-expanded={isExpanded || undefined}
       aria-label={text}
-      onClick={() => setTold(!told)}
+      onClick={() => setExpanded(!isExpanded)}
     >
       {tone === 'early' ? <EarlyIcon /> : <TickIcon />}
       <span className="tick-text" aria-hidden="true">

@@ -15,7 +15,7 @@ interface MessageListProps {
   readonly onEdit: (entry: OutboxEntry) => void
 }
 
-// Within this distance of the end the list follows new messages.
+// Distance from the end within which the list follows new messages.
 const nearEndPx = 80
 const groupWithinMs = 5 * 60_000
 
@@ -28,7 +28,7 @@ export function MessageList(props: MessageListProps) {
   const last = items.at(-1)
   const toEnd = (): void => scroller.current?.scrollTo({ top: scroller.current.scrollHeight })
 
-  // After every change: a new own message takes the list to the end, others only when it is there already.
+  // Scroll after every change: an own new message takes the list to the end, others only when it is there already.
   useLayoutEffect(() => {
     if (last?.kind === 'own' && last.key !== lastOwnSeen.current) {
       lastOwnSeen.current = last.key
@@ -53,7 +53,7 @@ export function MessageList(props: MessageListProps) {
     setAtEnd(following.current)
   }
 
-  /** What a person reads stays where it is; the older messages come above it. */
+  /** Loads older messages above the text that the person reads, which stays in place. */
   async function earlier(): Promise<void> {
     const element = scroller.current
     const fromEnd = element === null ? 0 : element.scrollHeight - element.scrollTop
@@ -130,7 +130,7 @@ function EmptyThread() {
   return (
     <div className="thread-empty">
       <p className="thread-empty-title">Nothing here yet</p>
-      <p>Say something. It appears for everybody at the moment it is committed.</p>
+      <p>Write a message. Everybody sees it at the moment it commits.</p>
     </div>
   )
 }

@@ -4,17 +4,17 @@ const modes = [
   {
     mode: 'enforce',
     title: 'Enforce',
-    hint: 'Events leave after the commit. Whoever sent what rolled back is told.',
+    hint: 'Events leave after the commit. The sender of what rolled back is notified.',
   },
   {
     mode: 'observe',
     title: 'Observe',
-    hint: 'As an application without Lockstep sends. Every violation is counted.',
+    hint: 'Events leave at once, as without Lockstep. Every violation is counted.',
   },
   {
     mode: 'off',
     title: 'Off',
-    hint: 'As an application without Lockstep sends: what is on the screen counts as saved. Nothing is measured.',
+    hint: 'Events leave at once, as without Lockstep: what is on the screen counts as saved. Nothing is measured.',
   },
 ] as const
 
@@ -29,7 +29,7 @@ const refreshMs = 2_000
 
 const violationNames: Readonly<Record<string, string>> = {
   websocket_before_commit: 'shown before the commit',
-  missing_rollback_notification: 'rolled back, not told',
+  missing_rollback_notification: 'rolled back, not notified',
   transaction_boundary_violation: 'shown without a commit',
   isolation: 'shown to the wrong user',
 }
@@ -87,7 +87,7 @@ function useMode() {
         .catch(() => {})
     }
     ask()
-    // Somebody else may have changed it.
+    // Ask again: another user may have changed the mode.
     const timer = setInterval(ask, refreshMs)
     return () => {
       clearInterval(timer)

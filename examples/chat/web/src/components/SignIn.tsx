@@ -32,8 +32,8 @@ export function SignIn({ onSignedIn }: { onSignedIn: (user: string) => void }) {
         <Mark />
         <h1>A chat that keeps its word</h1>
         <p className="sign-in-lead">
-          A message counts once the database has committed it. If it is rolled back, you are told, and nothing
-          you wrote is lost.
+          A message counts once the database has committed it. If it is rolled back, you are notified, and
+          nothing you wrote is lost.
         </p>
         <form onSubmit={onSubmit}>
           <label htmlFor="name">Your name</label>

@@ -1,14 +1,14 @@
 import type { Evidence, TimelineEntry, TimelineOperation } from '../state/types.ts'
 import { useChat } from '../state/use-session.ts'
 
-/** What this page did and heard, newest first, in the words and times it measured itself. */
+/** Timeline of this page's calls and events, newest first, with the times that the page measured itself. */
 export function Timeline() {
   const timeline = useChat((state) => state.timeline)
   return (
     <section className="timeline" aria-labelledby="timeline-title">
       <h3 id="timeline-title">What just happened</h3>
       {timeline.length === 0 ? (
-        <p className="hint">Send a message, and its way to the commit is written down here.</p>
+        <p className="hint">Send a message to see its way to the commit here.</p>
       ) : (
         <ol>
           {timeline.map((entry) => (
@@ -78,8 +78,8 @@ function detailsOf(entry: TimelineOperation): readonly string[] {
   if (state === 'rolled_back' && seenMs !== undefined) {
     details.push(
       uncoordinated?.mode === 'off'
-        ? 'Everybody saw what was never saved, and nobody is told.'
-        : 'Others saw what was never saved, and are not told.',
+        ? 'Everybody saw what was never saved, and nobody is notified.'
+        : 'Others saw what was never saved, and are not notified.',
     )
   }
   return details

@@ -2,7 +2,7 @@ import { useEffect, useState, type ComponentType } from 'react'
 import type { ChatSession } from '../state/chat-session.ts'
 import { AlertIcon, EarlyIcon, GhostIcon, HoldIcon, PlugIcon, RetryIcon } from './icons.tsx'
 
-/** One button of the panel. */
+/** A button of the panel. */
 export interface Experiment {
   readonly id: string
   readonly title: string
@@ -15,7 +15,7 @@ const always: readonly Experiment[] = [
   {
     id: 'fail',
     title: 'Fail after the insert',
-    hint: 'The row is written, then the transaction throws. Nobody else sees it; you are told.',
+    hint: 'The row is written, then the transaction throws. Nobody else sees it; you are notified.',
     Icon: AlertIcon,
     run: (session, conversationId) => session.sending.send(conversationId, '/fail This one will not make it'),
   },

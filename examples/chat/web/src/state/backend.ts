@@ -14,7 +14,7 @@ export function connectBackend(user: string): Backend {
     url: '/lockstep/ws',
     user,
     storageKey: 'lockstep-chat:client',
-    // What was written in a tunnel is sent at its end.
+    // Keep messages written offline, in a tunnel for example, until the connection is back.
     waitForConnectionMs: Infinity,
     getToken: async () => tokenFor(user, refused),
   })

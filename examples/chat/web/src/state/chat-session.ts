@@ -11,7 +11,7 @@ import type { ChatState, TimelineRemark } from './types.ts'
 const droppedMs = 2500
 
 /**
- * One signed-in user on one page. It knows nothing of the screen: components read `store` and call the methods.
+ * Session of one signed-in user on one page. Knows nothing of the screen: components read `store` and call the methods.
  */
 export class ChatSession {
   readonly user: string

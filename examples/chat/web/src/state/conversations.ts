@@ -72,7 +72,7 @@ export class Conversations {
       })
     })
     channel.onChange((state) => {
-      // Refused for good: not a member, or no such conversation.
+      // Give up where the server refused for good: not a member, or no such conversation.
       if (state === 'unsubscribed') this.#failed(id)
       if (state !== 'subscribed') return
       missed = 0
@@ -103,7 +103,7 @@ export class Conversations {
     return settled.result.id
   }
 
-  /** By whichever way the news came. */
+  /** Shows a message, whichever way it came. */
   show(message: ShownMessage): void {
     this.#thread(message.conversationId, (thread) => mergeMessages(thread, [message]))
     this.#parts.store.update((state) => ({
@@ -112,7 +112,7 @@ export class Conversations {
     }))
   }
 
-  /** What was shown early, and is known now not to have been saved. */
+  /** Hides a message that was shown early and then rolled back. */
   hide(conversationId: string, id: string): void {
     this.#thread(conversationId, (thread) => ({
       ...thread,

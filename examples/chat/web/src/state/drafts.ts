@@ -1,4 +1,4 @@
-/** What a person is writing in one conversation. */
+/** Text that a person is writing in one conversation. */
 export interface Draft {
   readonly text: string
   /** The message that is being edited. It stays in the outbox until the new text is sent. */
@@ -7,7 +7,7 @@ export interface Draft {
 
 export const emptyDraft: Draft = { text: '' }
 
-/** What is used of a browser's storage. */
+/** Methods of a browser's storage that are used here. */
 export interface TextStorage {
   getItem(key: string): string | null
   setItem(key: string, text: string): void
@@ -32,10 +32,10 @@ export function createDraftStorage(tab: TextStorage, shared: TextStorage, user: 
       const key = keyOf(conversationId)
       const isEmpty = draft.text === '' && draft.editing === undefined
       try {
-        // What another page of this user wrote meanwhile is not ours to remove.
+        // Keep a draft that another page of this user wrote meanwhile: only that page may remove it.
         if (!isEmpty) shared.setItem(key, JSON.stringify(draft))
         else if (shared.getItem(key) === tab.getItem(key)) shared.removeItem(key)
-        // Also when it is empty: this page, loaded again, must not begin with the draft of another one.
+        // Store an empty draft too: this page, loaded again, must not begin with the draft of another one.
         tab.setItem(key, JSON.stringify(draft))
       } catch {
         // Storage may be full or forbidden; the draft then lives as long as the page.

@@ -1,11 +1,11 @@
-/** Who is signed in on this page, and the token that says so to the server. */
+/** The user signed in on this page, and the token that proves it to the server. */
 
 const userKey = 'lockstep-chat:user'
 const tokenKey = (user: string): string => `lockstep-chat:token:${user}`
 // A token is renewed while it still has this long to live.
 const renewBeforeMs = 60_000
 
-/** What the server takes for a name: see `namePattern` there. */
+/** Names that the server accepts: see `namePattern` there. */
 export function isName(text: string): boolean {
   return /^(?!.*\.\.)[A-Za-z0-9._-]{1,32}$/.test(text)
 }

@@ -6,7 +6,7 @@ import type { OutboxEntry } from './types.ts'
  */
 export interface OutboxStorage {
   load(): readonly OutboxEntry[]
-  /** Also what another page of the same user has put there. */
+  /** Finds an entry, also one that another page of the same user has put there. */
   find(id: string): OutboxEntry | undefined
   put(entry: OutboxEntry): void
   remove(id: string): void

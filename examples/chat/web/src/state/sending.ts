@@ -20,13 +20,13 @@ interface SendingParts {
   readonly outbox: OutboxStorage
   /** A commit that was heard as a reply; its event may come before or after. */
   readonly onCommitted: (message: ShownMessage) => void
-  /** Of a message that may have been shown early. */
+  /** Called when a message has rolled back that may have been shown early. */
   readonly onRolledBack: (entry: OutboxEntry) => void
 }
 
 // A reply that an earlier page heard may be missing here; this is how long the client gets to find it out first.
 const askAgainAfterMs = 4000
-// When the server is asked for what it measured: it may take a moment to have put it together.
+// Delays after which the server is asked for what it measured: it may need a moment to put that together.
 const evidenceAfterMs = [400, 800, 1600]
 
 /** Sends messages and follows each one to its outcome: on the screen, in storage and in the timeline. */
@@ -43,7 +43,7 @@ export class Sending {
     const { backend, store, outbox } = this.#parts
     for (const entry of store.get().outbox) if (entry.state.kind === 'sending') this.#note(entry)
     const stops = [
-      // Also the outcomes of what an earlier page has sent arrive here, each once.
+      // Handles outcomes of an earlier page's messages too; each arrives here once.
       backend.operations.on('settled', ({ id, name }, outcome) => {
         if (name === 'send_message') this.#settled(id, outcome)
       }),
@@ -75,7 +75,7 @@ export class Sending {
     store.update((state) => ({ ...state, outbox: [...state.outbox, entry] }))
     this.#note(entry)
     this.#queue.add(conversationId, () => {
-      // It may have waited for the message before it, which is no part of how long the server took.
+      // Restart the clock: the wait for the message before it is no part of the server's time.
       store.update((state) => ({
         ...state,
         timeline: changeOperation(state.timeline, entry.id, () => ({ at: Date.now() })),
@@ -92,7 +92,7 @@ export class Sending {
     this.discard(id)
   }
 
-  /** Other words for a message that is not saved, and is not sent for now. */
+  /** Changes the words of a message that is not saved, and does not send it for now. */
   amend(id: string, body: string): void {
     const entry = this.#entry(id)
     if (entry !== undefined && body.trim() !== '') this.#put({ ...entry, body })
@@ -129,7 +129,7 @@ export class Sending {
   }
 
   /**
-   * After a reload the client asks for what it remembers. What it does not remember, since its reply came just
+   * The client asks after a reload for what it remembers. What it does not remember, since its reply came just
    * before the page went, is called again: the same id has one effect and one outcome.
    */
   #askForForgotten(): () => void {
@@ -193,13 +193,15 @@ export class Sending {
     this.#timeline(id, { state: 'rolled_back', text: detail })
     this.#askForEvidence(id)
     const entry = this.#entry(id)
-    // What is believed stays believed until the page is loaded again, and is not there then.
+    // Keep a message that the page believes sent: it stays until the page is loaded again, and is then missing.
     if (entry === undefined || entry.state.kind === 'believed') return
     this.#change(id, { kind: 'rolled_back', text, detail })
     this.#parts.onRolledBack(entry)
   }
 
-  /** What the server has measured; in the mode `off` nothing, and elsewhere not everything. */
+  /**
+   * Asks for the server's measurements; in the mode `off` there are none, and in the other modes not of every message.
+   */
   #askForEvidence(id: string): void {
     const ask = async ([afterMs, ...later]: readonly number[]): Promise<void> => {
       if (afterMs === undefined) return
@@ -267,7 +269,7 @@ export class Sending {
   }
 }
 
-/** What became of a message, in words for its author. */
+/** State of a message, in words for its author. */
 export function verdictOf({ state, isShown }: OutboxEntry): string {
   if (state.kind === 'sending') return 'Sending.'
   if (state.kind === 'believed') return 'Sent.'

@@ -1,4 +1,4 @@
-/** One immutable value with listeners, in the form `useSyncExternalStore` wants. */
+/** An immutable value with listeners, in the form `useSyncExternalStore` wants. */
 export interface Store<T> {
   readonly get: () => T
   readonly update: (change: (value: T) => T) => void

@@ -1,6 +1,6 @@
 import type { OutboxEntry, ShownMessage, Thread } from './types.ts'
 
-/** What the message list shows: messages that arrived and one's own unsettled ones, in one order. */
+/** Item of the message list: messages that arrived and the user's own unsettled ones, in one order. */
 export type ThreadItem =
   | { readonly kind: 'shown'; readonly key: string; readonly message: ShownMessage }
   | { readonly kind: 'own'; readonly key: string; readonly entry: OutboxEntry }

@@ -5,25 +5,27 @@ export type { Conversation, Evidence, Message }
 /** A message as this page knows it. `operationId` is known when it arrived as an event. */
 export interface ShownMessage extends Message {
   readonly operationId?: string
-  /** Its place in the log of its channel. */
+  /** Place of the message in the log of its channel. */
   readonly offset?: number
-  /** It came by an offset, in what was read from the database, or by the reply to its commit. */
+  /** True when the message came with an offset, from a read of the database, or by the reply to its commit. */
   readonly isCommitted: boolean
   /** How it was sent where it did not come by its commit. */
   readonly uncoordinated?: Uncoordinated
 }
 
-/** What became of one's own message that is not (yet) committed. */
+/** State of the user's own message that is not (yet) committed. */
 export type OutboxState =
   | { readonly kind: 'sending' }
-  /** It is on the screen, and so counts as sent, as in a page without Lockstep: nobody asks what became of it. */
+  /**
+   * The message is on the screen, and so counts as sent, as in a page without Lockstep: no call asks for its outcome.
+   */
   | { readonly kind: 'believed' }
   | { readonly kind: 'rolled_back'; readonly text: string; readonly detail?: string }
   /** The server would not run it; there was nothing to roll back. */
   | { readonly kind: 'refused'; readonly text: string }
   | { readonly kind: 'never_received' }
 
-/** One's own message from the moment of sending until its commit is seen, or until the user discards it. */
+/** The user's own message from the moment of sending until its commit is seen, or until the user discards it. */
 export interface OutboxEntry {
   /** The operation's id. */
   readonly id: string
@@ -31,10 +33,10 @@ export interface OutboxEntry {
   readonly body: string
   /** Milliseconds since the epoch, by this browser's clock. */
   readonly sentAt: number
-  /** Where it stands between the committed messages, in the form of their `createdAt`. */
+  /** Place between the committed messages, in the form of their `createdAt`. */
   readonly sortAt: string
   readonly state: OutboxState
-  /** It is on everybody's screen, although nothing says that it is committed. */
+  /** True when the message is on everybody's screen, although no commit of it is known. */
   readonly isShown?: true
 }
 
@@ -59,13 +61,13 @@ export interface TimelineOperation {
   readonly at: number
   readonly state: 'open' | 'committed' | 'rolled_back' | 'never_received' | 'refused'
   readonly offset?: number
-  /** From the call to its outcome. */
+  /** Milliseconds from the call to its outcome. */
   readonly settledMs?: number
-  /** From the call to the arrival of its event on this page. */
+  /** Milliseconds from the call to the arrival of its event on this page. */
   readonly seenMs?: number
   readonly text?: string
   readonly uncoordinated?: Uncoordinated
-  /** What the server has measured of it. */
+  /** Measurements of the server. */
   readonly evidence?: Evidence
 }
 
@@ -93,10 +95,10 @@ export interface ChatState {
   }
   readonly threads: Readonly<Record<string, Thread>>
   readonly outbox: readonly OutboxEntry[]
-  /** By conversation: `createdAt` of the newest message the user has seen. */
+  /** Newest message that the user has seen, as its `createdAt`, by conversation. */
   readonly read: Readonly<Record<string, string>>
   readonly timeline: readonly TimelineEntry[]
   readonly toasts: readonly Toast[]
-  /** What screen readers are told next. */
+  /** Next announcement for screen readers. */
   readonly announcement: string
 }

@@ -1,0 +1,18 @@
+/**
+ * Room `auth`: whom a token speaks for, and which rights were taken from a user. It refuses to know sockets, and what a
+ * user may do.
+ */
+export {
+  userFields,
+  identify,
+  concerns,
+  type AuthQuestion,
+  type CheckToken,
+  type Identity,
+  type Revocation,
+  revocationShape,
+} from './identity.ts'
+export { FailedChecks, FailedCheck } from './failed-checks.ts'
+export { signToken, createTokenAuthenticator } from './authenticate.ts'
+export { authShape, type TokenAuthenticatorOptions } from './token-options.ts'
+export { revocations, RevocationFeed } from './revocation-feed.ts'

@@ -1,0 +1,299 @@
+import {
+  serverUnsubscribe,
+  unrecoverablePositionCode,
+  skippedTag,
+  type StreamPosition,
+} from '../protocol/index.ts'
+import type { AcknowledgementSender } from './acknowledgement-sender.ts'
+import { refusedChannel, toEvent } from './channel-event.ts'
+import { backoffMs, later, type Delays } from './backoff.ts'
+import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } from './centrifuge.ts'
+import type { ChannelEvent, ChannelOptions, ChannelState } from './client-channel.ts'
+import { clientError, fromWireError, isRefusal, readable, type LockstepClientError } from './errors.ts'
+import { Listeners, type ErrorListener } from './listeners.ts'
+import { assertKind, ofPosition } from './client-options.ts'
+import type { ConnectionWait } from './connection-wait.ts'
+import { createDeferred, type Deferred } from './deferred.ts'
+
+/** `errorCodes.subscriptionGetState` of the package. */
+const getStateFailed = 13
+
+interface SharedSubscriptionOptions extends ChannelOptions {
+  readonly name: string
+  readonly centrifuge: Centrifuge
+  readonly acknowledgements: AcknowledgementSender
+  readonly delays: Delays
+  readonly onError: ErrorListener
+  readonly connectionWait: ConnectionWait
+  /** Called when the last handle was closed. */
+  onEmpty(): void
+}
+
+/**
+ * Subscription to one channel, shared by its handles. The server keeps the order and the continuity, and this class
+ * checks both: it drops an event that it has seen, and when one is missing it subscribes anew from the last one seen,
+ * because the centrifuge package would go on behind the hole.
+ */
+export class SharedSubscription {
+  readonly onEvent: Listeners<[ChannelEvent]>
+  readonly onReset: Listeners<[]>
+  readonly onChange: Listeners<[ChannelState]>
+  readonly reportError: ErrorListener
+  readonly #options: SharedSubscriptionOptions
+  readonly #handles = new Set<object>()
+  #subscription: Subscription | undefined
+  #state: ChannelState = 'subscribing'
+  #error: LockstepClientError | undefined
+  /** The last event that was delivered, or that the state covers. */
+  #position: StreamPosition | undefined
+  /** True once a reset would have something to reload. */
+  #begun: boolean
+  /** The offset behind which a hole was found; finding it again means that it cannot be filled. */
+  #holeAfter: number | undefined
+  #restarts = 0
+  #cancelRestart: (() => void) | undefined
+  readonly #waiters = new Set<Deferred<void>>()
+
+  constructor(options: SharedSubscriptionOptions) {
+    this.#options = options
+    this.reportError = options.onError
+    this.onEvent = new Listeners(options.onError)
+    this.onReset = new Listeners(options.onError)
+    this.onChange = new Listeners(options.onError)
+    this.#position = options.since
+    this.#begun = options.since !== undefined
+    this.#subscribe()
+  }
+
+  get name(): string {
+    return this.#options.name
+  }
+
+  get state(): ChannelState {
+    return this.#state
+  }
+
+  get error(): LockstepClientError | undefined {
+    return this.#error
+  }
+
+  enter(handle: object): void {
+    this.#handles.add(handle)
+    // A feed that was refused before is tried again for a new handle.
+    if (this.#state === 'unsubscribed') this.#restart(this.#position)
+  }
+
+  leave(handle: object): void {
+    if (!this.#handles.delete(handle) || this.#handles.size > 0) return
+    this.close()
+    this.#options.onEmpty()
+  }
+
+  ready(): Promise<void> {
+    if (this.#state === 'subscribed') return Promise.resolve()
+    if (this.#state === 'unsubscribed') return Promise.reject(this.#error ?? clientError('LS_CLIENT_CLOSED'))
+    const waiter = createDeferred<void>()
+    this.#waiters.add(waiter)
+    this.#awaitConnection(waiter)
+    return waiter.promise
+  }
+
+  /** Bounds the wait of callers: there is no connection. */
+  offline(): void {
+    for (const waiter of this.#waiters) this.#awaitConnection(waiter)
+  }
+
+  /** The connection ended for good. Should it be made again after all, the subscription goes on. */
+  ended(error: LockstepClientError): void {
+    this.#settleWaiters(error)
+  }
+
+  close(): void {
+    this.#cancelRestart?.()
+    this.#drop()
+    this.#move('unsubscribed', clientError('LS_CLIENT_CLOSED'))
+  }
+
+  #subscribe(): void {
+    const { name, centrifuge, delays, getState, onError } = this.#options
+    const subscription = centrifuge.newSubscription(name, {
+      minResubscribeDelay: delays.minMs,
+      maxResubscribeDelay: delays.maxMs,
+      ...(this.#position === undefined ? {} : { since: this.#position }),
+      ...(getState === undefined ? {} : { getState: () => this.#loadState(getState) }),
+    })
+    this.#subscription = subscription
+    // A listener that throws would stop the package's client. A subscription that was replaced may still speak.
+    const whileCurrent =
+      <Context>(hear: (context: Context) => void) =>
+      (context: Context): void => {
+        if (this.#subscription === subscription) hear(context)
+      }
+    subscription.on(
+      'subscribing',
+      whileCurrent(() => this.#move('subscribing', undefined)),
+    )
+    subscription.on(
+      'subscribed',
+      whileCurrent((context) => this.#subscribed(context)),
+    )
+    subscription.on(
+      'unsubscribed',
+      whileCurrent(({ code, reason }) => this.#unsubscribed(code, reason)),
+    )
+    subscription.on(
+      'publication',
+      whileCurrent((context) => this.#received(context)),
+    )
+    subscription.on(
+      'error',
+      whileCurrent(({ error }) => {
+        if (error.code !== getStateFailed) onError(fromWireError(error))
+      }),
+    )
+    subscription.subscribe()
+  }
+
+  async #loadState(getState: () => Promise<StreamPosition>): Promise<StreamPosition> {
+    if (this.#begun) this.#reset()
+    try {
+      const state = await getState()
+      assertKind('What getState returns', state, ofPosition)
+      const { offset, epoch } = state
+      this.#begun = true
+      this.#position = { offset, epoch }
+      return this.#position
+    } catch (thrown) {
+      // Reported here rather than by the package's error event, which a connection still being made does not raise.
+      this.reportError(thrown)
+      const error = readable(thrown)
+      if (isRefusal(error)) {
+        // The server's own no: asking again would only bring it again.
+        this.#drop()
+        this.#move('unsubscribed', error)
+      }
+      throw error
+    }
+  }
+
+  #subscribed({ recovered, streamPosition }: SubscribedContext): void {
+    if (this.#position === undefined || recovered) {
+      this.#position ??= streamPosition
+    } else if (this.#options.getState !== undefined) {
+      // Guards against other servers: this one, asked with a state, refuses what it cannot recover.
+      this.#restartLater()
+      return
+    } else {
+      this.#position = streamPosition
+      this.#reset()
+    }
+    this.#begun = true
+    this.#move('subscribed', undefined)
+  }
+
+  #unsubscribed(code: number, reason: string): void {
+    if (code === unrecoverablePositionCode) {
+      if (this.#options.getState === undefined) this.#reset()
+      this.#restartLater()
+      return
+    }
+    const error = fromWireError({ code, message: reason })
+    // A push of the server takes a right away; an error reply refuses what was asked for.
+    if (isRefusal(error) && code < serverUnsubscribe && this.#waiters.size === 0) {
+      this.reportError(refusedChannel(this.name, error))
+    }
+    this.#move('unsubscribed', error)
+  }
+
+  #received(publication: PublicationContext): void {
+    const { data, offset, tags } = publication
+    const last = this.#position
+    if (offset !== undefined && last !== undefined) {
+      if (offset <= last.offset) return
+      // Entries that are shown to nobody have offsets, too.
+      const expected = offset - Number(tags?.[skippedTag] ?? 0)
+      if (expected > last.offset + 1 && !this.#acceptHole(last)) return
+    }
+    if (offset !== undefined) {
+      if (last !== undefined) this.#position = { offset, epoch: last.epoch }
+      this.#restarts = 0
+    }
+    const event = toEvent(this.name, data, offset)
+    if (event === undefined) this.reportError(clientError('LS_CLIENT_EVENT_MALFORMED'))
+    else {
+      this.onEvent.emit(event)
+      this.#options.acknowledgements.add(publication)
+    }
+  }
+
+  /** Asks once for the missing events. Called a second time behind the same event, it reports the loss. */
+  #acceptHole(last: StreamPosition): boolean {
+    if (this.#holeAfter !== last.offset) {
+      this.#holeAfter = last.offset
+      this.#restart(last)
+      return false
+    }
+    if (this.#options.getState === undefined) {
+      this.#reset()
+      return true
+    }
+    this.#restartLater()
+    return false
+  }
+
+  #reset(): void {
+    if (this.onReset.size === 0 && this.#options.getState === undefined) {
+      this.reportError(clientError('LS_CLIENT_EVENTS_MISSED'))
+    }
+    this.onReset.emit()
+  }
+
+  /** Starts from scratch after a pause, so that a server that never can recover is not asked all the time. */
+  #restartLater(): void {
+    this.#drop()
+    this.#move('subscribing', undefined)
+    this.#cancelRestart = later(
+      () => {
+        this.#restart(undefined)
+      },
+      backoffMs(this.#restarts, this.#options.delays),
+    )
+    this.#restarts += 1
+  }
+
+  #restart(position: StreamPosition | undefined): void {
+    this.#cancelRestart?.()
+    this.#drop()
+    this.#position = position
+    this.#move('subscribing', undefined)
+    this.#subscribe()
+  }
+
+  #awaitConnection(waiter: Deferred<void>): void {
+    this.#options.connectionWait((error) => {
+      if (this.#waiters.delete(waiter)) waiter.reject(error)
+    })
+  }
+
+  #settleWaiters(error: LockstepClientError | undefined): void {
+    for (const { resolve, reject } of this.#waiters) {
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    this.#waiters.clear()
+  }
+
+  #drop(): void {
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    if (subscription !== undefined) this.#options.centrifuge.removeSubscription(subscription)
+  }
+
+  #move(state: ChannelState, error: LockstepClientError | undefined): void {
+    this.#error = error
+    if (state !== 'subscribing') this.#settleWaiters(error)
+    if (this.#state === state) return
+    this.#state = state
+    this.onChange.emit(state)
+  }
+}

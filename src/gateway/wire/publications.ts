@@ -1,0 +1,55 @@
+import type { FeedEvent, PublicationTags, TransientEvent } from '../../feeds/index.ts'
+import { skippedTag } from '../../protocol/index.ts'
+
+/** An event as JSON text, made once for all who are sent it. */
+export interface Publication {
+  /** Publication for recovery: `{"data":{"type":…,"data":…,"operationId":…,"at":…},"offset":…}`. */
+  readonly publication: string
+  /** The whole live frame: `{"push":{"channel":…,"pub":…}}`, the publication with `tags` if there are. */
+  readonly push: string
+}
+
+/** Encoded forms of an event, by the protocol of the connection. Another protocol gets another key. */
+interface Forms {
+  json?: Publication
+}
+
+export function publicationOf(event: FeedEvent): Publication {
+  const forms: Forms = (event.forms ??= {})
+  return (forms.json ??= encode(event))
+}
+
+function encode(event: FeedEvent): Publication {
+  const fields = `"data":${envelopeOf(event)},"offset":${event.offset}`
+  const skipped = event.skipped === 0 ? undefined : { [skippedTag]: String(event.skipped) }
+  const publication = publicationWith(fields, skipped)
+  const live = event.tags === undefined ? publication : publicationWith(fields, { ...skipped, ...event.tags })
+  return { publication, push: pushOf(event.channel, live) }
+}
+
+function publicationWith(fields: string, tags: PublicationTags | undefined): string {
+  return tags === undefined ? `{${fields}}` : `{${fields},"tags":${JSON.stringify(tags)}}`
+}
+
+const transientTexts = new WeakMap<TransientEvent, string>()
+
+/** The live frame of an event without an offset. */
+export function transientPushOf(event: TransientEvent): string {
+  const known = transientTexts.get(event)
+  if (known !== undefined) return known
+  const push = pushOf(event.channel, `{"data":${envelopeOf(event, ',"committed":false')}}`)
+  transientTexts.set(event, push)
+  return push
+}
+
+function pushOf(channel: string, publication: string): string {
+  return `{"push":{"channel":${JSON.stringify(channel)},"pub":${publication}}}`
+}
+
+/** @param more fields behind those of each envelope, as JSON text that begins with a comma */
+function envelopeOf(event: Pick<FeedEvent, 'type' | 'data' | 'operationId' | 'at'>, more = ''): string {
+  return (
+    `{"type":${JSON.stringify(event.type)},"data":${event.data},` +
+    `"operationId":"${event.operationId}","at":"${event.at.toISOString()}"${more}}`
+  )
+}

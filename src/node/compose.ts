@@ -1,0 +1,296 @@
+import { mutationPoint } from '../protocol/mutation-point.ts'
+import { RevocationFeed, revocations } from '../auth/index.ts'
+import { NodeBus, postgresBus, type Bus } from '../bus/index.ts'
+import { EpochWatch, NodeLease } from '../cluster/index.ts'
+import {
+  Admission,
+  assertWholeNumbers,
+  ChannelRegistry,
+  detach,
+  jsonLogger,
+  ProbeRelay,
+  systemClock,
+  totalLogger,
+  type Clock,
+  type Database,
+  type Logger,
+} from '../core/index.ts'
+import { Deliveries, EventHub } from '../feeds/index.ts'
+import { createGateway, type Gateway } from '../gateway/index.ts'
+import { EventLog, type Retention } from '../log/index.ts'
+import { isMeasuring } from '../monitor/index.ts'
+import { thrownErrorCode } from '../postgres/index.ts'
+import { Rollout } from '../rollout/index.ts'
+import { RunsPart, type Runs } from '../runs/index.ts'
+import {
+  IntentWriter,
+  LateCalls,
+  OperationGuard,
+  OrphanWatch,
+  RollbackEventWriter,
+  Settler,
+  StoredOutcomes,
+  TransactionCoordinator,
+  UserScope,
+  type Part,
+} from '../transaction/index.ts'
+import { toAuthenticator } from './authenticator.ts'
+import {
+  assertDurations,
+  closedIdRetentionMs,
+  createRetention,
+  eventRetentionMs,
+  operationRetentionMs,
+  type Base,
+} from './durations.ts'
+import { NodeLife } from './life.ts'
+import { Health } from './monitoring.ts'
+import type { LockstepOptions } from './options.ts'
+import { createRpc, type Callables } from './rpc.ts'
+import { createRuns } from './run-room.ts'
+import { nodeHealth, operationStatus } from './status.ts'
+
+/** All rooms of one node, made and wired. */
+export interface Rooms<Db> {
+  readonly clock: Clock
+  readonly life: NodeLife
+  readonly database: Database<Db>
+  readonly admission: Admission
+  readonly scope: UserScope<Db>
+  readonly lease: NodeLease
+  readonly rollout: Rollout
+  readonly hub: EventHub
+  readonly bus: NodeBus
+  readonly deliveries: Deliveries
+  /** Set in development only. */
+  readonly guard: OperationGuard | undefined
+  readonly coordinator: TransactionCoordinator<Db>
+  readonly runs: Runs<Db>
+  readonly orphans: OrphanWatch
+  readonly retention: Retention
+  readonly channels: ChannelRegistry
+  readonly gateway: Gateway
+  readonly revocations: RevocationFeed
+  readonly health: Health
+}
+
+/** All connections of a node at once would be a storm. */
+const reconnectOverMs = 5_000
+
+/**
+ * Makes the rooms of a node, each after the rooms that it uses: the probe first, since all report to it, and the monitor
+ * that hears the probe last. Each room says here what is to be done when the node starts, in this order.
+ * @throws LS_CONFIG_INVALID
+ */
+export function composeRooms<Db>(
+  options: LockstepOptions<Db>,
+  callables: Callables,
+  otherParts: readonly Part<unknown>[],
+): Rooms<Db> {
+  const { database, clock = systemClock } = options
+  assertDurations(options)
+  const logger = loggerOf(options)
+  const base: Base = { own: database.own, schema: database.schema, clock, logger }
+  const life = new NodeLife(clock, logger)
+  const probe = new ProbeRelay(options.monitor?.level !== 'off')
+  life.onStart(() => database.migrate())
+
+  const epochs = new EpochWatch(base)
+  const epoch = (): string => epochs.epoch
+  life.onStart(() => database.guard?.(epochs))
+  const lease = createLease(base, database, epochs, options)
+  life.onStart(() => lease.start())
+  const rollout = new Rollout(base, options.rollout)
+  life.onStart(() => rollout.start())
+
+  const hub = createHub(base, epochs, options)
+  life.onStart(() => hub.start())
+  const transport = busOf(options)
+  const bus = new NodeBus({ bus: transport, hub, clock, logger, probe })
+  life.onStart(() => bus.start(epochs.epoch))
+  // Registered behind the hub's listener: its feeds have left the bus by then.
+  epochs.onChange(({ to }) => bus.follow(to))
+  const deliveries = new Deliveries({ hub, publisher: transport, epoch })
+
+  const admission = createAdmission(base, options)
+  const scope = new UserScope({ database, admission, onBegin: options.onBegin })
+  const guard = createGuard(logger, database)
+  const late = new LateCalls({ clock, lateAfterMs: closedIdRetentionMs(options) / 2 })
+  const { deliver, deliverTransient } = deliveries
+  const runsPart = new RunsPart(database.schema)
+  const parts = [...otherParts, runsPart as Part<unknown>]
+  const { ownConnections } = database
+  const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
+  const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
+  const outcomes = new StoredOutcomes({ ...base, settler, retentionMs: operationRetentionMs(options) })
+  const coordinator = new TransactionCoordinator({
+    guard,
+    parts,
+    rollbackEvents,
+    database,
+    intents: new IntentWriter({ ...base, late }),
+    late,
+    settler,
+    outcomes,
+    lease,
+    rollout,
+    admission,
+    clock,
+    logger,
+    probe,
+    epoch,
+    deliver,
+    deliverTransient,
+  })
+  const runs = createRuns({ ...base, epochs, lease, scope, part: runsPart, deliveries, coordinator }, options)
+  const orphans = new OrphanWatch({
+    settler,
+    clock,
+    logger,
+    rollbackOf: (name) => callables.rollbackOf(name),
+    openLeases: () => coordinator.openLeases,
+  })
+  const retention = createRetention(base, options)
+
+  const channels = new ChannelRegistry({ checks: scope, logger, databaseCode: thrownErrorCode })
+  channels.declare(revocations)
+  const authenticate = toAuthenticator(options.auth, logger)
+  const gateway = createGateway({
+    ...options.gateway,
+    clock,
+    ports: {
+      authenticate: async (token) => {
+        const identity = await authenticate(token)
+        await life.start()
+        return identity
+      },
+      authorizeSubscription: (user, channel) => channels.authorize(user, channel),
+      events: hub,
+      rpc: createRpc({
+        callables,
+        outcomes: (user, data) =>
+          outcomes.answer(user, data, (id) => coordinator.isOpen({ id, userId: user.id })),
+        ready: life.start,
+      }),
+      // Clients learn no unknown names of operations in production.
+      ...(isProduction() ? {} : { nearestMethod: (method: string) => callables.nearest(method) }),
+      status: () => operationStatus(life, lease, database),
+      // The routes ask the monitor, which hears the gateway and so is made after it.
+      health: () => health.report(),
+      metrics: () => health.metrics(),
+      dashboard: { ...options.dashboard, data: (minutes) => health.dashboard({ minutes }) },
+      ...(options.health === undefined ? {} : { authorizeHealth: options.health.authorize }),
+      ...(options.metrics === undefined ? {} : { authorizeMetrics: options.metrics.authorize }),
+      probe,
+      logger,
+    },
+  })
+  deliveries.onDelivered(() => gateway.flush())
+  const revocationFeed = new RevocationFeed({
+    events: hub,
+    clock,
+    logger,
+    apply: (revocation) => gateway.revoke(revocation),
+    missed: () => detach(gateway.grantAnew(reconnectOverMs), logger, 'asking again who may listen'),
+  })
+  life.onStart(() => revocationFeed.start())
+  life.onStart(() => orphans.start())
+  life.onStart(() => runs.start())
+  life.onStart(() => retention.start())
+
+  const unreadableAfterMs = options.unreadableAfterMs ?? 10_000
+  const sources = { life, lease, database, epochs, hub, coordinator, gateway, bus, unreadableAfterMs }
+  const health = new Health(
+    {
+      database,
+      clock,
+      logger,
+      lease,
+      hub,
+      bus,
+      rollout,
+      coordinator,
+      gateway,
+      nodeHealth: () => nodeHealth(sources),
+      eventRetentionMs: eventRetentionMs(options),
+    },
+    options.monitor,
+  )
+  probe.attach(health.monitor.probe)
+  life.onStart(() => health.monitor.start())
+
+  return {
+    clock,
+    life,
+    database,
+    admission,
+    scope,
+    lease,
+    rollout,
+    hub,
+    bus,
+    deliveries,
+    guard,
+    coordinator,
+    runs,
+    orphans,
+    retention,
+    channels,
+    gateway,
+    revocations: revocationFeed,
+    health,
+  }
+}
+
+function loggerOf({ logger = jsonLogger }: Pick<LockstepOptions<never>, 'logger'>): Logger {
+  return mutationPoint('logger of the application called as it is') ? logger : totalLogger(logger)
+}
+
+function createLease<Db>(
+  base: Base,
+  { lease: own }: Database<Db>,
+  epochs: EpochWatch,
+  { leaseMs }: LockstepOptions<Db>,
+): NodeLease {
+  const times = leaseMs === undefined ? {} : { leaseMs, renewMs: Math.ceil(leaseMs / 3) }
+  if (mutationPoint('lease over the connections of all statements'))
+    return new NodeLease({ ...base, epochs, ...times })
+  return new NodeLease({ ...base, own, epochs, ...times })
+}
+
+function createHub<Db>(
+  { own, schema, clock, logger }: Base,
+  epochs: EpochWatch,
+  { headCheckMs, unreadableAfterMs, monitor }: LockstepOptions<Db>,
+): EventHub {
+  return new EventHub({
+    log: new EventLog(own, schema, epochs),
+    clock,
+    logger,
+    ...(isMeasuring(monitor?.level) ? { ackSample: {} } : {}),
+    ...(headCheckMs === undefined ? {} : { headCheckMs }),
+    ...(unreadableAfterMs === undefined ? {} : { unreadableAfterMs }),
+  })
+}
+
+function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
+  if (bus === false) return undefined
+  return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
+}
+
+function createAdmission<Db>({ clock }: Base, { database, admission = {} }: LockstepOptions<Db>): Admission {
+  assertWholeNumbers({ ...admission })
+  return new Admission({ ...admission, clock, slots: database.connections })
+}
+
+/** Creates the guard in development only; whether this is production is decided once. */
+function createGuard<Db>(logger: Logger, database: Database<Db>): OperationGuard | undefined {
+  if (isProduction()) return undefined
+  const guard = new OperationGuard(logger)
+  database.watchPool?.(() => guard.poolUsed())
+  return guard
+}
+
+function isProduction(): boolean {
+  return process.env['NODE_ENV'] === 'production'
+}

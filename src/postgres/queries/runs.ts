@@ -1,0 +1,235 @@
+import type { Notice, RunState } from '../../protocol/index.ts'
+import type { Statement, UserContext } from '../../core/index.ts'
+import { msOf } from './milliseconds.ts'
+import { groupByChannel, type PendingEvent } from './operations.ts'
+import { prepared } from './prepared.ts'
+
+/** A run that begins if its operation commits. */
+export interface NewRun {
+  readonly id: string
+  readonly task: string
+  readonly user: UserContext
+  readonly channel: string
+  /** JSON text; null where there is none. */
+  readonly input: string | null
+  readonly onNodeDeath: string
+  /** Longest time that it may take, in milliseconds; null: any. */
+  readonly timeoutMs: number | null
+  readonly startAt: Date | undefined
+}
+
+export function insertRun(schema: string, run: NewRun): Statement {
+  return {
+    text: `insert into ${schema}.runs (id, task, user_id, started_by, channel, input, state, on_node_death, left_ms, not_before)
+           values ($1::uuid, $2, $3, $4::pg_catalog.text::pg_catalog.json, $5, $6::pg_catalog.text::pg_catalog.json, 'pending', $7,
+             $8::float8, coalesce($9::pg_catalog.timestamptz, pg_catalog.clock_timestamp()))`,
+    values: [
+      run.id,
+      run.task,
+      run.user.id,
+      JSON.stringify(run.user),
+      run.channel,
+      run.input,
+      run.onNodeDeath,
+      run.timeoutMs,
+      run.startAt?.toISOString() ?? null,
+    ],
+  }
+}
+
+/** A run as a node needs it to take it on. */
+export interface RunRow {
+  readonly id: string
+  readonly task: string
+  /** The user who started it, as JSON text. */
+  readonly started_by: string
+  readonly channel: string
+  /** JSON text. */
+  readonly input: string | null
+  readonly state: RunState
+  readonly attempt: number
+  readonly deaths: number
+  readonly on_node_death: string
+  readonly is_stop_requested: boolean
+  /** Rest of its time, in milliseconds; null where it has no limit. */
+  readonly left_ms: number | null
+  readonly node: string | null
+  readonly is_owner_dead: boolean
+}
+
+const runRow = (schema: string): string => `r.id, r.task, r.started_by::text as started_by, r.channel,
+             r.input::text as input, r.state, r.attempt, r.deaths, r.on_node_death,
+             r.stop_requested_at is not null as is_stop_requested,
+             coalesce(date_part('epoch', r.deadline - clock_timestamp()) * 1000, r.left_ms) as left_ms, r.node,
+             ${isOwnerDead(schema)} as is_owner_dead`
+
+const isOwnerDead = (schema: string): string => `(r.node is not null and not exists (
+             select from ${schema}.nodes n where n.node = r.node and n.lease_until >= clock_timestamp()))`
+
+/**
+ * Runs that a node may take on: those of dead nodes, and those that wait and are due, oldest first.
+ * @param limit of each kind
+ */
+export function readDueRuns(schema: string, tasks: readonly string[], limit: number): Statement {
+  return {
+    text: `(select ${runRow(schema)} from ${schema}.runs r
+            where r.state = 'pending' and r.not_before <= clock_timestamp() and r.task = any($1::text[])
+            order by r.not_before limit $2)
+           union all
+           (select ${runRow(schema)} from ${schema}.runs r
+            where r.state = 'running' and r.task = any($1::text[]) and ${isOwnerDead(schema)} limit $2)`,
+    values: [tasks, limit],
+  }
+}
+
+export function readRun(schema: string, id: string): Statement {
+  return { text: `select ${runRow(schema)} from ${schema}.runs r where r.id = $1::uuid`, values: [id] }
+}
+
+/** A change of a run, if it still is as it was seen. */
+export interface RunChangeRequest {
+  /** Id of the change, by which a copy of it is known. */
+  readonly operation: string
+  readonly name: string
+  readonly userId: string
+  /** Lease of the node that asks for it. */
+  readonly node: string
+  readonly run: string
+  readonly seen: Pick<RunRow, 'state' | 'attempt' | 'is_stop_requested' | 'node'>
+  /** Takes the run on: needs the lease of `node`, and that of the run's owner, where it has one, to have run out. */
+  readonly isClaim: boolean
+  readonly state: RunState
+  readonly attempt: number
+  readonly deaths: number
+  readonly pauseMs: number
+  /** Notes that the run is to stop. */
+  readonly isStop: boolean
+  /** JSON text; null where there is none. */
+  readonly result: string | null
+  readonly failure: RunFailure | undefined
+  readonly events: readonly PendingEvent[]
+  /** Longest wait for a lock, in milliseconds. */
+  readonly waitMs: number
+}
+
+/** The notice of a run that fails, and the operation that it stands for in the log. */
+export interface RunFailure {
+  readonly operation: string
+  readonly notice: Notice
+  readonly type: string
+  /** The channel of the run's user. */
+  readonly channel: string
+}
+
+/** How a run stands after a change was asked for. */
+export interface ChangedRow extends Pick<
+  RunRow,
+  'state' | 'attempt' | 'deaths' | 'is_stop_requested' | 'left_ms' | 'node'
+> {
+  /** False: it was another than it was seen. */
+  readonly is_changed: boolean
+  readonly positions: Readonly<Record<string, number>> | null
+  /** Offset of the notice, in the channel of the run's user. */
+  readonly notice_offset: number | null
+  readonly at_ms: number | null
+}
+
+/** No row where there is no such run. @throws LS_STATEMENT_TIMEOUT when a lock was held for longer than `waitMs` */
+export function changeRun(schema: string, asked: RunChangeRequest): Statement {
+  const { seen, events, failure } = asked
+  const batch = groupByChannel(events)
+  return change(schema, [
+    asked.operation,
+    asked.name,
+    asked.userId,
+    asked.node,
+    asked.run,
+    seen.state,
+    seen.attempt,
+    seen.is_stop_requested,
+    seen.node,
+    asked.isClaim,
+    asked.state,
+    asked.attempt,
+    asked.deaths,
+    asked.pauseMs,
+    asked.isStop,
+    asked.result,
+    failure === undefined ? null : JSON.stringify(failure.notice),
+    failure?.operation ?? null,
+    failure?.type ?? null,
+    failure?.channel ?? null,
+    batch.channels,
+    batch.counts,
+    batch.eventChannel,
+    batch.eventRank,
+    events.map(({ type }) => type),
+    events.map(({ data }) => data),
+    asked.waitMs,
+  ])
+}
+
+const change = prepared(
+  'change_run',
+  (schema) => `select c.is_changed, c.state, c.attempt, c.deaths, c.is_stop_requested, c.left_ms, c.node,
+             c.positions, c.notice_offset, ${msOf('c.at')} as at_ms
+           from ${schema}.change_run($1::uuid, $2, $3, $4::uuid, $5::uuid, $6, $7::int, $8::boolean, $9::uuid,
+             $10::boolean, $11, $12::int, $13::int, $14::float8, $15::boolean, $16::text::json, $17::text::json,
+             $18::uuid, $19, $20, $21::text[], $22::int[], $23::int[], $24::int[], $25::text[], $26::text[]::json[],
+             $27::int) c`,
+)
+
+/** How a run ended, or that it has not. */
+export interface RunEndRow {
+  readonly id: string
+  readonly task: string
+  readonly state: RunState
+  /** JSON text. */
+  readonly result: string | null
+  readonly notice: Notice | null
+}
+
+export function readRunEnds(schema: string, ids: readonly string[]): Statement {
+  return {
+    text: `select r.id, r.task, r.state, r.result::text as result, r.notice from ${schema}.runs r
+           where r.id = any($1::uuid[])`,
+    values: [ids],
+  }
+}
+
+export interface UndeclaredRow {
+  readonly task: string
+  readonly runs: number
+}
+
+/** Tasks other than these whose runs have been due for longer, and no node has taken them on. */
+export function readUndeclared(schema: string, tasks: readonly string[], dueForMs: number): Statement {
+  return {
+    text: `select r.task, count(*)::int as runs from ${schema}.runs r
+           where r.state = 'pending' and r.not_before < clock_timestamp() - make_interval(secs => $2::float8)
+             and r.task <> all($1::text[])
+           group by r.task order by r.task`,
+    values: [tasks, dueForMs / 1000],
+  }
+}
+
+/** Removes runs that ended longer ago, with their steps, from a range of heap pages, as `trimEvents` does for events. */
+export function trimRuns(schema: string, keptMs: number, firstPage: number, pages: number): Statement {
+  const of = (table: string): string => `(delete from ${schema}.${table} t using gone where t.run = gone.id)`
+  return {
+    text: `with gone as (
+             delete from ${schema}.runs
+             where ctid >= format('(%s,0)', $1::bigint)::tid and ctid < format('(%s,0)', $2::bigint)::tid
+               and ended_at < clock_timestamp() - make_interval(secs => $3::float8)
+             returning id
+           ), steps as ${of('run_steps')}, tries as ${of('run_tries')}
+           delete from ${schema}.run_progress t using gone where t.run = gone.id`,
+    values: [firstPage, firstPage + pages, keptMs / 1000],
+  }
+}
+
+export function runPages(schema: string): Statement {
+  return {
+    text: `select (pg_relation_size('${schema}.runs') / current_setting('block_size')::int)::int as pages`,
+  }
+}

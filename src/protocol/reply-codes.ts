@@ -1,0 +1,21 @@
+/** Codes of an error reply. 400 to 1999 are Lockstep's own; the official SDKs treat those as terminal. */
+export const internal = 100
+export const unauthorized = 101
+export const unknownChannel = 102
+export const permissionDenied = 103
+export const methodNotFound = 104
+export const alreadySubscribed = 105
+export const limitExceeded = 106
+export const badRequest = 107
+export const notAvailable = 108
+export const tokenExpired = 109
+export const tooManyRequests = 111
+export const unrecoverablePosition = 112
+export const inputInvalid = 400
+export const operationIdInvalid = 401
+export const operationIdReused = 402
+export const forbidden = 403
+export const outcomePending = 404
+export const nodeStopping = 405
+export const operationExpired = 406
+export const tokenNotYetValid = 407

@@ -1,0 +1,11 @@
+/**
+ * Room `rollout`: in which mode an operation runs. It refuses to know what a mode does.
+ */
+export {
+  type EffectiveRollout,
+  Rollout,
+  type RolloutOptions,
+  type RolloutProvider,
+  type RolloutProviderLogger,
+  rolloutShape,
+} from './rollout.ts'

@@ -1,0 +1,102 @@
+import { isLockstepError, LockstepError, type ErrorCode, type UserContext } from '../../core/index.ts'
+import { thrownErrorCode } from '../../postgres/index.ts'
+import { handleIn, type EndedOperation, type Part, type Transaction } from '../../transaction/index.ts'
+import { toKept, type KeptValue } from '../model/kept-value.ts'
+import { derivedId } from '../model/step-name.ts'
+import type { EnteredStep, RunsOfOperation } from '../store/runs-part.ts'
+
+/** The commit of a step, as the operation that it is. */
+export interface StepOperation {
+  readonly id: string
+  /** Task and step, without the key of one of many. */
+  readonly name: string
+  readonly user: UserContext
+  readonly timeoutMs: number | undefined
+  readonly work: (tx: Transaction<unknown>) => Promise<void>
+}
+
+export type RunStepOperation = (operation: StepOperation) => Promise<EndedOperation<unknown>>
+
+/** A single try to commit a step. */
+export interface CommitTry {
+  readonly entry: EnteredStep
+  /** Number of the try, within this attempt at the run. */
+  readonly number: number
+  readonly operationName: string
+  /** Names the step in errors. */
+  readonly who: string
+  readonly user: UserContext
+  readonly timeoutMs: number | undefined
+  /** Writes what the step commits, and returns its result. */
+  readonly commit: (tx: Transaction<unknown>) => Promise<unknown>
+}
+
+/** Result of a single try to commit a step. */
+export type CommitResult =
+  | { readonly kind: 'committed'; readonly kept: KeptValue }
+  /** The run has been stopped, or had not been, unlike what the step was told. */
+  | { readonly kind: 'stopDiffers' }
+  /** The step has committed before, or the run is another attempt's: the database knows. */
+  | { readonly kind: 'superseded'; readonly error: unknown }
+  /** The step has not committed, for no fault of the step: another try may succeed with the same value. */
+  | { readonly kind: 'again'; readonly error: unknown }
+  /** Whether the step has committed is not known. */
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'threw'; readonly error: unknown }
+
+/** Errors that tell of the database or the node, and not of the step. */
+const notItsFault: ReadonlySet<ErrorCode> = new Set([
+  'LS_SERIALIZATION_FAILURE',
+  'LS_CONNECTION_LOST',
+  'LS_DATABASE_UNREACHABLE',
+  'LS_DATABASE_READ_ONLY',
+  'LS_DATABASE_RESOURCES',
+  'LS_POOL_EXHAUSTED',
+  'LS_OPERATION_INTERRUPTED',
+  'LS_NODE_STARTING',
+  'LS_NODE_STOPPING',
+  'LS_NODE_OVERLOADED',
+  'LS_NODE_FENCED',
+])
+
+/** Commits a step once, or says why not. Never throws. */
+export async function commitStep(
+  run: RunStepOperation,
+  part: Part<RunsOfOperation>,
+  asked: CommitTry,
+): Promise<CommitResult> {
+  const { entry, number, who } = asked
+  let kept: KeptValue | undefined
+  try {
+    const ended = await run({
+      id: derivedId('step', entry.run, entry.name, entry.attempt, number),
+      name: asked.operationName,
+      user: asked.user,
+      timeoutMs: asked.timeoutMs,
+      async work(tx) {
+        kept = undefined
+        const handle = handleIn(tx, part)
+        handle.enter(entry)
+        kept = toKept(await asked.commit(tx), who)
+        handle.keep(kept.json)
+      },
+    })
+    if (ended.outcome.outcome === 'committed')
+      return { kind: 'committed', kept: kept ?? toKept(undefined, who) }
+    const error = ended.error ?? new LockstepError('LS_OPERATION_FENCED')
+    return resultOf(error, kept !== undefined)
+  } catch (error) {
+    return isLockstepError(error, 'LS_OUTCOME_PENDING')
+      ? { kind: 'pending' }
+      : resultOf(error, kept !== undefined)
+  }
+}
+
+/** @param hasReturned the code of the commit has: only the flush behind it tells how the run stands */
+function resultOf(error: unknown, hasReturned: boolean): CommitResult {
+  const code = thrownErrorCode(error)
+  if (hasReturned && code === 'LS_RUN_STOPPED') return { kind: 'stopDiffers' }
+  if (hasReturned && (code === 'LS_RUN_LOST' || code === 'LS_OPERATION_FENCED'))
+    return { kind: 'superseded', error }
+  return { kind: code !== undefined && notItsFault.has(code) ? 'again' : 'threw', error }
+}

@@ -1,0 +1,262 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { faultPoint } from '../../core/fault-point.ts'
+import {
+  isLockstepError,
+  LockstepError,
+  messageOf,
+  pause,
+  refusalIn,
+  type Clock,
+  type ErrorCode,
+  type Logger,
+} from '../../core/index.ts'
+import type { Part, Transaction } from '../../transaction/index.ts'
+import { fromKept } from '../model/kept-value.ts'
+import { defaultRetry, pauseAfterThrowMs, type Retry } from '../model/retry-rules.ts'
+import { derivedId, familyOf, type StepName } from '../model/step-name.ts'
+import type { RunStore } from '../store/run-store.ts'
+import type { RunsOfOperation } from '../store/runs-part.ts'
+import type { Execution } from './execution.ts'
+import { commitStep, type RunStepOperation } from './step-commit.ts'
+import { inStepTime } from './step-time.ts'
+
+/** Context of the work of a step. */
+export interface WorkContext {
+  /** Aborts when the run is stopped or lost, its time or that of the step is over, or the node stops. */
+  readonly signal: AbortSignal
+  /** The same for every attempt of this step: give it to a payment provider, say. */
+  readonly idempotencyKey: string
+  /** Number of the run's current claim, from 1. */
+  readonly attempt: number
+}
+
+/** Facts for the commit of a step, beside the value of its work. */
+export interface Ending {
+  /** The run was stopped meanwhile: the value is what the work had by then. */
+  readonly stopped: boolean
+  readonly attempt: number
+}
+
+/** A step as the task's code gives it, whatever its form. */
+export interface StepPlan {
+  readonly method: 'do' | 'commit'
+  readonly name: StepName
+  readonly key: string
+  readonly work: ((context: WorkContext) => Promise<unknown>) | undefined
+  readonly commit:
+    ((tx: Transaction<unknown>, value: unknown, ending: Ending) => Promise<unknown>) | undefined
+  readonly timeoutMs: number | undefined
+  readonly retry: Retry
+}
+
+/** Dependencies of the steps of a run. */
+export interface StepPorts {
+  readonly store: RunStore
+  readonly part: Part<RunsOfOperation>
+  readonly run: RunStepOperation
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Shows the newest progress of a run to whoever listens, and keeps it. Never rejects. */
+  readonly showProgress: (execution: Execution, json: string) => Promise<void>
+}
+
+/** The step that the code runs in, for as long as it does. */
+export const insideStep = new AsyncLocalStorage<{ readonly name: StepName; readonly run: string }>()
+
+const longestPauseMs = 2_000
+const firstPauseMs = 50
+
+/** Errors that another try would meet again: the step, or the code around it, has to be changed. */
+const final: ReadonlySet<ErrorCode> = new Set([
+  'LS_STEP_RESULT_INVALID',
+  'LS_STEP_NESTED',
+  'LS_STEP_REPEATED',
+  'LS_STEP_OUTSIDE_RUN',
+  'LS_RESULT_TOO_LARGE',
+  'LS_RUN_CODE_CHANGED',
+  'LS_CONFIG_INVALID',
+  'LS_CHANNEL_INVALID',
+  'LS_EVENT_UNKNOWN',
+  'LS_EVENT_INVALID',
+  'LS_EVENT_TOO_LARGE',
+  'LS_OPERATION_TOO_LARGE',
+])
+
+/** Steps that have thrown in the attempts before: how often, and their last errors. */
+export type EarlierThrows = ReadonlyMap<string, { readonly thrown: number; readonly error: string }>
+
+/** Tries of one step, until it has committed, has thrown for the last time, or the attempt at its run ends. */
+export class StepTries {
+  readonly #execution: Execution
+  readonly #ports: StepPorts
+  readonly #plan: StepPlan
+  #number = 1
+
+  constructor(execution: Execution, ports: StepPorts, plan: StepPlan) {
+    this.#execution = execution
+    this.#ports = ports
+    this.#plan = plan
+  }
+
+  /** @throws the last error of the step */
+  async run(earlier: EarlierThrows): Promise<Committed | Over> {
+    const plan = this.#plan
+    const before = earlier.get(plan.key)
+    if (before !== undefined && before.thrown >= (plan.retry.attempts ?? defaultRetry.attempts)) {
+      throw new LockstepError('LS_RUN_FAILED', {
+        message: `${this.#who} has thrown ${before.thrown} times, the last time: ${before.error}`,
+      })
+    }
+    for (;;) {
+      const worked = await this.#work()
+      if (worked.kind === 'over') return over
+      const committed = worked.kind === 'threw' ? worked : await this.#commit(worked.value)
+      if (committed.kind !== 'threw') return committed
+      const pauseMs = await this.#afterThrow(committed.error)
+      if (pauseMs === undefined) return over
+      await pause(this.#ports.clock, pauseMs, this.#execution.signal)
+      if (!this.#execution.mayBegin) return over
+    }
+  }
+
+  async #work(): Promise<Worked> {
+    const { work, key, timeoutMs, name } = this.#plan
+    if (work === undefined) return { kind: 'worked', value: undefined }
+    const execution = this.#execution
+    const context = (signal: AbortSignal): WorkContext => ({
+      signal,
+      idempotencyKey: derivedId('idempotency', execution.id, key),
+      attempt: execution.attempt,
+    })
+    try {
+      const within = { name, run: execution.id }
+      const value = await inStepTime(
+        { clock: this.#ports.clock, timeoutMs, signal: execution.signal, who: this.#who },
+        (signal) => insideStep.run(within, async () => work(context(signal))),
+      )
+      if (!execution.mayCommit) return { kind: 'over' }
+      if (execution.isStopped && execution.claimed.task.onStop === 'discard') return { kind: 'over' }
+      return { kind: 'worked', value }
+    } catch (error) {
+      // Ignore an error once the attempt is to end, which has brought it about.
+      return execution.mayBegin ? { kind: 'threw', error } : { kind: 'over' }
+    }
+  }
+
+  /** Commits with the same value until the database has said how that ended. */
+  async #commit(value: unknown): Promise<Committed | Threw | Over> {
+    const plan = this.#plan
+    const { clock, part, run } = this.#ports
+    const execution = this.#execution
+    const { claimed, attempt, committed } = execution
+    const within = { name: plan.name, run: execution.id }
+    let pauseMs = firstPauseMs
+    for (;;) {
+      if (!execution.mayCommit) return over
+      const isStopped = execution.isStopped
+      // Value of work alone is worth keeping: a step without it does not begin after a stop.
+      if (isStopped && (plan.work === undefined || claimed.task.onStop === 'discard')) return over
+      await faultPoint('runs.before-step')
+      const result = await commitStep(run, part, {
+        entry: { run: execution.id, attempt, isStopped, lastStep: committed.last, name: plan.key },
+        number: this.#number++,
+        operationName: `${claimed.task.name}.${familyOf(plan.name)}`,
+        who: this.#who,
+        user: claimed.run.user,
+        timeoutMs: plan.work === undefined ? plan.timeoutMs : undefined,
+        commit: async (tx) => {
+          // The connection may have shown another history, in which the number of this attempt is another node's.
+          if (execution.isOver) throw new LockstepError('LS_RUN_LOST')
+          if (plan.commit === undefined) return value
+          return insideStep.run(within, async () => plan.commit?.(tx, value, { stopped: isStopped, attempt }))
+        },
+      })
+      if (result.kind === 'committed') {
+        committed.add(plan.key, result.kept.json)
+        return { kind: 'committed', value: result.kept.value }
+      }
+      if (result.kind === 'threw') return result
+      if (result.kind === 'stopDiffers') execution.stop()
+      if (result.kind === 'again') this.#logAgain(result.error)
+      // Ask before any other try: while the database is away, each of them would be one more operation to settle.
+      const row = await this.#persist(() => this.#ports.store.step(execution.id, plan.key))
+      if (row !== undefined) {
+        committed.add(plan.key, row.result)
+        return { kind: 'committed', value: fromKept(row.result) }
+      }
+      if (result.kind === 'superseded') execution.lose()
+      await pause(clock, pauseMs)
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+    }
+  }
+
+  /**
+   * Notes that the step has thrown.
+   * @returns the pause before the next try; undefined where the attempt ends, to be followed by another one after the pause
+   * @throws the error where it was the last time
+   */
+  async #afterThrow(error: unknown): Promise<number | undefined> {
+    const plan = this.#plan
+    const execution = this.#execution
+    // A refusal is what the code wants: another try would refuse as well.
+    if (refusalIn(error) !== undefined || (isLockstepError(error) && final.has(error.code))) throw error
+    const step = { run: execution.id, attempt: execution.attempt, name: plan.key }
+    const thrown = await this.#persist(() => this.#ports.store.noteThrow(step, messageOf(error)))
+    if (execution.isOver) return undefined
+    if (thrown === undefined) {
+      execution.lose()
+      return undefined
+    }
+    const pauseMs = pauseAfterThrowMs(thrown, plan.retry)
+    if (pauseMs === undefined) throw error
+    const facts = { run: execution.id, task: execution.claimed.task.name, step: plan.key, thrown, pauseMs }
+    this.#ports.logger.warn({ ...facts, error }, 'a step threw, and is tried again')
+    if (!execution.isAlone) return pauseMs
+    execution.finish({ kind: 'released', pauseMs })
+    return undefined
+  }
+
+  #logAgain(error: unknown): void {
+    const { id, claimed, mayCommit } = this.#execution
+    if (!mayCommit) return
+    const facts = { run: id, task: claimed.task.name, step: this.#plan.key, error: messageOf(error) }
+    this.#ports.logger.warn(facts, 'the commit of a step is repeated')
+  }
+
+  /** Asks the database until it answers, or the attempt has ended. */
+  async #persist<T>(ask: () => Promise<T | undefined>): Promise<T | undefined> {
+    for (
+      let pauseMs = firstPauseMs;
+      !this.#execution.isOver;
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+    ) {
+      try {
+        return await ask()
+      } catch (error) {
+        const facts = { run: this.#execution.id, error: messageOf(error) }
+        this.#ports.logger.warn(facts, 'a step waits for the database')
+        await pause(this.#ports.clock, pauseMs)
+      }
+    }
+    return undefined
+  }
+
+  get #who(): string {
+    return `Step ${JSON.stringify(this.#plan.name)} (task "${this.#execution.claimed.task.name}")`
+  }
+}
+
+type Worked = { readonly kind: 'worked'; readonly value: unknown } | Threw | Over
+interface Committed {
+  readonly kind: 'committed'
+  readonly value: unknown
+}
+interface Threw {
+  readonly kind: 'threw'
+  readonly error: unknown
+}
+/** The attempt at the run is to end. */
+interface Over {
+  readonly kind: 'over'
+}
+const over: Over = { kind: 'over' }

@@ -1,0 +1,294 @@
+import { mutationPoint } from '../../protocol/mutation-point.ts'
+import { faultPoint } from '../../core/fault-point.ts'
+import {
+  disregard,
+  whenSettled,
+  type Database,
+  type ErrorCode,
+  type Isolation,
+  type Mode,
+  type Moment,
+  type OpenTransaction,
+  type UserContext,
+} from '../../core/index.ts'
+import { countByChannel, type EmittedCounts } from '../../log/index.ts'
+import {
+  flushOperation,
+  forgetRollbackEvents,
+  toFlushRow,
+  type FlushRow,
+  type OperationKey,
+  type PendingEvent,
+} from '../../postgres/index.ts'
+import { afterCommit, afterWork, codeOfFailure } from './attempt-rules.ts'
+import type { FlushQueue } from './flush-queue.ts'
+import type { Hook } from './hook-runner.ts'
+import type { Interruption } from './interruption.ts'
+import type { LateCalls } from '../intents/late-calls.ts'
+import { failureCode } from '../settle/notice.ts'
+import type { OperationGuard } from './operation-guard.ts'
+import type { Flush } from './operation-parts.ts'
+import type { OperationTrace } from './operation-trace.ts'
+import type { OperationRollbackEvents } from '../parts/operation-rollback-events.ts'
+import type { Part } from '../parts/part.ts'
+import { toResultJson } from './result-json.ts'
+import { TransactionScope, type Transaction } from './transaction.ts'
+
+export interface AttemptRequest<Db, Result> {
+  readonly key: OperationKey
+  readonly since: Moment
+  readonly late: LateCalls
+  readonly user: UserContext
+  readonly interruption: Interruption
+  /** Guard, in development, with the place where the operation was called. */
+  readonly guard: OperationGuard | undefined
+  readonly origin: Error | undefined
+  /** Settles to whether this id has no outcome yet. Absent when no intent is written. */
+  readonly intent: Promise<boolean> | undefined
+  /** The history in which the intent was asked for. */
+  readonly notedIn: string
+  readonly mode: Mode
+  readonly isolation: Isolation | undefined
+  readonly trace: OperationTrace
+  readonly flushes: FlushQueue
+  /** Sends an event at once, where the mode lets events leave before the commit. */
+  readonly emitNow?: ((event: PendingEvent) => void) | undefined
+  /** Parts beside the events. */
+  readonly parts: readonly Part<unknown>[]
+  readonly rollbackEvents: OperationRollbackEvents
+  readonly work: (tx: Transaction<Db>) => Promise<Result>
+}
+
+/** The hooks of the ending that stands: of an unknown one, once it is known. */
+type HooksOf = (ending: 'committed' | 'rolled_back') => readonly Hook[]
+
+interface Failure {
+  readonly error: unknown
+  readonly code: ErrorCode
+  readonly affectedLayers: readonly string[]
+  readonly hooksOf: HooksOf
+}
+
+/** How one attempt at an operation ended, as far as this process could hear. */
+export type AttemptResult<Result> =
+  | {
+      readonly ending: 'committed'
+      readonly result: Result
+      readonly events: readonly PendingEvent[]
+      readonly flushed: FlushRow
+      /** Gives each part what its own rows answered. */
+      readonly notifyParts: (failed: (part: string, error: unknown) => void) => void
+      readonly hooksOf: HooksOf
+      /** Epoch of the history that it was committed in. Absent where the database knows only one. */
+      readonly epoch: string | undefined
+    }
+  | (Failure & { readonly ending: 'rolled_back' })
+  /** `emitted` is what the log has of it, if it has committed. */
+  | (Failure & { readonly ending: 'unknown'; readonly emitted: EmittedCounts; readonly result: unknown })
+  /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
+  | { readonly ending: 'known' }
+
+/** Runs the user's work in one transaction and ends it. Never throws. */
+export async function attempt<Db, Result>(
+  database: Database<Db>,
+  request: AttemptRequest<Db, Result>,
+): Promise<AttemptResult<Result>> {
+  let open: OpenTransaction<Db>
+  try {
+    await faultPoint('transaction.before-work')
+    open = await database.begin({ operationId: request.key.id, isolation: request.isolation })
+  } catch (error) {
+    return (await isKnown(request.intent)) ? { ending: 'known' } : neverBegun(error)
+  }
+  const { key, user, interruption, mode, emitNow } = request
+  const identity = { operationId: key.id, user, interruption, mode, emitNow }
+  let scope: TransactionScope<Db>
+  try {
+    scope = TransactionScope.of<Db>(identity, open, request.parts, request.rollbackEvents)
+  } catch (error) {
+    // A part could not be opened.
+    await open.rollback()
+    return neverBegun(error)
+  }
+  return await workAndCommit(database, request, { open, scope })
+}
+
+/** The ending of an operation whose transaction could not begin. */
+export function neverBegun(error: unknown): Extract<AttemptResult<never>, { ending: 'rolled_back' }> {
+  const code = failureCode(error)
+  return { ending: 'rolled_back', error, code, affectedLayers: ['database'], hooksOf: () => [] }
+}
+
+async function isKnown(intent: Promise<boolean> | undefined): Promise<boolean> {
+  try {
+    return intent !== undefined && !(await intent)
+  } catch {
+    // The database is away for the intent too.
+    return false
+  }
+}
+
+interface Begun<Db> {
+  readonly open: OpenTransaction<Db>
+  readonly scope: TransactionScope<Db>
+}
+
+async function workAndCommit<Db, Result>(
+  database: Database<Db>,
+  request: AttemptRequest<Db, Result>,
+  { open, scope }: Begun<Db>,
+): Promise<AttemptResult<Result>> {
+  const hooksOf = hooksIn(scope)
+  const rolledBack = (error: unknown): AttemptResult<Result> => {
+    const code = codeOfFailure(error, open.failure, request.interruption.reason !== undefined)
+    return { ending: 'rolled_back', error, code, affectedLayers: letGo(scope), hooksOf }
+  }
+  let events: readonly PendingEvent[] = []
+  const unknown = (error: unknown, result: Result): AttemptResult<Result> => {
+    const emitted = countByChannel(events)
+    return {
+      ending: 'unknown',
+      error,
+      code: failureCode(error),
+      affectedLayers: letGo(scope),
+      hooksOf,
+      emitted,
+      result,
+    }
+  }
+  let result: Result
+  let flush: Flush
+  try {
+    if (request.interruption.reason !== undefined) throw request.interruption.reason
+    result = await orInterrupted(
+      request.trace.run(() => runWork(request, scope)),
+      request,
+      open,
+    )
+    await faultPoint('transaction.after-work')
+    // Closed before anything is sent that ends the transaction: code that still runs can add nothing.
+    scope.closeAll()
+    open.close()
+    scope.assertSettled()
+    events = scope.parts.collectEvents()
+    const isNew = mutationPoint('flush before its intent') ? true : await request.intent
+    const next = afterWork({ isNew, notedIn: request.notedIn, epoch: open.epoch })
+    if (next.step === 'known') throw known
+    if (next.step === 'rollBack') throw next.error
+    await faultPoint('transaction.after-intent')
+    flush = scope.parts.collectFlush(
+      flushOperation(database.schema, request.key, toResultJson(result), events),
+      request.rollbackEvents.hasAny ? [forgetRollbackEvents(database.schema, request.key)] : [],
+    )
+    await faultPoint('transaction.before-commit')
+  } catch (error) {
+    scope.closeAll()
+    if (error === known) {
+      // Roll back without waiting: the caller has an answer already, and ending a statement that still runs by force
+      // would cost the pool a connection for each copy.
+      disregard(open.rollback())
+      return { ending: 'known' }
+    }
+    await open.rollback()
+    // A copy may fail by what the first has left, and before it is known that there was one.
+    return (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
+  }
+  const ending = await inTurn(request.flushes, events, () => {
+    // Check for lateness last of all, since nothing else tells other nodes of this operation.
+    const tooLate = request.intent === undefined ? request.late.refusalOf(request.since) : undefined
+    if (tooLate !== undefined) return rollBack(open, tooLate)
+    return request.trace.commit(() => open.commit(flush.statements))
+  })
+  await faultPoint('transaction.after-commit')
+  if (mutationPoint('lost COMMIT guessed as committed') && ending.ending === 'unknown') {
+    const flushed = { offsets: new Map(), at: new Date() }
+    const { epoch } = open
+    return { ending: 'committed', result, events: [], flushed, notifyParts() {}, hooksOf, epoch }
+  }
+  const end = afterCommit(ending, (answers) => flush.outcomeRow(answers), open.failure)
+  if (end.step === 'rolledBack') return rolledBack(end.error)
+  if (end.step === 'unknown') return unknown(end.error, result)
+  return {
+    ending: 'committed',
+    result,
+    events,
+    flushed: toFlushRow(end.row, events),
+    notifyParts: (failed) => flush.committed(end.answers, failed),
+    hooksOf,
+    epoch: open.epoch,
+  }
+}
+
+/** A function of its own: made where the flush is, the hooks would keep it in memory until the outcome is known. */
+function hooksIn<Db>(scope: TransactionScope<Db>): HooksOf {
+  return (ending) => scope.hooksOf(ending)
+}
+
+/** Lets go of the events: nobody needs them any more, and the operation may stay open for as long as the database is away. */
+function letGo<Db>(scope: TransactionScope<Db>): readonly string[] {
+  const { layers } = scope.parts
+  scope.parts.forget()
+  return layers
+}
+
+async function rollBack<Db>(open: OpenTransaction<Db>, error: unknown) {
+  await open.rollback()
+  return { ending: 'rolled_back', error } as const
+}
+
+function runWork<Db, Result>(
+  { guard, origin, key, work }: AttemptRequest<Db, Result>,
+  scope: TransactionScope<Db>,
+): Promise<Result> {
+  if (guard === undefined) return work(scope)
+  return guard.run({ name: key.name, origin, isOpen: () => scope.isOpen }, () => work(scope))
+}
+
+/** Commits in turn where there is one channel. A wait for several would hold some of them meanwhile. */
+async function inTurn<T>(
+  flushes: FlushQueue,
+  events: readonly PendingEvent[],
+  commit: () => Promise<T>,
+): Promise<T> {
+  const channel = events[0]?.channel
+  if (channel === undefined || events.some((event) => event.channel !== channel)) return commit()
+  const turn = flushes.enter(channel)
+  if (turn !== undefined) await turn
+  try {
+    return await commit()
+  } finally {
+    flushes.leave(channel)
+  }
+}
+
+/** Error of this file alone: the id turned out to be known, so this copy of the work counts for nothing. */
+const known = new Error('the operation is known already')
+
+/** The work's result, unless it is to be stopped first: then a statement that runs is stopped too. */
+async function orInterrupted<Db, Result>(
+  work: Promise<Result>,
+  { interruption, intent }: Pick<AttemptRequest<Db, Result>, 'interruption' | 'intent'>,
+  open: OpenTransaction<Db>,
+): Promise<Result> {
+  try {
+    return await new Promise<Result>((resolve, reject) => {
+      interruption.onInterrupt(reject)
+      // Ignore a failure of the intent here: the code before the flush awaits the intent and deals with it.
+      if (intent !== undefined)
+        whenSettled(
+          intent,
+          (isNew) => isNew || reject(known),
+          () => {},
+        )
+      // Code that still runs after the handle was closed reaches no one with what it throws.
+      whenSettled(Promise.resolve(work), resolve, reject)
+    })
+  } catch (error) {
+    const isInterrupted = interruption.reason !== undefined
+    if (error === known || isInterrupted) open.close()
+    if (isInterrupted) await open.cancel()
+    throw error
+  } finally {
+    interruption.ignore()
+  }
+}

@@ -1,0 +1,71 @@
+import { mutationPoint } from '../../protocol/mutation-point.ts'
+import { messageOf, Repeat, type Clock, type Logger } from '../../core/index.ts'
+import type { OperationKey } from '../../postgres/index.ts'
+import { createNotice, type RollbackOptions } from './notice.ts'
+import type { Settler } from './settlement.ts'
+
+export interface OrphanWatchOptions {
+  readonly settler: Settler
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Finds the rollback options in an operation's definition, where this node knows it. */
+  readonly rollbackOf: (operationName: string) => RollbackOptions
+  /** Leases under which something still runs on this node: it is not dead, whatever has become of them. */
+  readonly openLeases: () => readonly string[]
+  /** Default 1,000. */
+  readonly intervalMs?: number
+}
+
+const batch = 200
+
+/** Settles, round after round, what dead nodes left open. Every node watches; the database lets one decide. */
+export class OrphanWatch {
+  readonly #options: OrphanWatchOptions
+  readonly #rounds: Repeat
+
+  constructor(options: OrphanWatchOptions) {
+    this.#options = options
+    const { clock, logger, intervalMs = 1_000 } = options
+    this.#rounds = new Repeat({
+      clock,
+      everyMs: intervalMs,
+      work: () => this.#settleAll(),
+      onError: (error) =>
+        logger.warn({ error: messageOf(error) }, 'the operations of dead nodes were not read'),
+    })
+  }
+
+  start(): void {
+    if (mutationPoint('orphans left open')) return
+    this.#rounds.start(0)
+  }
+
+  close(): Promise<void> {
+    return this.#rounds.close()
+  }
+
+  async #settleAll(): Promise<void> {
+    const { settler, openLeases } = this.#options
+    const settle = (): Promise<number> =>
+      settler.settleOrphans({
+        noticeFor: (key) => this.#noticeFor(key),
+        limit: batch,
+        except: openLeases(),
+        isStopping: () => this.#rounds.isStopped,
+      })
+    // A full batch means that there may be more; where some could not be settled, the next round reads them again.
+    while (!this.#rounds.isStopped && (await settle()) === batch);
+  }
+
+  #noticeFor(key: OperationKey): ReturnType<typeof createNotice> {
+    return createNotice({
+      operationId: key.id,
+      operationName: key.name,
+      rollback: mutationPoint('orphan reported in no words of its own')
+        ? {}
+        : this.#options.rollbackOf(key.name),
+      code: 'LS_OPERATION_INTERRUPTED',
+      affectedLayers: ['database', 'websocket'],
+    })
+  }
+}

@@ -1,0 +1,141 @@
+// A node of a simulation: the real parts, wired as src/node/compose.ts wires them, without sockets and monitor.
+import { NodeBus } from '../../src/bus/index.ts'
+import { EpochWatch, NodeLease } from '../../src/cluster/index.ts'
+import { Admission, silentProbe, type Logger } from '../../src/core/index.ts'
+import { Deliveries, EventHub } from '../../src/feeds/index.ts'
+import { EventLog, Retention } from '../../src/log/index.ts'
+import { eventPages, operationPages, trimEvents, trimOperations } from '../../src/postgres/index.ts'
+import {
+  IntentWriter,
+  LateCalls,
+  OrphanWatch,
+  RollbackEventWriter,
+  Settler,
+  StoredOutcomes,
+  TransactionCoordinator,
+} from '../../src/transaction/index.ts'
+import { ModelBus, type ModelBroker } from './model/bus.ts'
+import { ModelDatabase, type Leg, type ModelDb } from './model/database.ts'
+import type { Host } from './scheduler.ts'
+import { shownPart, shownType } from './shown-part.ts'
+
+export const leaseMs = 3_000
+/** Time shorter than some subscribers are away. */
+const eventRetentionMs = 8_000
+const outcomesMs = 7 * 24 * 60 * 60 * 1_000
+
+export interface NodeFacts {
+  readonly leg: Leg
+  readonly broker: ModelBroker
+  readonly logger: Logger
+}
+
+export class SimulatedNode {
+  readonly host: Host
+  readonly epochs: EpochWatch
+  readonly lease: NodeLease
+  readonly hub: EventHub
+  readonly outcomes: StoredOutcomes
+  readonly coordinator: TransactionCoordinator<ModelDb>
+  readonly #database: ModelDatabase
+  readonly #deliveries: Deliveries
+  readonly #bus: NodeBus
+  readonly #orphans: OrphanWatch
+  readonly #retention: Retention
+  #isReady = false
+
+  constructor({ leg, broker, logger }: NodeFacts) {
+    const { host } = leg
+    const { clock } = host
+    this.host = host
+    const database = new ModelDatabase(leg)
+    const { own, schema } = database
+    const base = { own, schema, clock, logger }
+    const probe = silentProbe
+    this.#database = database
+    this.epochs = new EpochWatch(base)
+    this.lease = new NodeLease({ ...base, own: database.lease, epochs: this.epochs, leaseMs })
+    this.hub = new EventHub({ log: new EventLog(own, schema, this.epochs), clock, logger })
+    const epoch = (): string => this.epochs.epoch
+    const bus = new ModelBus(host, broker)
+    this.#bus = new NodeBus({ bus, hub: this.hub, clock, logger, probe })
+    this.epochs.onChange(({ to }) => this.#bus.follow(to))
+    const deliveries = new Deliveries({ hub: this.hub, publisher: bus, epoch })
+    const { deliver, deliverTransient } = deliveries
+    this.#deliveries = deliveries
+    const { ownConnections } = database
+    const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
+    const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
+    this.outcomes = new StoredOutcomes({ ...base, settler, retentionMs: outcomesMs })
+    const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
+    this.coordinator = new TransactionCoordinator({
+      database,
+      parts: [shownPart],
+      rollbackEvents,
+      intents: new IntentWriter({ ...base, late }),
+      late,
+      settler,
+      outcomes: this.outcomes,
+      lease: this.lease,
+      rollout: { modeOf: () => 'enforce' },
+      admission: new Admission({ clock, slots: database.connections }),
+      clock,
+      logger,
+      probe,
+      epoch,
+      deliver,
+      deliverTransient,
+    })
+    this.#orphans = new OrphanWatch({
+      settler,
+      clock,
+      logger,
+      rollbackOf: () => ({}),
+      openLeases: () => this.coordinator.openLeases,
+    })
+    this.#retention = new Retention({
+      own,
+      clock,
+      logger,
+      tables: [
+        {
+          pages: () => eventPages(schema),
+          trim: (page, pages) => trimEvents(schema, eventRetentionMs, page, pages),
+        },
+        {
+          pages: () => operationPages(schema),
+          trim: (page, pages) => trimOperations(schema, { outcomesMs, closedIdsMs: outcomesMs }, page, pages),
+        },
+      ],
+    })
+  }
+
+  /** Shows something of an open operation to whoever listens now. */
+  show(channel: string, operationId: string, data: string): void {
+    const at = new Date(this.host.clock.now())
+    this.#deliveries.deliverTransient({ channel, type: shownType, operationId, data, at })
+  }
+
+  /** The node takes calls and subscribers. */
+  get isReady(): boolean {
+    return this.#isReady && this.host.state === 'running'
+  }
+
+  /**
+   * Starts the parts in the order of the product's own start; tries again until that succeeds, as each use of a node
+   * does.
+   */
+  start(): void {
+    this.#start().catch(() => this.host.clock.after(300, () => this.start()))
+  }
+
+  async #start(): Promise<void> {
+    this.#database.guard(this.epochs)
+    await this.lease.start()
+    this.hub.start()
+    await this.#bus.start(this.epochs.epoch)
+    this.#orphans.start()
+    this.#retention.start()
+    this.#isReady = true
+  }
+}

@@ -1,0 +1,22 @@
+// How offsets are numbered is known to the rooms log and postgres: another numbering must not reach into an operation.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+
+const sources = fileURLToPath(new URL('../../../src/', import.meta.url))
+
+/** Lines of a room that add to an offset or subtract from it, without planted bugs. */
+function reckoningsOf(room: string): readonly string[] {
+  const files = readdirSync(join(sources, room), { recursive: true }).map(String)
+  return files
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => readFileSync(join(sources, room, file), 'utf8').split('\n'))
+    .filter((line) => /\b(?:offsets?|heads?|last)\b\S*\s[-+]=?\s/.test(line))
+    .filter((line) => !line.includes('mutationPoint('))
+}
+
+it('an operation reckons with no offset, and the log does', () => {
+  expect(reckoningsOf('transaction')).toEqual([])
+  expect(reckoningsOf('log')).not.toEqual([])
+})
