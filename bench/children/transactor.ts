@@ -51,6 +51,8 @@ export interface TransactionWarmUp extends CountedLoad {
 
 const insertMessage = 'insert into messages (channel, body) values ($1, $2) returning id'
 const insertOutbox = 'insert into outbox (channel, type, data) values ($1, $2, $3)'
+/** Calls come from many users in turn, as in an application: a user alone may hold seven of eight connections. */
+const users = Array.from({ length: 64 }, (_, number) => `user-${number}`)
 const body =
   'a message of a chat, about as long as messages of chats are: a hundred bytes or so, with this end.'
 
@@ -122,13 +124,17 @@ async function coordinated(): Promise<Send> {
   await lockstep.start()
   lockstep.attach(server)
   const intent = config.intent === undefined ? {} : { intent: config.intent }
-  return (channel) =>
-    lockstep.transaction({ name: 'send_message', user: 'ada', ...intent }, async (tx) => {
+  let calls = 0
+  return (channel) => {
+    calls += 1
+    const user = users[calls % users.length] ?? ''
+    return lockstep.transaction({ name: 'send_message', user, ...intent }, async (tx) => {
       const { rows } = await tx.db.query<{ id: string }>(insertMessage, [channel, body])
       const [row] = rows
       tx.emit(room({ id: channel }), 'noted', { id: row?.id ?? '', body })
       return row
     })
+  }
 }
 
 const send = await sendOf(config.variant)
