@@ -128,7 +128,7 @@ export class Attempts<Db> {
       rollbackEvents: new OperationRollbackEvents(this.#options.rollbackEvents, {
         key,
         intent: operation.intent?.landed,
-        signal: interruption.signal,
+        interruption,
       }),
       work: request.work,
     }

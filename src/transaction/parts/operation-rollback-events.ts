@@ -14,7 +14,8 @@ export interface RollbackEventsScope {
   readonly key: OperationKey
   /** Settles to whether the id has no outcome yet. Absent when no intent is written. */
   readonly intent: Promise<boolean> | undefined
-  readonly signal: AbortSignal
+  /** Source of the signal, which is made when it is asked for: hardly any operation has such events. */
+  readonly interruption: { readonly signal: AbortSignal }
 }
 
 /** Events that a settlement appends if it rolls one operation back: those of all its attempts. */
@@ -35,7 +36,7 @@ export class OperationRollbackEvents {
 
   /** @throws as `PartScope.appendOnRollback` */
   async add(part: string, onRollback: OnRollback): Promise<void> {
-    const { key: operation, intent, signal } = this.#scope
+    const { key: operation, intent, interruption } = this.#scope
     const event = toPendingEvent(onRollback)
     if (intent === undefined) {
       throw new LockstepError('LS_CONFIG_INVALID', {
@@ -46,6 +47,6 @@ export class OperationRollbackEvents {
     }
     if (!(await intent)) throw new LockstepError('LS_OPERATION_FENCED')
     this.#hasAny = true
-    await this.#writer.write({ operation, part, key: onRollback.key, ...event }, signal)
+    await this.#writer.write({ operation, part, key: onRollback.key, ...event }, interruption.signal)
   }
 }
