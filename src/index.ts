@@ -108,6 +108,7 @@ export type {
   RolloutProviderLogger,
 } from './rollout/index.ts'
 export type {
+  ControlQuestion,
   Ending,
   OnNodeDeath,
   Retry,
@@ -133,6 +134,7 @@ export type {
   RolledBack,
   StreamPosition,
   RunPhase,
+  RunProgressData,
   RunRef,
   RunState,
   RunStateData,

@@ -38,7 +38,13 @@ import {
   Callables,
   UndeclaredOperations,
 } from './node/index.ts'
-import { Operation, Query, type OperationOptions, type QueryOptions } from './operations/index.ts'
+import {
+  Operation,
+  Query,
+  type OperationHost,
+  type OperationOptions,
+  type QueryOptions,
+} from './operations/index.ts'
 import { toEventJson, type Part, type Transaction } from './transaction/index.ts'
 import type { Rollout } from './rollout/index.ts'
 import { Task, type TaskOptions } from './runs/index.ts'
@@ -134,17 +140,8 @@ class LockstepInstance<Db, User extends UserContext> {
   ): Operation<Name, Db, User, InputSchema, Result, Refusals, Internal> {
     assertCallableName(name, 'operation')
     const operation = new Operation<Name, Db, User, InputSchema, Result, Refusals, Internal>(name, options, {
-      scope: this.#rooms.scope,
+      ...this.#operationHost(),
       guard: this.#rooms.guard,
-      run: async (request) => {
-        await this.start()
-        return this.#rooms.coordinator.run(request)
-      },
-      earliestArrival: () => this.#rooms.coordinator.earliestArrival,
-      recall: async (id, claim) => {
-        await this.start()
-        return this.#rooms.coordinator.recall(id, claim)
-      },
     })
     this.#callables.declare(operation)
     return operation
@@ -180,12 +177,17 @@ class LockstepInstance<Db, User extends UserContext> {
     const Name extends string,
     In extends Schema,
     Result,
+    const Refusals extends RefusalSchemas = NoRefusals,
     P extends Schema = Schema,
     Ch extends Channel | undefined = undefined,
-  >(name: Name, options: TaskOptions<Db, User, In, Result, P, Ch>): Task<Name, Db, User, In, Result, P, Ch> {
+  >(
+    name: Name,
+    options: TaskOptions<Db, User, In, Result, Refusals, P, Ch>,
+  ): Task<Name, Db, User, In, Result, Refusals, P, Ch> {
     assertCallableName(name, 'task')
     const { runs } = this.#rooms
-    const task = new Task(name, options, { runs, ready: () => this.start() })
+    const operations = this.#operationHost()
+    const task = new Task(name, options, { runs, operations, ready: () => this.start() })
     this.#callables.declare(task)
     runs.declare(task)
     return task
@@ -285,5 +287,20 @@ class LockstepInstance<Db, User extends UserContext> {
   async close(options: { readonly drainMs?: number } = {}): Promise<void> {
     assertCloseOptions(options)
     return this.#node.close(options.drainMs ?? 5_000)
+  }
+
+  #operationHost(): OperationHost<Db> {
+    return {
+      scope: this.#rooms.scope,
+      run: async (request) => {
+        await this.start()
+        return this.#rooms.coordinator.run(request)
+      },
+      earliestArrival: () => this.#rooms.coordinator.earliestArrival,
+      recall: async (id, claim) => {
+        await this.start()
+        return this.#rooms.coordinator.recall(id, claim)
+      },
+    }
   }
 }

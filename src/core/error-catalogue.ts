@@ -228,6 +228,7 @@ export const errorCatalogue = {
   LS_STEP_OUTSIDE_RUN: entry(false, 'A step was begun outside of the work of a task.', replyCodes.internal),
   LS_STEP_RESULT_INVALID: entry(false, 'The work returned a value that cannot be kept.', replyCodes.internal),
   LS_STEP_TIMEOUT: entry(true, 'It took too long.', replyCodes.internal),
+  LS_TASK_INTERNAL: entry(false, 'The server alone starts this.', replyCodes.forbidden),
   LS_TASK_UNKNOWN: entry(true, 'No server takes on work of this kind right now.', replyCodes.internal),
   LS_REQUEST_INVALID: entry(false, 'The command does not follow the protocol.', replyCodes.badRequest),
   LS_MESSAGE_TOO_LARGE: entry(

@@ -80,19 +80,22 @@ export function refusalIn(thrown: unknown): Refusal | undefined {
   return undefined
 }
 
-/** Refusals that one operation declares. */
+/** Refusals that one operation or task declares. */
 export class DeclaredRefusals<R extends RefusalSchemas> {
   readonly #operation: string
   readonly #schemas: R
+  /** Names it in errors, such as `operation "send_message"`. */
+  readonly #who: string
 
-  constructor(operation: string, schemas: R) {
+  constructor(operation: string, schemas: R, kind: 'operation' | 'task' = 'operation') {
     this.#operation = operation
     this.#schemas = schemas
+    this.#who = `${kind} "${operation}"`
   }
 
   readonly refuse: Refuse<R> = (code, words) => {
     if (!Object.hasOwn(this.#schemas, code)) throw this.#unknown(code)
-    assertWords(code, words, `refuse("${code}", …) in operation "${this.#operation}"`)
+    assertWords(code, words, `refuse("${code}", …) in ${this.#who}`)
     return this.#declared(code, words)
   }
 
@@ -112,7 +115,7 @@ export class DeclaredRefusals<R extends RefusalSchemas> {
     { userMessage, data }: { readonly userMessage: string; readonly data?: unknown },
   ): Refusal {
     const schema = this.#schemas[code]
-    const what = `refusal "${code}" of operation "${this.#operation}"`
+    const what = `refusal "${code}" of ${this.#who}`
     if (schema === null || schema === undefined) {
       if (data === undefined) return new Refusal(code, { userMessage }, this.#operation)
       throw invalid(
@@ -128,7 +131,7 @@ export class DeclaredRefusals<R extends RefusalSchemas> {
     const meant = typeof code === 'string' ? suggestion(code, names) : ''
     const declared = names.length === 0 ? 'It declares none.' : `It declares: ${listNames(names)}.`
     return invalid(
-      `Operation "${this.#operation}" declares no refusal ${typeof code === 'string' ? `"${code}"` : `of ${describeGiven(code)}`}. Add it to its refusals.${meant} ${declared}`,
+      `${this.#who.replace(/^./, (letter) => letter.toUpperCase())} declares no refusal ${typeof code === 'string' ? `"${code}"` : `of ${describeGiven(code)}`}. Add it to its refusals.${meant} ${declared}`,
     )
   }
 }

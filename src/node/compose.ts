@@ -14,6 +14,7 @@ import {
   type Clock,
   type Database,
   type Logger,
+  type UserContext,
 } from '../core/index.ts'
 import { Deliveries, EventHub } from '../feeds/index.ts'
 import { createGateway, type Gateway } from '../gateway/index.ts'
@@ -142,7 +143,6 @@ export function composeRooms<Db>(
     deliver,
     deliverTransient,
   })
-  const runs = createRuns({ ...base, epochs, lease, scope, part: runsPart, deliveries, coordinator }, options)
   const orphans = new OrphanWatch({
     settler,
     clock,
@@ -154,6 +154,12 @@ export function composeRooms<Db>(
 
   const channels = new ChannelRegistry({ checks: scope, logger, databaseCode: thrownErrorCode })
   channels.declare(revocations)
+  const authorizeSubscription = (user: UserContext, channel: string): Promise<void> =>
+    channels.authorize(user, channel)
+  const runs = createRuns(
+    { ...base, epochs, lease, scope, part: runsPart, deliveries, coordinator, authorizeSubscription },
+    options,
+  )
   const authenticate = toAuthenticator(options.auth, logger)
   const gateway = createGateway({
     ...options.gateway,
@@ -164,12 +170,13 @@ export function composeRooms<Db>(
         await life.start()
         return identity
       },
-      authorizeSubscription: (user, channel) => channels.authorize(user, channel),
+      authorizeSubscription,
       events: hub,
       rpc: createRpc({
         callables,
         outcomes: (user, data) =>
           outcomes.answer(user, data, (id) => coordinator.isOpen({ id, userId: user.id })),
+        runs: runs.calls,
         ready: life.start,
       }),
       // Clients learn no unknown names of operations in production.

@@ -1,28 +1,35 @@
-import { describeGiven, LockstepError, nearestName, type UserContext } from '../core/index.ts'
+import { describeGiven, LockstepError, nearestName, peek, type UserContext } from '../core/index.ts'
 import type { RpcHandler } from '../gateway/index.ts'
 import { reservedMethods, type Outcome, type OutcomeAnswer } from '../protocol/index.ts'
+import type { RunCalls } from '../runs/index.ts'
 import type { RollbackOptions } from '../transaction/index.ts'
+
+/** Call of a client that has an outcome. */
+interface ClientCall {
+  readonly input: unknown
+  readonly user: UserContext
+  readonly id: string
+  /** The caller may have sent this id before. */
+  readonly repeat: boolean
+}
 
 /** A declared operation, query or task, as a client's call sees it. */
 export type CallablePart =
-  /** Started by the server only. */
   | {
       readonly kind: 'task'
       readonly name: string
-      readonly internal: true
+      readonly internal: false
+      /** Clients know its runs, and do not start any. */
+      readonly isServerOnly: boolean
       readonly failure: RollbackOptions
+      execute(call: ClientCall): Promise<{ readonly outcome: Outcome }>
     }
   | {
       readonly kind: 'operation'
       readonly name: string
       readonly internal: boolean
       readonly rollback: RollbackOptions
-      execute(options: {
-        readonly input: unknown
-        readonly user: UserContext
-        readonly id: string
-        readonly repeat: boolean
-      }): Promise<{ readonly outcome: Outcome }>
+      execute(call: ClientCall): Promise<{ readonly outcome: Outcome }>
     }
   | {
       readonly kind: 'query'
@@ -60,14 +67,14 @@ export class Callables {
   }
 
   /** The part that a client may call; undefined for an internal one, as for one that is not declared. */
-  find(name: string): Exclude<CallablePart, { kind: 'task' }> | undefined {
+  find(name: string): CallablePart | undefined {
     const part = this.#parts.get(name)
-    return part === undefined || part.kind === 'task' || part.internal ? undefined : part
+    return part?.internal === true ? undefined : part
   }
 
   /** The name of a part that clients may call, nearest to one that is not declared. */
   nearest(name: string): string | undefined {
-    const open = [...this.#parts.values()].filter(({ internal }) => !internal)
+    const open = [...this.#parts.values()].filter((part) => !part.internal && !isServerOnly(part))
     return nearestName(
       name,
       open.map((part) => part.name),
@@ -82,8 +89,13 @@ export class Callables {
   }
 }
 
+function isServerOnly(part: CallablePart): boolean {
+  return part.kind === 'task' && part.isServerOnly
+}
+
 export interface RpcOptions {
   readonly callables: Pick<Callables, 'find'>
+  readonly runs: Pick<RunCalls<unknown>, 'stop' | 'get' | 'list'>
   readonly outcomes: (user: UserContext, data: unknown) => Promise<readonly OutcomeAnswer[]>
   /** Settles once the node can serve. */
   readonly ready: () => Promise<void>
@@ -91,12 +103,20 @@ export interface RpcOptions {
 
 /** Finds the handler of an RPC method among what the application has declared. */
 export function createRpc(options: RpcOptions): (method: string) => RpcHandler | undefined {
-  const { callables, outcomes, ready } = options
+  const { callables, outcomes, runs, ready } = options
+  const reserved: Readonly<Record<string, RpcHandler>> = {
+    [reservedMethods.outcomes]: async ({ data, user }) => ({ outcomes: await outcomes(user, data) }),
+    [reservedMethods.stopRun]: ({ data, user }) =>
+      runs.stop({ ...toCall(data), runId: peek(data, 'runId'), user }),
+    [reservedMethods.getRun]: ({ data, user }) => runs.get(peek(data, 'runId'), user),
+    [reservedMethods.listRuns]: ({ data, user }) => runs.list(peek(data, 'channel'), user),
+  }
   return (method) => {
-    if (method === reservedMethods.outcomes) {
-      return async ({ data, user }) => {
+    const own = Object.hasOwn(reserved, method) ? reserved[method] : undefined
+    if (own !== undefined) {
+      return async (request) => {
         await ready()
-        return { outcomes: await outcomes(user, data) }
+        return own(request)
       }
     }
     const part = callables.find(method)
@@ -108,19 +128,17 @@ export function createRpc(options: RpcOptions): (method: string) => RpcHandler |
       }
     }
     return async ({ data, user }) => {
+      if (isServerOnly(part)) {
+        throw new LockstepError('LS_TASK_INTERNAL', {
+          message: `Task "${part.name}" is started by the server only. To let clients start it, give it authorize.`,
+        })
+      }
       return (await part.execute({ ...toCall(data), user })).outcome
     }
   }
 }
 
-interface OperationCall {
-  readonly id: string
-  readonly input: unknown
-  /** The caller may have sent this id before. */
-  readonly repeat: boolean
-}
-
-function toCall(data: unknown): OperationCall {
+function toCall(data: unknown): Omit<ClientCall, 'user'> {
   if (typeof data === 'object' && data !== null && 'id' in data && typeof data.id === 'string') {
     const repeat = 'repeat' in data && data.repeat === true
     return { id: data.id, input: 'input' in data ? data.input : undefined, repeat }

@@ -2,7 +2,7 @@ import type { AppShape } from '../protocol/index.ts'
 import type { EventSchemas, Jsonify, NameOf, OutputOf } from '../core/index.ts'
 
 /** Parts of an application that its clients see. */
-type Part = { readonly kind: 'channel' | 'operation' | 'query'; readonly internal: false }
+type Part = { readonly kind: 'channel' | 'operation' | 'query' | 'task'; readonly internal: false }
 
 /** Finds the parts of a tuple of parts, of a module (`typeof import('./chat.ts')`), and of a tuple of modules. */
 type PartsOf<T> = T extends Part
@@ -44,6 +44,7 @@ export type AppOf<Declared> = {
   readonly channels: Flat<ChannelsOf<PartsOf<Declared>>>
   readonly operations: Flat<CallsOf<PartsOf<Declared>, 'operation'>>
   readonly queries: Flat<CallsOf<PartsOf<Declared>, 'query'>>
+  readonly tasks: Flat<CallsOf<PartsOf<Declared>, 'task'>>
 } extends infer App extends AppShape
   ? App
   : never

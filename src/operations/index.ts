@@ -4,8 +4,8 @@
  */
 export type { AppOf } from './app-types.ts'
 export type { AuthorizeQuestion } from './call-gate.ts'
-export { Operation, type ServerCall } from './operation.ts'
-export type { OperationContext, OperationOptions } from './operation-options.ts'
+export { Operation, type OperationHost, type ServerCall } from './operation.ts'
+export { refusalsExpectation, type OperationContext, type OperationOptions } from './operation-options.ts'
 export { hashInput } from './input-hash.ts'
 export { Query, type QueryContext, type QueryOptions, type ServerRead } from './query.ts'
 export { toUser, userExpectation } from './user.ts'

@@ -70,11 +70,14 @@ const aRefusal: Expectation = {
   fits: (value) => value === null || aSchema.fits(value),
 }
 
+/** Refusals that are declared, by code. */
+export const refusalsExpectation = valuesOf(aRefusal)
+
 /** Options of an operation, each with the values that it may have. */
 export const operationShape: Shape<OperationOptions<never, UserContext, Schema, unknown, RefusalSchemas>> = {
   ...gateShape,
   rollback: rollbackExpectation,
-  refusals: valuesOf(aRefusal),
+  refusals: refusalsExpectation,
   intent: aFlag,
   timeoutMs: aNumber,
   isolation: oneOf(isolations),

@@ -1318,6 +1318,7 @@ create table {schema}.runs (
 
 create index runs_due on {schema}.runs (not_before) where state = 'pending';
 create index runs_owned on {schema}.runs (node) where state = 'running';
+create index runs_open on {schema}.runs (channel, created_at) where state in ('pending', 'running');
 
 -- Steps that have committed. A step of a run has one row, so its effect stands once.
 create table {schema}.run_steps (
@@ -1517,6 +1518,23 @@ begin
   left_ms := coalesce(date_part('epoch', v_run.deadline - v_now) * 1000, v_run.left_ms);
   node := v_run.node;
   return next;
+end $$;
+
+-- Stops a run that is as it was seen, in the transaction of an operation: before its heads are locked, as enter_step. One
+-- that waits is cancelled, and the flush appends its event. Raises 40001 where the run is another by now, so that the
+-- operation looks again. Everything is named with its schema, as in 0008.
+create function {schema}.stop_run(p_run uuid, p_seen_state text, p_seen_attempt int) returns void language plpgsql as $$
+begin
+  perform pg_catalog.pg_advisory_xact_lock({schema}.run_gate(p_run));
+  update {schema}.runs r
+  set stop_requested_at = coalesce(r.stop_requested_at, pg_catalog.clock_timestamp()),
+      state = case when r.state operator(pg_catalog.=) 'pending' then 'cancelled' else r.state end,
+      ended_at = case when r.state operator(pg_catalog.=) 'pending' then pg_catalog.clock_timestamp() end
+  where r.id operator(pg_catalog.=) p_run and r.state operator(pg_catalog.=) p_seen_state
+    and r.attempt operator(pg_catalog.=) p_seen_attempt;
+  if not found then
+    raise exception 'run % is another than it was seen', p_run using errcode = '40001';
+  end if;
 end $$;
 `,
   },

@@ -12,5 +12,14 @@ export interface AppShape {
   readonly operations: {
     readonly [name: string]: { readonly input: unknown; readonly result: unknown; readonly refusal?: unknown }
   }
+  /** `progress` is undefined where the task declares none. */
+  readonly tasks?: {
+    readonly [name: string]: {
+      readonly input: unknown
+      readonly result: unknown
+      readonly refusal?: unknown
+      readonly progress?: unknown
+    }
+  }
   readonly queries: { readonly [name: string]: { readonly input: unknown; readonly result: unknown } }
 }

@@ -35,6 +35,10 @@ export const limits = {
   maxResultBytes: 256 * 1024,
   /** Serialized data of one refusal. */
   maxRefusalBytes: 16 * 1024,
+  /** Steps that the report of a run names: the newest. */
+  maxReportedSteps: 500,
+  /** Runs that the list of a channel's open runs names: the newest. */
+  maxListedRuns: 500,
   /** Reason text of a WebSocket close (RFC 6455, section 5.5: control frames carry at most 125 bytes). */
   maxCloseReasonBytes: 123,
 } as const

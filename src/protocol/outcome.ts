@@ -4,7 +4,12 @@ import type { StreamPosition } from './envelopes.ts'
 export const rolledBackEvent = 'transaction_rolled_back'
 
 /** RPC methods that Lockstep answers itself. */
-export const reservedMethods = { outcomes: 'lockstep.outcomes' } as const
+export const reservedMethods = {
+  outcomes: 'lockstep.outcomes',
+  stopRun: 'lockstep.runs.stop',
+  getRun: 'lockstep.runs.get',
+  listRuns: 'lockstep.runs.list',
+} as const
 
 /** Tells a user that an operation was rolled back, in words a person can read. */
 export interface Notice {
@@ -62,9 +67,13 @@ export function withRefusal<Ended extends { readonly outcome: string }>(
   ended: Ended | RolledBack,
 ): Ended | RolledBack {
   if (!isRolledBack(ended)) return ended
-  const { notice } = ended
+  return { ...ended, refusal: declaredRefusalOf(ended.notice) }
+}
+
+/** The refusal that an operation or a task declares, in its notice. */
+export function declaredRefusalOf(notice: unknown): PlainRefusal | undefined {
   const { code, data, declared } = (Object(notice) as Partial<Notice>).refusal ?? {}
-  return { ...ended, refusal: declared === true && code !== undefined ? { code, data } : undefined }
+  return declared === true && code !== undefined ? { code, data } : undefined
 }
 
 function isRolledBack(ended: { readonly outcome: string }): ended is RolledBack {

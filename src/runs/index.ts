@@ -7,10 +7,12 @@ export type { OnNodeDeath } from './model/run-decisions.ts'
 export type { Retry } from './model/retry-rules.ts'
 export type { StepName } from './model/step-name.ts'
 export type { Ending, WorkContext } from './execution/step-tries.ts'
+export { RunCalls } from './run-calls.ts'
 export { Runs, type RunsOptions } from './runs.ts'
 export { RunsPart } from './store/runs-part.ts'
 export { Task, type RunEnd, type TaskHost } from './task.ts'
 export type {
+  ControlQuestion,
   ServerStart,
   StartOptions,
   StepOptions,

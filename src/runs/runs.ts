@@ -1,8 +1,8 @@
-import { LockstepError, messageOf, type Clock, type Logger, type Moment } from '../core/index.ts'
+import { LockstepError, messageOf, type Clock, type Logger } from '../core/index.ts'
 import type { NodeLease } from '../cluster/index.ts'
 import { runEvents } from '../protocol/index.ts'
 import type { RunEndRow } from '../postgres/index.ts'
-import type { EndedOperation, OperationRequest } from '../transaction/index.ts'
+import type { EndedOperation } from '../transaction/index.ts'
 import type { Execution } from './execution/execution.ts'
 import { Executor } from './execution/executor.ts'
 import type { RunnableTask } from './execution/runnable-task.ts'
@@ -10,6 +10,7 @@ import { RunEnds } from './execution/run-ends.ts'
 import type { StepOperation } from './execution/step-commit.ts'
 import { UndeclaredTasks } from './execution/undeclared-tasks.ts'
 import { effectOfStop } from './model/run-decisions.ts'
+import { RunCalls, type RunCallsOptions } from './run-calls.ts'
 import { RunStore, type RunStoreOptions } from './store/run-store.ts'
 import type { RunsPart } from './store/runs-part.ts'
 import { Tasks } from './tasks.ts'
@@ -24,16 +25,13 @@ export interface RunPush {
   readonly at: Date
 }
 
-export interface RunsOptions<Db> extends RunStoreOptions {
+export interface RunsOptions<Db> extends RunStoreOptions, Omit<RunCallsOptions<Db>, 'store' | 'tasks'> {
   readonly clock: Clock
   readonly logger: Logger
   readonly lease: NodeLease
   readonly part: RunsPart
   /** Runs that this node has at once. */
   readonly concurrency: number
-  /** Carries out an operation: the start of a run, the commit of a step. */
-  readonly run: <Result>(request: OperationRequest<Db, Result>) => Promise<EndedOperation<Result>>
-  readonly earliestArrival: () => Moment
   readonly push: (event: RunPush) => void
 }
 
@@ -44,6 +42,8 @@ const stopWaitMs = 5_000
 export class Runs<Db> {
   readonly part: RunsPart
   readonly #tasks = new Tasks()
+  /** Calls of clients. */
+  readonly calls: RunCalls<Db>
   readonly #store: RunStore
   readonly #executor: Executor
   readonly #ends: RunEnds
@@ -57,6 +57,7 @@ export class Runs<Db> {
     const store = new RunStore(options)
     const tasks = this.#tasks
     this.#store = store
+    this.calls = new RunCalls({ ...options, store, tasks })
     this.#ends = new RunEnds(store, clock, logger)
     this.#undeclared = new UndeclaredTasks({ store, clock, logger, declared: tasks.names })
     this.#executor = new Executor({
@@ -76,6 +77,7 @@ export class Runs<Db> {
       },
     })
     part.onStarted(() => this.#executor.look(0))
+    part.onStopped((run) => this.#executor.stopped(run))
     lease.onRenewed((heard) => this.#executor.heard(heard))
   }
 
@@ -97,15 +99,6 @@ export class Runs<Db> {
   /** The history of the database is another one: every run is claimed anew. */
   historyChanged(): void {
     this.#executor.loseAll()
-  }
-
-  /** Starts a run by an operation of its own. @param since when it was asked for, at the earliest */
-  begin<Result>(request: OperationRequest<Db, Result>): Promise<EndedOperation<Result>> {
-    return this.#options.run(request)
-  }
-
-  get earliestArrival(): Moment {
-    return this.#options.earliestArrival()
   }
 
   /** @throws LS_RUN_UNKNOWN, LS_STATEMENT_TIMEOUT, database errors */

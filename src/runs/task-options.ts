@@ -12,12 +12,15 @@ import {
   type Expectation,
   type InputOf,
   type Jsonify,
+  type NoRefusals,
   type OutputOf,
+  type RefusalSchemas,
+  type Refuse,
   type Schema,
   type Shape,
   type UserContext,
 } from '../core/index.ts'
-import { userExpectation } from '../operations/index.ts'
+import { refusalsExpectation, userExpectation, type AuthorizeQuestion } from '../operations/index.ts'
 import { rollbackExpectation, type RollbackOptions, type Transaction } from '../transaction/index.ts'
 import type { Ending, WorkContext } from './execution/step-tries.ts'
 import type { OnNodeDeath } from './model/run-decisions.ts'
@@ -58,7 +61,14 @@ export interface Steps<Db, User extends UserContext, Progress> {
 }
 
 /** Context of a task's code, which begins at its first line in each attempt. */
-export interface TaskContext<Db, User extends UserContext, Input, Progress, Ch> {
+export interface TaskContext<
+  Db,
+  User extends UserContext,
+  Input,
+  Progress,
+  Ch,
+  Refusals extends RefusalSchemas = NoRefusals,
+> {
   readonly input: Input
   /** The user who started the run, as the start has named it. */
   readonly user: User
@@ -66,8 +76,22 @@ export interface TaskContext<Db, User extends UserContext, Input, Progress, Ch> 
   /** Channel on which the run is shown; undefined where the task names none, and it is that of its user. */
   readonly channel: Ch
   readonly step: Steps<Db, User, Progress>
+  /** Makes a refusal of a code that the task declares, to be thrown: the run fails with it. @throws LS_REFUSAL_INVALID */
+  readonly refuse: Refuse<Refusals>
   /** Aborts when the run is stopped or lost, its time is over, or the node stops. */
   readonly signal: AbortSignal
+}
+
+/** Question of whether somebody else than the one who has started a run may stop it. */
+export interface ControlQuestion<Db, Input, User extends UserContext = UserContext> {
+  readonly input: Input
+  /** The user who asks. */
+  readonly user: User
+  /** Id of the user who has started the run. */
+  readonly startedBy: string
+  readonly action: 'stop'
+  /** Database for reads. */
+  readonly db: Db
 }
 
 export interface TaskOptions<
@@ -75,10 +99,23 @@ export interface TaskOptions<
   User extends UserContext,
   In extends Schema,
   Result,
+  Refusals extends RefusalSchemas,
   P extends Schema,
   Ch extends Channel | undefined,
 > {
   readonly input: In
+  /**
+   * Clients start the task only where this is given. Asked before each start, also by `task.start` on the server, and not
+   * by `tx.start`, whose operation has been asked. Only `true` lets it through.
+   */
+  readonly authorize?: (question: AuthorizeQuestion<Db, OutputOf<In>, User>) => boolean | Promise<boolean>
+  /**
+   * Whether a user may stop a run that another one has started. Only `true` is a yes. Default: whoever may subscribe to its
+   * channel.
+   */
+  readonly canControl?: (question: ControlQuestion<Db, OutputOf<In>, User>) => boolean | Promise<boolean>
+  /** Refusals by code, each with the schema of its data, or `null` where there is none. */
+  readonly refusals?: Refusals
   /** Words for the user when a run ends without its result. */
   readonly failure?: RollbackOptions
   /** How often a step may throw. Default: 3 attempts, pauses from 500 ms up to 30 s. */
@@ -94,14 +131,19 @@ export interface TaskOptions<
   readonly progress?: P
   /** Channel on which the run is shown. Default: the channel of its user. */
   readonly channel?: (question: { readonly input: OutputOf<In>; readonly user: User }) => Ch & Channel
-  readonly run: (context: TaskContext<Db, User, OutputOf<In>, InputOf<P>, Ch>) => Promise<Result>
+  readonly run: (context: TaskContext<Db, User, OutputOf<In>, InputOf<P>, Ch, Refusals>) => Promise<Result>
 }
 
 const retryShape: Shape<Retry> = { attempts: required(aNumber), backoffMs: aNumber, maxBackoffMs: aNumber }
 
 /** Shape of the options, for the checks of what is given. */
-export const taskShape: Shape<TaskOptions<never, UserContext, Schema, unknown, Schema, Channel>> = {
+export const taskShape: Shape<
+  TaskOptions<never, UserContext, Schema, unknown, RefusalSchemas, Schema, Channel>
+> = {
   input: required(aSchema),
+  authorize: aFunction,
+  canControl: aFunction,
+  refusals: refusalsExpectation,
   failure: rollbackExpectation,
   retry: nested(retryShape, 'Write retry: { attempts: 3 }.'),
   timeoutMs: aNumber,

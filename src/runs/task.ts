@@ -3,6 +3,7 @@ import {
   assertOperationId,
   assertOptions,
   assertWholeNumbers,
+  DeclaredRefusals,
   describeGiven,
   isOperationId,
   LockstepError,
@@ -14,17 +15,26 @@ import {
   type InputOf,
   type Jsonify,
   type OutputOf,
+  type RefusalOf,
+  type RefusalSchemas,
   type Schema,
   type UserContext,
 } from '../core/index.ts'
 import { databaseErrorCode, toLockstepError, type NewRun } from '../postgres/index.ts'
-import type { Notice, RunRef } from '../protocol/index.ts'
-import { hashInput, toUser } from '../operations/index.ts'
-import { handleIn, toEventJson, type RollbackOptions, type Transaction } from '../transaction/index.ts'
+import { declaredRefusalOf, type Notice, type PlainRefusal, type RunRef } from '../protocol/index.ts'
+import { toUser, type OperationHost } from '../operations/index.ts'
+import {
+  handleIn,
+  toEventJson,
+  type EndedOperation,
+  type RollbackOptions,
+  type Transaction,
+} from '../transaction/index.ts'
 import type { RunContext, RunnableTask } from './execution/runnable-task.ts'
 import { fromKept } from './model/kept-value.ts'
 import { defaultRetry, type Retry } from './model/retry-rules.ts'
 import type { Runs } from './runs.ts'
+import { TaskStart, type AddedRun, type StartCall } from './task-start.ts'
 import {
   serverStartShape,
   startShape,
@@ -36,14 +46,20 @@ import {
 } from './task-options.ts'
 
 /** How a run has ended. */
-export type RunEnd<Result = unknown> =
+export type RunEnd<Result = unknown, Refused = PlainRefusal> =
   | { readonly state: 'completed'; readonly result: Result }
   | { readonly state: 'cancelled' }
-  | { readonly state: 'failed' | 'timeout' | 'dead'; readonly notice: Notice }
+  | {
+      readonly state: 'failed' | 'timeout' | 'dead'
+      readonly notice: Notice
+      /** Refusal that the task declares; undefined after any other failure. */
+      readonly refusal: Refused | undefined
+    }
 
 /** Services of the instance that a task belongs to. */
 export interface TaskHost<Db> {
   readonly runs: Runs<Db>
+  readonly operations: OperationHost<Db>
   /** Settles once the node can serve. */
   ready(): Promise<void>
 }
@@ -55,25 +71,49 @@ export class Task<
   User extends UserContext,
   In extends Schema,
   Result,
+  Refusals extends RefusalSchemas,
   P extends Schema,
   Ch extends Channel | undefined,
 > implements RunnableTask {
   readonly kind = 'task'
-  /** Started by the server only. */
-  readonly internal = true
+  /** Clients know its runs. */
+  readonly internal = false
+  /** Clients start none. */
+  readonly isServerOnly: boolean
   readonly name: Name
-  readonly #options: TaskOptions<Db, User, In, Result, P, Ch>
+  readonly #options: TaskOptions<Db, User, In, Result, Refusals, P, Ch>
   readonly #host: TaskHost<Db>
+  readonly #refusals: DeclaredRefusals<Refusals>
+  readonly #start: TaskStart<Db, User, In, Refusals>
+  /** Carries the types to `AppOf`; never set. */
+  declare readonly types: {
+    readonly input: InputOf<In>
+    readonly result: Jsonify<Result>
+    readonly refusal: RefusalOf<Refusals>
+    readonly progress: unknown extends OutputOf<P> ? undefined : Jsonify<OutputOf<P>>
+  }
 
-  constructor(name: Name, options: TaskOptions<Db, User, In, Result, P, Ch>, host: TaskHost<Db>) {
+  constructor(name: Name, options: TaskOptions<Db, User, In, Result, Refusals, P, Ch>, host: TaskHost<Db>) {
     assertOptions(`task "${name}"`, options, taskShape, `lockstep.task("${name}", { input, run })`)
     const { timeoutMs, retry } = options
     assertWholeNumbers({ timeoutMs, 'retry.attempts': retry?.attempts })
     const { backoffMs, maxBackoffMs } = retry ?? {}
     assertWholeNumbers({ 'retry.backoffMs': backoffMs, 'retry.maxBackoffMs': maxBackoffMs }, { least: 0 })
     this.name = name
+    this.isServerOnly = options.authorize === undefined
     this.#options = options
     this.#host = host
+    this.#refusals = new DeclaredRefusals(name, options.refusals ?? ({} as Refusals), 'task')
+    const { input, authorize, refusals, failure } = options
+    const add = (tx: Transaction<Db, User>, run: AddedRun<OutputOf<In>>): RunRef => this.#add(tx, run)
+    const start = {
+      input,
+      add,
+      ...(authorize === undefined ? {} : { authorize }),
+      ...(refusals === undefined ? {} : { refusals }),
+      ...(failure === undefined ? {} : { rollback: failure }),
+    }
+    this.#start = new TaskStart(name, start, host.operations)
   }
 
   get retry(): Retry {
@@ -94,31 +134,26 @@ export class Task<
 
   /**
    * Starts a run by an operation of its own, whose id is that of the run. The same id starts one run.
-   * @throws LS_CONFIG_INVALID for options that are unknown or missing; LS_INPUT_INVALID, and what else means "not accepted"; what made the start roll back; LS_OUTCOME_PENDING
+   * @throws LS_CONFIG_INVALID for options that are unknown or missing; LS_INPUT_INVALID, LS_FORBIDDEN, and what else means
+   * "not accepted"; what made the start roll back; LS_OUTCOME_PENDING
    */
   async start(value: InputOf<In>, options: ServerStart<User>): Promise<RunRef<Name>> {
     const hint = `${this.name}.start(input, { user })`
     assertOptions(`the start of "${this.name}"`, options, serverStartShape, hint)
-    const since = this.#host.runs.earliestArrival
-    const { id = newOperationId(), startAt, user: given } = options as unknown as ServerStart
-    const user = toUser(given)
-    assertOperationId(id)
-    const input = await validate(this.#schema, value, 'LS_INPUT_INVALID', `input of ${this.name}`)
-    await this.#host.ready()
-    const { outcome, error } = await this.#host.runs.begin<RunRef<Name>>({
-      id,
-      name: this.name,
-      since,
-      user,
-      inputHash: hashInput(this.name, value),
-      rollback: this.failure,
-      intent: true,
-      work: async (tx) => this.#add(tx, { id, input, given: value, user, startAt }),
-    })
+    const { id = newOperationId(), startAt, user } = options as unknown as ServerStart
+    const { outcome, error } = await this.#start.execute({ id, user: toUser(user), given: value, startAt })
     if (outcome.outcome === 'committed') return { id, task: this.name }
     // A run of another user has the id.
     if (databaseErrorCode(error) === 'LS_OPERATION_ID_REUSED') throw toLockstepError(error)
     throw error ?? new LockstepError('LS_OPERATION_FAILED', { details: { notice: outcome.notice } })
+  }
+
+  /** Starts a run for a client. @throws as the call of an operation */
+  execute({
+    input,
+    ...call
+  }: Omit<StartCall, 'given'> & { readonly input: unknown }): Promise<EndedOperation<RunRef>> {
+    return this.#start.execute({ ...call, given: input })
   }
 
   /** Starts a run for `tx.start`: it begins if the operation commits. @throws LS_INPUT_INVALID, LS_CONFIG_INVALID */
@@ -143,7 +178,7 @@ export class Task<
   }
 
   /** Resolves when the run has ended. @throws LS_RUN_UNKNOWN; LS_NODE_STOPPING */
-  async ended(run: string | RunRef): Promise<RunEnd<Jsonify<Result>>> {
+  async ended(run: string | RunRef): Promise<RunEnd<Jsonify<Result>, RefusalOf<Refusals>>> {
     await this.#host.ready()
     const id = this.#idOf(run)
     const row = await this.#host.runs.ended(id)
@@ -151,7 +186,10 @@ export class Task<
     if (row.state === 'completed')
       return { state: row.state, result: fromKept(row.result) as Jsonify<Result> }
     if (row.state === 'failed' || row.state === 'timeout' || row.state === 'dead') {
-      if (row.notice !== null) return { state: row.state, notice: row.notice }
+      if (row.notice !== null) {
+        const refusal = declaredRefusalOf(row.notice) as RefusalOf<Refusals> | undefined
+        return { state: row.state, notice: row.notice, refusal }
+      }
     }
     return { state: 'cancelled' }
   }
@@ -159,14 +197,36 @@ export class Task<
   /** Runs the code of an attempt. @throws what it throws; LS_INPUT_INVALID for an input that the schema refuses by now */
   async run({ input: stored, user, runId, step, signal }: RunContext): Promise<unknown> {
     const input = await validate(this.#schema, stored, 'LS_INPUT_INVALID', `input of ${this.name}`)
-    return this.#options.run({
-      input,
-      user: user as User,
-      runId,
-      channel: this.#channelOf(input, user) as Ch,
-      step: step as unknown as Steps<Db, User, InputOf<P>>,
-      signal,
-    })
+    try {
+      return await this.#options.run({
+        input,
+        user: user as User,
+        runId,
+        channel: this.#channelOf(input, user) as Ch,
+        step: step as unknown as Steps<Db, User, InputOf<P>>,
+        refuse: this.#refusals.refuse,
+        signal,
+      })
+    } catch (error) {
+      throw this.#refusals.adopt(error)
+    }
+  }
+
+  /**
+   * Whether the user may stop a run of another one; undefined where the task does not say.
+   * @param stored the input of the run
+   * @throws errors of the check
+   */
+  async mayStop(stored: unknown, user: UserContext, startedBy: string): Promise<boolean | undefined> {
+    const { canControl } = this.#options
+    if (canControl === undefined) return undefined
+    const input = await validate(this.#schema, stored, 'LS_INPUT_INVALID', `input of ${this.name}`)
+    const question = { input, user: user as User, startedBy, action: 'stop' } as const
+    // Code without types may answer anything.
+    const answer: unknown = await this.#host.operations.scope.check(user, (db) =>
+      canControl({ ...question, db }),
+    )
+    return answer === true
   }
 
   toProgress(value: unknown): string {
@@ -182,22 +242,7 @@ export class Task<
     return this.#options.input
   }
 
-  #add(
-    tx: Transaction<Db>,
-    {
-      id,
-      input,
-      given,
-      user,
-      startAt,
-    }: {
-      readonly id: string
-      readonly input: OutputOf<In>
-      readonly given: unknown
-      readonly user: UserContext
-      readonly startAt: Date | undefined
-    },
-  ): RunRef<Name> {
+  #add(tx: Transaction<Db>, { id, input, given, user, startAt }: AddedRun<OutputOf<In>>): RunRef<Name> {
     const { onNodeDeath = 'retry', timeoutMs = null } = this.#options
     const run: NewRun = {
       id,

@@ -51,10 +51,12 @@ export function invalidReply({ id, reason, isBeyondBounds }: InvalidCommand): st
     : errorReply(id, replyCodes.badRequest, requestInvalid(reason))
 }
 
+/** Errors whose own text is made for the caller: it names what the caller has sent, and rules of a schema. */
+const toldInFull: ReadonlySet<ErrorCode> = new Set(['LS_INPUT_INVALID', 'LS_TASK_INTERNAL'])
+
 /** The reply to a command that raised an error of the catalogue. Never shows more than public text. */
 export function catalogueReply(id: number, error: LockstepError): string {
-  // The text of an input error names paths and rules of a schema, made for the caller to read.
-  const shown = error.code === 'LS_INPUT_INVALID' ? error.message : error.publicMessage
+  const shown = toldInFull.has(error.code) ? error.message : error.publicMessage
   const { reply: code } = errorCatalogue[error.code]
   const { retryAfterMs } = error.details
   if (typeof retryAfterMs !== 'number') return errorReply(id, code, `${error.code}: ${shown}`)

@@ -86,6 +86,17 @@ export function readRun(schema: string, id: string): Statement {
   return { text: `select ${runRow(schema)} from ${schema}.runs r where r.id = $1::uuid`, values: [id] }
 }
 
+/** The first statement of the flush of a stop. @throws SQLSTATE 40001 where the run is another than it was seen */
+export function stopRun(
+  schema: string,
+  { id, state, attempt }: Pick<RunRow, 'id' | 'state' | 'attempt'>,
+): Statement {
+  return {
+    text: `select ${schema}.stop_run($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int4)`,
+    values: [id, state, attempt],
+  }
+}
+
 /** A change of a run, if it still is as it was seen. */
 export interface RunChangeRequest {
   /** Id of the change, by which a copy of it is known. */

@@ -30,6 +30,12 @@ export interface RunnableTask {
   readonly failure: RollbackOptions
   /** @throws LS_INPUT_INVALID for a stored input that the schema refuses by now, and what the code throws */
   run(context: RunContext): Promise<unknown>
+  /**
+   * Whether the user may stop a run of another one; undefined where the task does not say.
+   * @param stored the input of the run
+   * @throws errors of the check
+   */
+  mayStop(stored: unknown, user: UserContext, startedBy: string): Promise<boolean | undefined>
   /** JSON text of a progress. @throws LS_EVENT_INVALID, LS_EVENT_TOO_LARGE */
   toProgress(value: unknown): string
 }

@@ -7,20 +7,26 @@ import {
   type UserContext,
 } from '../../core/index.ts'
 import { toStoredEvents, type StoredEvent } from '../../log/index.ts'
-import type { Notice } from '../../protocol/index.ts'
+import type { Notice, StreamPosition } from '../../protocol/index.ts'
 import {
   changeRun,
   noteThrow,
   readDueRuns,
+  readHeads,
+  readOpenRuns,
   readRun,
   readRunEnds,
+  readRunReport,
   readStep,
   readSteps,
   readTries,
   readUndeclared,
   saveProgress,
+  toHeads,
   type ChangedRow,
+  type OpenRunRow,
   type RunEndRow,
+  type RunReportRow,
   type RunRow,
   type StepRow,
   type TriesRow,
@@ -102,6 +108,21 @@ export class RunStore {
   async read(id: string): Promise<StoredRun | undefined> {
     const { rows } = await this.#own.query<RunRow>(readRun(this.#schema, id))
     return rows[0] && toStoredRun(rows[0])
+  }
+
+  async report(id: string): Promise<RunReportRow | undefined> {
+    return (await this.#own.query<RunReportRow>(readRunReport(this.#schema, id))).rows[0]
+  }
+
+  /** The open runs of a channel, and a position whose events they contain. */
+  async openIn(
+    channel: string,
+  ): Promise<{ readonly position: StreamPosition; readonly runs: readonly OpenRunRow[] }> {
+    // The position first: what ends meanwhile is told by an event behind it.
+    const { rows: heads } = await this.#own.query(readHeads(this.#schema, [channel]))
+    const { rows } = await this.#own.query<OpenRunRow>(readOpenRuns(this.#schema, channel))
+    const { epoch, heads: known } = toHeads(heads)
+    return { position: { offset: known.get(channel) ?? 0, epoch }, runs: rows }
   }
 
   async ends(ids: readonly string[]): Promise<readonly RunEndRow[]> {

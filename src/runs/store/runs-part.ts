@@ -1,8 +1,17 @@
-import { insertRun, insertStep, enterStep, type NewRun, type StepEntry } from '../../postgres/index.ts'
+import {
+  insertRun,
+  insertStep,
+  enterStep,
+  stopRun,
+  type NewRun,
+  type StepEntry,
+} from '../../postgres/index.ts'
 import type { Statement } from '../../core/index.ts'
 import type { Fence, Part, PartEvent, PartScope } from '../../transaction/index.ts'
+import { effectOfStop } from '../model/run-decisions.ts'
 import { derivedId } from '../model/step-name.ts'
 import { stateEvent } from './run-events.ts'
+import type { StoredRun } from './run-store.ts'
 
 /** A step whose commit an operation is. */
 export interface EnteredStep extends StepEntry {
@@ -12,6 +21,8 @@ export interface EnteredStep extends StepEntry {
 type Contribution =
   | { readonly kind: 'start'; readonly run: NewRun }
   | { readonly kind: 'step'; readonly step: EnteredStep }
+  /** A run that is to stop, as it was seen. */
+  | { readonly kind: 'stop'; readonly run: StoredRun }
   | { readonly kind: 'result'; readonly json: string | null }
 
 /** Runs that one attempt at an operation starts, and the step that it commits. */
@@ -41,6 +52,11 @@ export class RunsOfOperation {
     this.#contributions.add({ kind: 'step', step })
   }
 
+  /** The run is stopped if the operation commits, which it does only while the run is as it was seen. */
+  stop(run: StoredRun): void {
+    this.#contributions.add({ kind: 'stop', run })
+  }
+
   /** Keeps the result of the step, as JSON text. */
   keep(json: string | null): void {
     this.#contributions.add({ kind: 'result', json })
@@ -48,6 +64,10 @@ export class RunsOfOperation {
 
   get starts(): readonly NewRun[] {
     return this.#contributions.items.flatMap((item) => (item.kind === 'start' ? [item.run] : []))
+  }
+
+  get stops(): readonly StoredRun[] {
+    return this.#contributions.items.flatMap((item) => (item.kind === 'stop' ? [item.run] : []))
   }
 
   get step(): EnteredStep | undefined {
@@ -65,7 +85,8 @@ export class RunsOfOperation {
 export class RunsPart implements Part<RunsOfOperation> {
   readonly name = 'runs'
   readonly #schema: string
-  readonly #listeners: (() => void)[] = []
+  readonly #onStarted: (() => void)[] = []
+  readonly #onStopped: ((run: string) => void)[] = []
 
   constructor(schema: string) {
     this.#schema = schema
@@ -73,20 +94,34 @@ export class RunsPart implements Part<RunsOfOperation> {
 
   /** Adds a listener, called when runs that this node has started have committed. */
   onStarted(listener: () => void): void {
-    this.#listeners.push(listener)
+    this.#onStarted.push(listener)
+  }
+
+  /** Adds a listener, called when a stop that this node has asked for has committed. */
+  onStopped(listener: (run: string) => void): void {
+    this.#onStopped.push(listener)
   }
 
   open(scope: PartScope): RunsOfOperation {
     return new RunsOfOperation(scope)
   }
 
-  fences({ step }: RunsOfOperation): readonly Fence[] {
-    if (step === undefined) return []
-    return [{ locks: 'gate', key: step.run, statement: enterStep(this.#schema, step) }]
+  fences({ step, stops }: RunsOfOperation): readonly Fence[] {
+    const fences: Fence[] = stops.map((run) => ({
+      locks: 'gate',
+      key: run.id,
+      statement: stopRun(this.#schema, { id: run.id, ...run.facts }),
+    }))
+    if (step === undefined) return fences
+    return [...fences, { locks: 'gate', key: step.run, statement: enterStep(this.#schema, step) }]
   }
 
-  events({ starts }: RunsOfOperation): readonly PartEvent[] {
-    return starts.map((run) => stateEvent(toShown(run), { state: 'pending', attempt: 0 }))
+  events({ starts, stops }: RunsOfOperation): readonly PartEvent[] {
+    const cancelled = stops.filter(({ facts }) => effectOfStop(facts) === 'cancels')
+    return [
+      ...starts.map((run) => stateEvent(toShown(run), { state: 'pending', attempt: 0 })),
+      ...cancelled.map((run) => stateEvent(run, { state: 'cancelled', attempt: run.facts.attempt })),
+    ]
   }
 
   rows({ starts, step, result, operationId }: RunsOfOperation): readonly Statement[] {
@@ -95,8 +130,9 @@ export class RunsPart implements Part<RunsOfOperation> {
     return [...begun, insertStep(this.#schema, { ...step, operation: operationId }, result)]
   }
 
-  committed({ starts }: RunsOfOperation): void {
-    if (starts.length > 0) for (const listener of this.#listeners) listener()
+  committed({ starts, stops }: RunsOfOperation): void {
+    if (starts.length > 0) for (const listener of this.#onStarted) listener()
+    for (const { id } of stops) for (const listener of this.#onStopped) listener(id)
   }
 }
 

@@ -3,6 +3,7 @@ import { faultPoint } from '../../core/fault-point.ts'
 import {
   isLockstepError,
   isOwnOperation,
+  isServerUser,
   LockstepError,
   messageOf,
   operationKey,
@@ -111,7 +112,8 @@ export class TransactionCoordinator<Db> {
     // Refuse an id whose outcome may be forgotten: a copy could not be told from a new operation.
     this.#options.outcomes.assertKept(key.id)
     // Lockstep's own operations, such as a revocation, wait behind no job of the server and are never refused for load.
-    const turn = isOwnOperation(key.name) ? undefined : this.#options.admission.ask(key.userId)
+    const isOfServer = isOwnOperation(key.name) && isServerUser(request.user)
+    const turn = isOfServer ? undefined : this.#options.admission.ask(key.userId)
     const beganAt = this.#options.clock.monotonic()
     const operation = new OpenOperation<EndedOperation<unknown>>(key, beganAt, (self) => {
       self.isQuiet = request.isQuiet === true

@@ -157,7 +157,7 @@ describe('the types of a task', () => {
       })
     checked(async () => {
       const end = await declareOrder().ended('id')
-      expectTypeOf(end).toEqualTypeOf<RunEnd<number>>()
+      expectTypeOf(end).toEqualTypeOf<RunEnd<number, never>>()
     })
     checked(() =>
       // @ts-expect-error no such ending
