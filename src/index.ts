@@ -83,6 +83,7 @@ export {
 export {
   signToken,
   type AuthQuestion,
+  type AuthRequest,
   type Identity,
   type Revocation,
   type TokenAuthenticatorOptions,

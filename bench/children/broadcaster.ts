@@ -71,7 +71,7 @@ async function startLockstep(bus: Bus | false) {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, pipeline: true })
   const lockstep = createLockstep({
     database: fromPool(pool, patient),
-    auth: async ({ token }) => ({ user: { id: token } }),
+    auth: async ({ token = '' }) => ({ user: { id: token } }),
     logger: silentLogger,
     bus,
     // The events given to the bus are in no log, and a comparison would say so.

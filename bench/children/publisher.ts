@@ -92,7 +92,7 @@ async function lockstepPublisher(): Promise<Publish> {
   const bus = await brokerBus()
   const lockstep = createLockstep({
     database: fromPool(pool, patient),
-    auth: async ({ token }) => ({ user: { id: token } }),
+    auth: async ({ token = '' }) => ({ user: { id: token } }),
     logger: silentLogger,
     ...(bus === undefined ? {} : { bus }),
   })

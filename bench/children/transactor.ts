@@ -110,7 +110,7 @@ async function coordinated(): Promise<Send> {
   const options: LockstepOptions<PgDatabase> = {
     database: fromPool(pool, patient),
     logger: silentLogger,
-    auth: async ({ token }) => ({ user: { id: token } }),
+    auth: async ({ token = '' }) => ({ user: { id: token } }),
     ...(config.bus === undefined ? {} : { bus: config.bus }),
   }
   const lockstep: Lockstep<PgDatabase> = createLockstep({

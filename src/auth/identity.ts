@@ -12,23 +12,19 @@ import {
   userTexts,
   type UserContext,
 } from '../core/index.ts'
+import type { Credentials } from './credentials.ts'
 import { FailedCheck } from './failed-checks.ts'
 import { isOutage } from './outage.ts'
 
-/** The user that a token speaks for, and until when. */
+/** The user that a connection speaks for, and until when. */
 export interface Identity<User extends UserContext = UserContext> {
   readonly user: User
-  /** Milliseconds since the epoch; absent when the token does not expire. */
+  /** Milliseconds since the epoch; absent when it does not expire. */
   readonly expiresAt?: number
 }
 
-/** Question that the application's own `auth` answers. */
-export interface AuthQuestion {
-  readonly token: string
-}
-
-/** Tells whom a token speaks for. @throws where it speaks for nobody, or cannot tell */
-export type CheckToken = (token: string) => Promise<Identity>
+/** Tells whom credentials speak for. @throws where they speak for nobody, or it cannot tell */
+export type CheckCredentials = (credentials: Credentials) => Promise<Identity>
 
 /** The rights taken from a user: one channel, one session, or everything. */
 export interface Revocation {
@@ -59,12 +55,16 @@ export function concerns(revocation: Revocation, user: UserContext): boolean {
 }
 
 /**
- * Identifies the user that a token speaks for. Code behind the gateway relies on the answer: the user is frozen, and
+ * Identifies the user that credentials speak for. Code behind the gateway relies on the answer: the user is frozen, and
  * the user's id names one channel, whatever the application's own check has returned.
  * @throws errors of the catalogue, and those of an outage, as `check` threw them; FailedCheck for others; LS_USER_ID_INVALID; LS_UNAUTHENTICATED for one that has expired
  */
-export async function identify(token: string, check: CheckToken, clock: Clock): Promise<Identity> {
-  const identity = await ask(token, check)
+export async function identify(
+  credentials: Credentials,
+  check: CheckCredentials,
+  clock: Clock,
+): Promise<Identity> {
+  const identity = await ask(credentials, check)
   const { user, expiresAt } = identity
   if (expiresAt !== undefined && expiresAt <= clock.now()) {
     throw new LockstepError('LS_UNAUTHENTICATED', { details: { expired: true } })
@@ -72,9 +72,9 @@ export async function identify(token: string, check: CheckToken, clock: Clock): 
   return Object.isFrozen(user) ? identity : { ...identity, user: Object.freeze({ ...user }) }
 }
 
-async function ask(token: string, check: CheckToken): Promise<Identity> {
+async function ask(credentials: Credentials, check: CheckCredentials): Promise<Identity> {
   try {
-    const identity: unknown = await check(token)
+    const identity: unknown = await check(credentials)
     assertIdentity(identity)
     assertUserId(identity.user.id)
     return identity

@@ -2,12 +2,12 @@
  * Room `auth`: whom a token speaks for, and which rights were taken from a user. It refuses to know sockets, and what a
  * user may do.
  */
+export type { AuthQuestion, AuthRequest, Credentials } from './credentials.ts'
 export {
   userFields,
   identify,
   concerns,
-  type AuthQuestion,
-  type CheckToken,
+  type CheckCredentials,
   type Identity,
   type Revocation,
   revocationShape,

@@ -12,7 +12,8 @@ import { misuse } from './client-options.ts'
 
 export interface ConnectionOptions {
   readonly url: string
-  readonly getToken: () => Promise<string>
+  /** Absent: no token is sent. */
+  readonly getToken?: () => Promise<string>
   readonly websocket?: unknown
   readonly delays: Delays
   readonly timeoutMs: number
@@ -55,8 +56,9 @@ export class ClientConnection implements Connection {
     this.#onChange = new Listeners(options.onError)
     this.#onProblem = new Listeners(options.onError)
     this.#url = resolveUrl(options.url)
+    const { getToken } = options
     this.centrifuge = new Centrifuge(this.#url, {
-      getToken: () => this.#getToken(),
+      ...(getToken === undefined ? {} : { getToken: () => this.#getToken(getToken) }),
       minReconnectDelay: options.delays.minMs,
       maxReconnectDelay: options.delays.maxMs,
       timeout: options.timeoutMs,
@@ -183,7 +185,8 @@ export class ClientConnection implements Connection {
   /** Codes below 100 are of the package: 0 when it was asked to end, 1 for want of a token for this user. */
   #errorOfEnd(code: number, reason: string): LockstepClientError | undefined {
     if (code === 0 || (code === 1 && this.#error?.retryable === false)) return undefined
-    return final(this.#url, code, code === 1 ? 'getToken gave no token' : reason, this.#token)
+    const token = this.#options.getToken === undefined ? undefined : this.#token
+    return final(this.#url, code, code === 1 ? 'getToken gave no token' : reason, token)
   }
 
   #report(error: LockstepClientError): void {
@@ -204,8 +207,8 @@ export class ClientConnection implements Connection {
     this.#onChange.emit(state)
   }
 
-  async #getToken(): Promise<string> {
-    const token = await this.#askForToken()
+  async #getToken(ask: () => Promise<string>): Promise<string> {
+    const token = await this.#askForToken(ask)
     this.#token = token
     // Forgets what kept the token of a standing connection from being renewed.
     if (this.#state === 'connected') this.#error = undefined
@@ -216,9 +219,9 @@ export class ClientConnection implements Connection {
     return token
   }
 
-  async #askForToken(): Promise<string> {
+  async #askForToken(ask: () => Promise<string>): Promise<string> {
     try {
-      return await this.#options.getToken()
+      return await ask()
     } catch (error) {
       const readableError = readable(error)
       const what = `getToken failed: ${readableError.message}.`

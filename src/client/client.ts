@@ -10,8 +10,11 @@ import type { StoredOperation } from './stored-operations.ts'
 export interface ClientOptions {
   /** Address of the gateway: `wss://…`, `https://…`, or a path on the page's own host. */
   readonly url: string
-  /** A fresh token (JWT) of the signed-in user; asked for at the first connection and whenever one expired. */
-  readonly getToken: () => Promise<string>
+  /**
+   * A fresh token (JWT) of the signed-in user; asked for at the first connection and whenever one expired. Absent: the
+   * browser sends the page's cookies, and the server's `auth` sees the request.
+   */
+  readonly getToken?: () => Promise<string>
   /**
    * Storage in which operations without an outcome, and the ids of notices just shown, survive a page reload. Default
    * `localStorage`, where there is one; `null` for memory only. One that throws is as good as none.

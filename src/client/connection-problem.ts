@@ -29,8 +29,13 @@ export async function unopened(url: string): Promise<LockstepClientError> {
   return passing(url, unopenedWords(status, new URL(url).pathname))
 }
 
-/** No attempt follows. `token` is the last one that `getToken` returned. */
-export function final(url: string, code: number, reason: string, token: string): LockstepClientError {
+/** No attempt follows. `token` is the last one that `getToken` returned; undefined where there is no `getToken`. */
+export function final(
+  url: string,
+  code: number,
+  reason: string,
+  token: string | undefined,
+): LockstepClientError {
   return clientError('LS_CLIENT_REFUSED', `no connection to ${url}: ${finalWords(code, reason, token)}`)
 }
 
@@ -48,11 +53,13 @@ function unopenedWords(status: number | undefined, path: string): string {
   return `the server answered${answer}. ${check}`
 }
 
-function finalWords(code: number, reason: string, token: string): string {
+function finalWords(code: number, reason: string, token: string | undefined): string {
   switch (code) {
     case invalidTokenClose:
     case messageTooLargeClose:
-      return `the server refused the token. ${tokenWords(token)}`
+      return token === undefined
+        ? 'the server does not know who asks. Is the user signed in? Without getToken the server is sent cookies alone.'
+        : `the server refused the token. ${tokenWords(token)}`
     case originRefusedClose:
       return `the server refused the page's origin ${pageOrigin()}. Add it to gateway.allowedOrigins.`
     case permissionDeniedClose:

@@ -57,7 +57,6 @@ const optionKinds = {
  */
 export function createClient<App extends AppShape = AppShape>(options: ClientOptions): Client<App> {
   assertOptions('createClient', options, optionKinds)
-  assertKind('getToken', options.getToken, 'function')
   if ((options.websocket ?? globalWebSocket()) === undefined) {
     throw misuse('Node before 22 has no WebSocket. Add websocket: WebSocket, of the package ws.')
   }

@@ -164,7 +164,9 @@ class WebSocketGateway implements Gateway {
   }
 
   #welcome(webSocket: GatewaySocket, stream: Duplex, request: IncomingMessage): void {
-    const session = new Session(webSocket, this.#context)
+    const { headers, url = '' } = request
+    const seen = this.#context.ports.seesRequest === true ? { headers, url } : undefined
+    const session = new Session(webSocket, this.#context, seen)
     bindSocket(webSocket, stream, session)
     this.#connections.add(session)
     // Refuse the origin after the handshake: a page that gets HTTP 403 sees a broken connection and retries for ever.

@@ -165,8 +165,9 @@ export function composeRooms<Db>(
     ...options.gateway,
     clock,
     ports: {
-      authenticate: async (token) => {
-        const identity = await authenticate(token)
+      seesRequest: typeof options.auth === 'function',
+      authenticate: async (credentials) => {
+        const identity = await authenticate(credentials)
         await life.start()
         return identity
       },

@@ -11,8 +11,9 @@ import type { RolloutOptions } from '../rollout/index.ts'
 export interface LockstepOptions<Db, User extends UserContext = UserContext> {
   readonly database: Database<Db>
   /**
-   * How tokens are checked: a shared secret, a public key, a JWKS, or your own function. The `user` that it answers with is
-   * the `user` that all of your code gets, with its type. `undefined`, or what it throws, refuses the token.
+   * How connections are known: tokens by a shared secret, a public key or a JWKS, or your own function of the token and the
+   * request that opened the connection. The `user` that it answers with is the `user` that all of your code gets, with its
+   * type. `undefined`, or what it throws, refuses the connection.
    */
   readonly auth?:
     TokenAuthenticatorOptions | ((question: AuthQuestion) => Promise<Identity<User> | undefined>)

@@ -1,7 +1,14 @@
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import { LockstepError, type UserContext } from '../../core/index.ts'
 import { closeCodes, replyCodes } from '../../protocol/index.ts'
-import { concerns, identify, type Identity, type Revocation } from '../../auth/index.ts'
+import {
+  concerns,
+  identify,
+  type AuthRequest,
+  type Credentials,
+  type Identity,
+  type Revocation,
+} from '../../auth/index.ts'
 import { errorReply, identityFields, refusalReply, reply } from '../wire/replies.ts'
 import { deny, isExpiredToken, type DeniedConnection } from './denial.ts'
 import type { SessionContext } from './session-context.ts'
@@ -15,14 +22,26 @@ export interface AuthenticatedConnection extends DeniedConnection {
 export class Authentication {
   readonly #connection: AuthenticatedConnection
   readonly #context: SessionContext
+  readonly #request: AuthRequest | undefined
   #expiresAt = Infinity
   #isRefreshing = false
   /** Revocations that arrive while a token is being checked, in case they concern its user. */
   #revokedMeanwhile: Revocation[] | undefined
 
-  constructor(connection: AuthenticatedConnection, context: SessionContext) {
+  /** @param request the request that opened the connection, where `auth` sees it */
+  constructor(
+    connection: AuthenticatedConnection,
+    context: SessionContext,
+    request: AuthRequest | undefined,
+  ) {
     this.#connection = connection
     this.#context = context
+    this.#request = request
+  }
+
+  /** A token of the peer, with the request that opened the connection. */
+  credentials(token: string): Credentials {
+    return { token, request: this.#request }
   }
 
   /**
@@ -30,12 +49,12 @@ export class Authentication {
    * the user.
    * @throws LS_UNAUTHENTICATED, and what the application's check throws
    */
-  async check(token: string, accept: (identity: Identity) => void): Promise<Identity> {
+  async check(credentials: Credentials, accept: (identity: Identity) => void): Promise<Identity> {
     const revoked: Revocation[] = (this.#revokedMeanwhile = [])
     try {
       const { ports, settings } = this.#context
-      const identity = await identify(token, (asked) => ports.authenticate(asked), settings.clock)
-      this.#context.failedChecks.passed(token)
+      const identity = await identify(credentials, (asked) => ports.authenticate(asked), settings.clock)
+      this.#context.failedChecks.passed(credentials)
       if (revoked.some((one) => concerns(one, identity.user))) throw new LockstepError('LS_UNAUTHENTICATED')
       accept(identity)
       return identity
@@ -44,11 +63,15 @@ export class Authentication {
     }
   }
 
-  /** Takes over how long the identity is good for, and tells it as fields of a result. */
-  adopt({ expiresAt }: Identity): string {
+  /**
+   * Takes over how long the identity is good for, and tells it as fields of a result. A peer without a token is not told:
+   * it has none to refresh, and connects anew when it is closed.
+   */
+  adopt({ expiresAt }: Identity, { token }: Credentials): string {
     const { version, clock } = this.#context.settings
     this.#expiresAt = expiresAt ?? Infinity
-    return identityFields(this.#connection.id, version, this.#expiresAt - clock.now())
+    const expiresInMs = token === '' ? Infinity : this.#expiresAt - clock.now()
+    return identityFields(this.#connection.id, version, expiresInMs)
   }
 
   /** Answers a refresh. The same user goes on, with the fields that the new token gives them. */
@@ -56,14 +79,15 @@ export class Authentication {
     const connection = this.#connection
     if (this.#isRefreshing) return connection.push(refusalReply(id, 'LS_TOO_MANY_REQUESTS'))
     this.#isRefreshing = true
+    const credentials = this.credentials(token)
     try {
-      await this.check(token, (identity) => {
+      await this.check(credentials, (identity) => {
         const { user } = holder
         if (identity.user.id !== user.id || identity.user.tenant !== user.tenant) {
           return connection.push(refusalReply(id, 'LS_COMMAND_FORBIDDEN'))
         }
         holder.user = identity.user
-        connection.push(reply(id, 'refresh', `{${this.adopt(identity)}}`))
+        connection.push(reply(id, 'refresh', `{${this.adopt(identity, credentials)}}`))
       })
     } catch (error) {
       // Error 109 would end an SDK for good here. After 3005 it connects anew, and asks for another token on the way.
@@ -73,7 +97,7 @@ export class Authentication {
       )
         connection.push(errorReply(id, replyCodes.tokenExpired, 'token expired'))
       else if (isExpiredToken(error)) connection.close(closeCodes.expired, 'token expired')
-      else deny(connection, this.#context, { id, error, token, user: holder.user })
+      else deny(connection, this.#context, { id, error, credentials, user: holder.user })
     } finally {
       this.#isRefreshing = false
     }

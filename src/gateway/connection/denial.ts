@@ -1,5 +1,5 @@
 import { isLockstepError, isOfUnknownCode, messageOf, type UserContext } from '../../core/index.ts'
-import { FailedCheck, userFields } from '../../auth/index.ts'
+import { FailedCheck, userFields, type Credentials } from '../../auth/index.ts'
 import { failureReply, refusalReply } from '../wire/replies.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -8,7 +8,7 @@ export interface Denial {
   /** Id of the command. */
   readonly id: number
   readonly error: unknown
-  readonly token: string
+  readonly credentials: Credentials
   readonly user: UserContext | undefined
 }
 
@@ -24,15 +24,17 @@ export interface DeniedConnection {
 export function deny(
   connection: DeniedConnection,
   { refusals, failedChecks, ports }: Pick<SessionContext, 'refusals' | 'failedChecks' | 'ports'>,
-  { id, error, token, user }: Denial,
+  { id, error, credentials, user }: Denial,
 ): void {
-  if (isExpiredToken(error)) return connection.push(refusalReply(id, 'LS_TOKEN_EXPIRED'))
+  // A peer without a token has no other one to fetch.
+  if (isExpiredToken(error) && credentials.token !== '')
+    return connection.push(refusalReply(id, 'LS_TOKEN_EXPIRED'))
   if (isLockstepError(error, 'LS_UNAUTHENTICATED') || isLockstepError(error, 'LS_USER_ID_INVALID')) {
     return connection.refuseToken(error)
   }
   // `auth` meant to refuse, by a code that there is not: the same token would be refused so for ever.
   if (isOfUnknownCode(error)) return connection.refuseToken(error)
-  if (error instanceof FailedCheck && failedChecks.isHopeless(token)) {
+  if (error instanceof FailedCheck && failedChecks.isHopeless(credentials)) {
     return connection.refuseToken(error.cause)
   }
   const requestId = `${connection.id}/${id}`

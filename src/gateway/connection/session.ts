@@ -7,7 +7,13 @@ import { costOfRefusal } from './calls.ts'
 import type { ClientCommand, ConnectCommand } from '../wire/commands.ts'
 import { deny } from './denial.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { concerns, userFields, type Identity, type Revocation } from '../../auth/index.ts'
+import {
+  concerns,
+  userFields,
+  type AuthRequest,
+  type Credentials,
+  type Revocation,
+} from '../../auth/index.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Inbound, type InboundOwner } from './inbound.ts'
 import { MalformedMessage } from '../wire/json.ts'
@@ -34,14 +40,15 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
   #state: State = 'new'
   #dispatcher: Dispatcher | undefined
 
-  constructor(socket: GatewaySocket, context: SessionContext) {
+  /** @param request the request that opened the connection, where `auth` sees it */
+  constructor(socket: GatewaySocket, context: SessionContext, request?: AuthRequest) {
     const { settings } = context
     this.#socket = socket
     this.#context = context
     this.#inbound = new Inbound(socket, this, settings)
     this.#outbound = new Outbound(socket, this, context)
     this.#heartbeat = new Heartbeat(settings)
-    this.#authentication = new Authentication(this, context)
+    this.#authentication = new Authentication(this, context, request)
   }
 
   /** Waits for an answer that is still being made. */
@@ -226,12 +233,14 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {
+    const credentials = this.#authentication.credentials(request.token)
     try {
-      const identity = await this.#authentication.check(request.token, ({ user }) => this.#admit(user))
+      const identity = await this.#authentication.check(credentials, ({ user }) => this.#admit(user))
       const own = await this.#dispatcher?.joinOwn(request.subs)
-      if (own !== undefined && !this.#isClosed()) this.#open(id, identity, own)
+      if (own === undefined || this.#isClosed()) return
+      this.#open(id, this.#authentication.adopt(identity, credentials), own)
     } catch (error) {
-      this.#notOpened(id, error, request.token)
+      this.#notOpened(id, error, credentials)
     }
   }
 
@@ -246,23 +255,27 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
     }
   }
 
-  #open(id: number, identity: Identity, own: { readonly subs: string; readonly start: () => void }): void {
+  #open(
+    id: number,
+    identityFields: string,
+    own: { readonly subs: string; readonly start: () => void },
+  ): void {
     this.#state = 'open'
     this.#heartbeat.connected()
     const ping = Math.max(1, Math.round(this.#context.settings.pingIntervalMs / 1_000))
-    const body = `${this.#authentication.adopt(identity)},"ping":${ping},"pong":true,"subs":${own.subs}`
+    const body = `${identityFields},"ping":${ping},"pong":true,"subs":${own.subs}`
     this.push(reply(id, 'connect', `{${body}}`))
     own.start()
     this.#inbound.connected()
   }
 
-  #notOpened(id: number, error: unknown, token: string): void {
+  #notOpened(id: number, error: unknown, credentials: Credentials): void {
     if (this.#isClosed()) return
     const user = this.#dispatcher?.user
     this.#leaveUser()
     this.#state = 'refused'
     this.#inbound.forget()
-    deny(this, this.#context, { id, error, token, user })
+    deny(this, this.#context, { id, error, credentials, user })
   }
 
   refuseToken(error: unknown): void {

@@ -1,6 +1,6 @@
 import type { EventSource } from '../../feeds/index.ts'
 import type { Logger, Probe, UserContext } from '../../core/index.ts'
-import type { Identity } from '../../auth/index.ts'
+import type { Credentials, Identity } from '../../auth/index.ts'
 
 /** Decides who may see what is for operators. Anything but `true` is a no. */
 export type Authorize = (request: Request) => boolean | Promise<boolean>
@@ -31,7 +31,9 @@ export interface DashboardPort {
 /** Functions of the rooms below that the gateway calls, wired by `createLockstep`. */
 export interface GatewayPorts {
   /** @throws LS_UNAUTHENTICATED, LS_USER_ID_INVALID */
-  authenticate(token: string): Promise<Identity>
+  authenticate(credentials: Credentials): Promise<Identity>
+  /** Keeps the request of each upgrade for `authenticate`. Default `false`: tokens alone are looked at. */
+  readonly seesRequest?: boolean
   /** @throws LS_CHANNEL_UNKNOWN, LS_CHANNEL_FORBIDDEN, LS_CHANNEL_NAME_INVALID */
   authorizeSubscription(user: UserContext, channel: string): Promise<void>
   readonly events: EventSource

@@ -33,7 +33,7 @@ describe('on two nodes over one database, with official clients', () => {
     database = await createTestDatabase()
     const check = createTokenAuthenticator({ secret })
     const auth = async (question: AuthQuestion): Promise<Identity> => {
-      const { user } = await check(question.token)
+      const { user } = await check(question.token ?? '')
       return { user: { ...user, sessionId: `${user.id}-session` } }
     }
     for (let n = 0; n < 2; n += 1) {
@@ -128,7 +128,7 @@ describe('what is just being asked for', () => {
     const check = createTokenAuthenticator({ secret: gatewaySecret })
     const at = await startWorld({
       ports: {
-        authenticate: async (given) => {
+        authenticate: async ({ token: given }) => {
           const identity = await check(given)
           asked.fire()
           await gate.promise
@@ -152,7 +152,7 @@ describe('what is just being asked for', () => {
     let done = signal()
     const at = await startWorld({
       ports: {
-        authenticate: async (given) => {
+        authenticate: async ({ token: given }) => {
           const identity = await check(given)
           const behind = async (): Promise<void> => {
             for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
@@ -257,7 +257,7 @@ test('a node that may have missed some sends its clients through the check of th
   const world = await createWorld({
     databaseUrl: database.url,
     database: { ...real, own } as never,
-    auth: async ({ token: name }) => {
+    auth: async ({ token: name = '' }) => {
       if (!isAllowed.has(name)) throw new LockstepError('LS_UNAUTHENTICATED')
       return { user: { id: name } }
     },

@@ -145,8 +145,9 @@ export async function startWorld(
     (fields: Readonly<Record<string, unknown>>, message: string): void => {
       logged.push({ level, message, fields })
     }
+  const check = createTokenAuthenticator({ secret, ...(options.clock ? { clock: options.clock } : {}) })
   const ports: GatewayPorts = {
-    authenticate: createTokenAuthenticator({ secret, ...(options.clock ? { clock: options.clock } : {}) }),
+    authenticate: ({ token: given }) => check(given),
     authorizeSubscription: async (_user, channel) => {
       if (channel.startsWith('secret:')) throw new LockstepError('LS_CHANNEL_FORBIDDEN')
       if (!channel.startsWith('room:')) throw new LockstepError('LS_CHANNEL_UNKNOWN')

@@ -4,7 +4,7 @@ import { afterEach, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { LockstepError } from '../../../src/core/index.ts'
 import { createGateway } from '../../../src/gateway/index.ts'
-import { signToken } from '../../../src/auth/index.ts'
+import { signToken, type Credentials } from '../../../src/auth/index.ts'
 import { RawClient, startWorld, token, type World } from './harness.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 
@@ -105,7 +105,7 @@ const temporary = { error: { code: 100, temporary: true } }
 /** A gateway whose `auth` accepts tokens that begin with `good`, and throws what `failing` gives for all others. */
 async function judging(failing: (token: string) => unknown) {
   const clock = new ManualClock()
-  const authenticate = (text: string) =>
+  const authenticate = ({ token: text }: Credentials) =>
     text.startsWith('good') ? Promise.resolve({ user: { id: text } }) : Promise.reject(failing(text))
   const at = await world({ clock, pingIntervalMs: 600_000, ports: { authenticate } })
   const answer = async (text: string): Promise<unknown> => {
@@ -150,7 +150,7 @@ test('auth that fails on every token refuses none of them, however long it lasts
 test('a token that auth accepts now and then is not refused', async () => {
   const clock = new ManualClock()
   let isDown = true
-  const authenticate = (text: string) =>
+  const authenticate = ({ token: text }: Credentials) =>
     text === 'ann' && isDown ? Promise.reject(new Error('down')) : Promise.resolve({ user: { id: text } })
   const at = await world({ clock, ports: { authenticate } })
   const connect = async (text: string): Promise<unknown> =>
@@ -225,4 +225,25 @@ test.each([
   const client = await ask(at, { id: 1, connect: { token: 'x' } })
   expect(await client.next()).toMatchObject({ error: { code: 100, temporary: true } })
   expect(at.gateway.refusals.auth_failed).toBe(1)
+})
+
+test('auth that fails on the cookies of one page by a plain error refuses them after a while, and no other page', async () => {
+  const clock = new ManualClock()
+  const authenticate = ({ request }: Credentials) => {
+    const user = String(request?.headers['cookie'])
+    return user === 'bad' ? Promise.reject(new Error('malformed')) : Promise.resolve({ user: { id: user } })
+  }
+  const at = await world({ clock, pingIntervalMs: 600_000, ports: { authenticate, seesRequest: true } })
+  const answer = async (cookie: string): Promise<unknown> => {
+    const client = await RawClient.open(at.url, { cookie })
+    client.send({ id: 1, connect: {} })
+    return Promise.race([client.next(), client.closed])
+  }
+  for (let n = 0; n < 10; n += 1) {
+    expect(await answer('bad')).toMatchObject(temporary)
+    expect(await answer('good')).toHaveProperty('connect')
+  }
+  clock.advance(30_000)
+  expect(await answer('bad')).toEqual({ code: 3500, reason: 'invalid token' })
+  expect(await answer('good')).toHaveProperty('connect')
 })

@@ -269,7 +269,7 @@ describe('onBegin', () => {
               return true
             },
           }),
-        auth: async ({ token }) => ({ user: { id: token, tenant: 'of-a-token' } }),
+        auth: async ({ token = '' }) => ({ user: { id: token, tenant: 'of-a-token' } }),
       },
       async ({ lockstep }) => {
         const authorize = async ({ db }: { db: PgDatabase }): Promise<boolean> => {

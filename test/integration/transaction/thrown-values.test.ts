@@ -40,7 +40,7 @@ async function setUp() {
   world = await createWorld({
     logger,
     declare: (lockstep) => void (failingRoom = declareFailingRoom(lockstep)),
-    auth: async ({ token }) => (token === 'bad' ? fail() : { user: { id: token } }),
+    auth: async ({ token = '' }) => (token === 'bad' ? fail() : { user: { id: token } }),
     rollout: {
       provider: {
         resolveStringEvaluation: async (_flag, _mode, _user, said) => {

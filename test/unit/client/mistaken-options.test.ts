@@ -37,7 +37,6 @@ const mistakes: readonly (readonly [what: string, make: () => unknown, ...words:
     /createClient.*"reconnectDelayMs".*minReconnectDelayMs/,
   ],
   ['no url', () => create({ url: undefined }), url],
-  ['no getToken', () => create({ getToken: undefined }), /getToken.*function/],
   ['a token in place of getToken', () => create({ getToken: 'swordfish' }), /"getToken".*function/],
   ['a storage by its name', () => create({ storage: 'localStorage' }), /"storage".*object/],
   ['a storageKey that is no text', () => create({ storageKey: 1 }), /"storageKey".*string/],

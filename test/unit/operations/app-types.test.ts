@@ -22,7 +22,7 @@ interface Orm {
 
 declare const database: Database<Orm>
 declare function verify(
-  token: string,
+  token: string | undefined,
 ): Promise<{ sub: string; tenant: string; role: 'owner' | 'guest' } | undefined>
 
 const checked = (uncalled: () => unknown): void => void uncalled
@@ -30,7 +30,9 @@ const checked = (uncalled: () => unknown): void => void uncalled
 function declareApplication() {
   const lockstep = createLockstep({
     database,
-    auth: async ({ token }) => {
+    auth: async ({ token, request }) => {
+      expectTypeOf(token).toEqualTypeOf<string | undefined>()
+      expectTypeOf(request.headers).toEqualTypeOf<Readonly<Record<string, string | string[] | undefined>>>()
       const claims = await verify(token)
       return claims && { user: { id: claims.sub, tenant: claims.tenant, role: claims.role } }
     },

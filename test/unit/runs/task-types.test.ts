@@ -14,7 +14,9 @@ import {
 } from '../../../src/index.ts'
 
 declare const database: Database<SqlClient>
-declare function verify(token: string): Promise<{ sub: string; role: 'owner' | 'guest' } | undefined>
+declare function verify(
+  token: string | undefined,
+): Promise<{ sub: string; role: 'owner' | 'guest' } | undefined>
 
 const checked = (uncalled: () => unknown): void => void uncalled
 
