@@ -274,7 +274,7 @@ export const anotherCommitsMeanwhile: Schedule = {
     arena.cluster.prefer(second)
     const other = await arena.subscriber('bob', [])
     const id = newOperationId()
-    const sent = device.copy(id, { ...plan, fail: 'throw', holdMs: 1_000 }, { repeat: false })
+    const sent = device.copy(id, { ...plan, fail: 'throw', holdMs: 3_000 }, { repeat: false })
     await arena.until('the intent is written', async () => (await arena.stateOf(id)) === 'started')
     await other.copy(id, { ...plan, note: 'another input' }, { repeat: false })
     await sent
@@ -367,7 +367,7 @@ export const pageIsReloaded: Schedule = {
   async run(arena) {
     const caller = await arena.caller('bob')
     const id = newOperationId()
-    void caller.call(id, { ...plan, holdMs: 300 })
+    void caller.call(id, { ...plan, holdMs: 1_500 })
     await arena.until('the intent is written', async () => (await arena.stateOf(id)) === 'started')
     caller.reload()
     await arena.untilTransactionsEnded()
@@ -391,7 +391,7 @@ export const replyIsLost: Schedule = {
   async run(arena) {
     const caller = await arena.caller('bob')
     const id = newOperationId()
-    const call = caller.call(id, { ...plan, holdMs: 300 })
+    const call = caller.call(id, { ...plan, holdMs: 1_500 })
     await arena.until('the intent is written', async () => (await arena.stateOf(id)) === 'started')
     for (const link of arena.cluster.clientLeg.links) link.reset('both')
     await call
