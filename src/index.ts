@@ -114,6 +114,7 @@ export type {
   OnNodeDeath,
   Retry,
   RunEnd,
+  EndedOptions,
   ServerStart,
   StartOptions,
   StepName,

@@ -36,6 +36,12 @@ create index runs_due on {schema}.runs (not_before) where state = 'pending';
 create index runs_owned on {schema}.runs (node) where state = 'running';
 create index runs_open on {schema}.runs (channel, created_at) where state in ('pending', 'running');
 
+-- Tasks that nodes take runs on of, and when one has last said so: a run of any other waits in vain.
+create table {schema}.tasks (
+  name text collate "C" primary key,
+  declared_at timestamptz not null
+) with (fillfactor = 50);
+
 -- Steps that have committed. A step of a run has one row, so its effect stands once.
 create table {schema}.run_steps (
   run uuid not null,
@@ -54,6 +60,9 @@ create table {schema}.run_tries (
   run uuid not null,
   name text collate "C" not null,
   thrown integer not null,
+  -- The last throw that was counted: its attempt, and its number within that. A copy of its note counts nothing.
+  attempt integer not null,
+  throws integer not null,
   -- Text of the last error, for operators.
   error text not null,
   primary key (run, name)
@@ -75,12 +84,14 @@ create function {schema}.run_gate(p_run uuid) returns bigint language sql immuta
 $$;
 
 -- The first statement of a step's flush. Raises where the step may not commit any more:
---   LS003  the run is not this attempt's any more, or the history lacks a step that this attempt has seen committed
+--   LS003  the run is not this attempt's any more, or the history lacks a step that this attempt has seen committed.
+--          After a failover two nodes may have claimed it under one number: the lease tells them apart
 --   LS004  the run was stopped, or not, unlike what the step was told
 -- Runs in the transaction of the application, so everything is named with its schema, as in 0008.
 create function {schema}.enter_step(
   p_run uuid,
   p_attempt int,
+  p_node uuid,
   p_is_stopped boolean,
   p_last_step text
 ) returns void language plpgsql as $$
@@ -92,7 +103,7 @@ begin
   select r.stop_requested_at is not null into v_is_stopped
   from {schema}.runs r
   where r.id operator(pg_catalog.=) p_run and r.attempt operator(pg_catalog.=) p_attempt
-    and r.state operator(pg_catalog.=) 'running'
+    and r.node operator(pg_catalog.=) p_node and r.state operator(pg_catalog.=) 'running'
   for share;
   if not found then
     raise exception 'run % is not in attempt % any more', p_run, p_attempt using errcode = 'LS003';

@@ -35,6 +35,7 @@ export const runFaultPoints = [
   'runs.after-claim',
   'runs.before-step',
   'runs.before-throw-noted',
+  'runs.after-throw-noted',
   'runs.before-end',
   'runs.after-end',
 ] as const

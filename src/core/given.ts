@@ -51,7 +51,7 @@ function describeObject(value: object): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (isPromise(value)) return 'a promise'
   const name = isError(value) ? 'Error' : nameOf(peek(value, 'constructor'))
-  if (name !== '' && name !== 'Object') return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`
+  if (name !== '' && name !== 'Object') return `${/^(?:[AEIO]|U[bgmnp])/.test(name) ? 'an' : 'a'} ${name}`
   const keys = keysOf(value)
   if (keys.length === 0) return 'an object without keys'
   return `an object with ${keys.slice(0, mostKeys).join(', ')}${keys.length > mostKeys ? ', …' : ''}`

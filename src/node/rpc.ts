@@ -42,6 +42,13 @@ const kinds = { operation: 'an operation', query: 'a query', task: 'a task' } as
 
 /** @throws LS_CONFIG_INVALID */
 export function assertCallableName(name: unknown, kind: CallablePart['kind']): asserts name is string {
+  // Steps, notices and settings of a task carry its name, and what begins so is Lockstep's own.
+  if (kind === 'task' && name === 'lockstep') {
+    throw new LockstepError('LS_CONFIG_INVALID', {
+      message:
+        '"lockstep" is no name for a task: what is called so, or begins with "lockstep.", is Lockstep\'s own. Choose another.',
+    })
+  }
   if (typeof name === 'string' && /^[a-z][a-zA-Z0-9_]{0,62}$/.test(name)) return
   const given = typeof name === 'string' ? JSON.stringify(name) : describeGiven(name)
   throw new LockstepError('LS_CONFIG_INVALID', {

@@ -13,6 +13,7 @@ export { RunsPart } from './store/runs-part.ts'
 export { Task, type RunEnd, type TaskHost } from './task.ts'
 export type {
   ControlQuestion,
+  EndedOptions,
   ServerStart,
   StartOptions,
   StepOptions,

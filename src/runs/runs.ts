@@ -125,8 +125,8 @@ export class Runs<Db> {
     }
   }
 
-  ended(id: string): Promise<RunEndRow> {
-    return this.#ends.of(id)
+  ended(id: string, signal?: AbortSignal): Promise<RunEndRow> {
+    return this.#ends.of(id, signal)
   }
 
   async close(drainMs: number): Promise<void> {
@@ -134,7 +134,7 @@ export class Runs<Db> {
     await Promise.all([this.#executor.close(drainMs), this.#undeclared.close()])
   }
 
-  #runStep({ id, name, user, timeoutMs, work }: StepOperation): Promise<EndedOperation<unknown>> {
+  #runStep({ id, name, user, timeoutMs, signal, work }: StepOperation): Promise<EndedOperation<unknown>> {
     return this.#options.run({
       id,
       name,
@@ -146,6 +146,7 @@ export class Runs<Db> {
       intent: false,
       isQuiet: true,
       timeoutMs,
+      signal,
       work,
     })
   }
@@ -162,7 +163,7 @@ export class Runs<Db> {
         data: `{"runId":${JSON.stringify(id)},"progress":${json}}`,
         at: new Date(clock.now()),
       })
-      await this.#store.saveProgress(id, attempt, json)
+      await this.#store.saveProgress({ run: id, attempt, node: claimed.node }, json)
     } catch (error) {
       logger.warn({ run: id, error: messageOf(error) }, 'the progress of a run was not kept this time')
     }

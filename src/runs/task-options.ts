@@ -4,6 +4,7 @@ import {
   aNumber,
   anything,
   aSchema,
+  aSignal,
   nested,
   oneOf,
   required,
@@ -33,7 +34,10 @@ export interface StepOptions<Db, User extends UserContext, Worked, Result> {
   readonly work: (context: WorkContext) => Promise<Worked>
   /** Runs in one transaction, exactly once: rows, events and the result of the step. */
   readonly commit: (tx: Transaction<Db, User>, value: Worked, ending: Ending) => Promise<Result>
-  /** Longest time that `work` may take, in milliseconds; then it counts as one that threw. Default: as long as its run. */
+  /**
+   * Longest time that `work` may take, and each try of `commit`, in milliseconds; then the step counts as one that threw.
+   * Default: `work` as long as its run, `commit` 30,000.
+   */
   readonly timeoutMs?: number
   /** Default: that of the task. */
   readonly retry?: Retry
@@ -183,3 +187,11 @@ export const startShape: Shape<StartOptions> = {
 
 /** Shape of the options of `task.start`. */
 export const serverStartShape: Shape<ServerStart> = { ...startShape, user: userExpectation }
+
+/** Options of `task.ended`. */
+export interface EndedOptions {
+  /** Gives up waiting; the run goes on. `AbortSignal.timeout(ms)` sets a limit. */
+  readonly signal?: AbortSignal
+}
+
+export const endedShape: Shape<EndedOptions> = { signal: aSignal }

@@ -36,9 +36,11 @@ import { defaultRetry, type Retry } from './model/retry-rules.ts'
 import type { Runs } from './runs.ts'
 import { TaskStart, type AddedRun, type StartCall } from './task-start.ts'
 import {
+  endedShape,
   serverStartShape,
   startShape,
   taskShape,
+  type EndedOptions,
   type ServerStart,
   type StartOptions,
   type Steps,
@@ -177,11 +179,18 @@ export class Task<
     await this.#host.runs.stop(this.#idOf(run), this.name)
   }
 
-  /** Resolves when the run has ended. @throws LS_RUN_UNKNOWN; LS_NODE_STOPPING */
-  async ended(run: string | RunRef): Promise<RunEnd<Jsonify<Result>, RefusalOf<Refusals>>> {
+  /**
+   * Resolves when the run has ended.
+   * @throws LS_RUN_UNKNOWN; LS_NODE_STOPPING; LS_CONFIG_INVALID; the reason of the signal, once it aborts
+   */
+  async ended(
+    run: string | RunRef,
+    options: EndedOptions = {},
+  ): Promise<RunEnd<Jsonify<Result>, RefusalOf<Refusals>>> {
+    assertOptions(`the end of "${this.name}"`, options, endedShape, `${this.name}.ended(run, { signal })`)
     await this.#host.ready()
     const id = this.#idOf(run)
-    const row = await this.#host.runs.ended(id)
+    const row = await this.#host.runs.ended(id, options.signal)
     if (row.task !== this.name) throw this.#unknown(id, row.task)
     if (row.state === 'completed')
       return { state: row.state, result: fromKept(row.result) as Jsonify<Result> }

@@ -24,7 +24,7 @@ it.each(places)('$point, after $skip passes', { timeout: 60_000 }, async ({ poin
   const world = await createWorld({ databaseUrl: database.url, bus: false })
   await world.direct.query(effectsTable)
   const id = newOperationId()
-  const throwsFirst = point === 'runs.before-throw-noted'
+  const throwsFirst = point.endsWith('throw-noted')
   const config = { databaseUrl: database.url, point, skip, id, throwsFirst }
   const node = spawn(process.execPath, ['--import', 'tsx', child], {
     env: { ...process.env, RUN_NODE: JSON.stringify(config) },

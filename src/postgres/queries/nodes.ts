@@ -60,11 +60,12 @@ export function releaseLease(schema: string, node: string): Statement {
   }
 }
 
-/** Forgets nodes that have been dead for a day and left no intent. */
+/** Forgets nodes that have been dead for a day, and have left no intent and no run. */
 export function forgetNodes(schema: string): Statement {
   return {
     text: `delete from ${schema}.nodes n
            where n.lease_until < clock_timestamp() - interval '1 day'
-             and not exists (select from ${schema}.intents i where i.node = n.node)`,
+             and not exists (select from ${schema}.intents i where i.node = n.node)
+             and not exists (select from ${schema}.runs r where r.node = n.node and r.state = 'running')`,
   }
 }

@@ -5,6 +5,8 @@ import { prepared } from './prepared.ts'
 export interface StepEntry {
   readonly run: string
   readonly attempt: number
+  /** Lease under which the attempt was claimed. */
+  readonly node: string
   /** Whether the step was told of a stop. */
   readonly isStopped: boolean
   /** The last step that this attempt has seen committed. */
@@ -12,13 +14,14 @@ export interface StepEntry {
 }
 
 /** The first statement of a step's flush. @throws SQLSTATE LS003, LS004 */
-export function enterStep(schema: string, { run, attempt, isStopped, lastStep }: StepEntry): Statement {
-  return enter(schema, [run, attempt, isStopped, lastStep ?? null])
+export function enterStep(schema: string, entry: StepEntry): Statement {
+  const { run, attempt, node, isStopped, lastStep } = entry
+  return enter(schema, [run, attempt, node, isStopped, lastStep ?? null])
 }
 
 const enter = prepared(
   'enter_step',
-  (schema) => `select ${schema}.enter_step($1::uuid, $2::int, $3::boolean, $4::pg_catalog.text)`,
+  (schema) => `select ${schema}.enter_step($1::uuid, $2::int, $3::uuid, $4::boolean, $5::pg_catalog.text)`,
 )
 
 /** @param result JSON text; null where there is none */
@@ -73,35 +76,49 @@ export function readTries(schema: string, run: string): Statement {
 /** Longest text of an error that is kept, in characters. */
 const longestError = 4_000
 
+/** A step that has thrown. */
+export interface StepThrow {
+  readonly run: string
+  readonly name: string
+  readonly attempt: number
+  readonly node: string
+  /** How often it has thrown within this attempt, by which a copy of the note is known. */
+  readonly throws: number
+  readonly error: string
+}
+
 /**
- * Counts that a step has thrown, while the run is this attempt's. Answers how often it has, or no row. The row of the run is
- * locked, so that no attempt counts once the next one has the run.
+ * Counts that a step has thrown, while the run is this attempt's. Answers how often it has, or no row. A copy, sent since the
+ * answer was lost, counts nothing. The row of the run is locked, so that no attempt counts once the next one has the run.
  */
-export function noteThrow(
-  schema: string,
-  step: { readonly run: string; readonly attempt: number; readonly name: string; readonly error: string },
-): Statement {
+export function noteThrow(schema: string, { run, name, attempt, node, throws, error }: StepThrow): Statement {
   return {
-    text: `insert into ${schema}.run_tries as t (run, name, thrown, error)
-           select r.id, $3, 1, $4 from ${schema}.runs r
-           where r.id = $1::uuid and r.attempt = $2::int and r.state = 'running'
+    text: `insert into ${schema}.run_tries as t (run, name, thrown, attempt, throws, error)
+           select r.id, $4, 1, r.attempt, $5::int, $6 from ${schema}.runs r
+           where r.id = $1::uuid and r.attempt = $2::int and r.node = $3::uuid and r.state = 'running'
            for share
-           on conflict (run, name) do update set thrown = t.thrown + 1, error = excluded.error
+           on conflict (run, name) do update
+           set thrown = t.thrown + case when (t.attempt, t.throws) = (excluded.attempt, excluded.throws) then 0 else 1 end,
+             attempt = excluded.attempt, throws = excluded.throws, error = excluded.error
            returning thrown`,
     // Postgres keeps no U+0000 in a text, and would refuse this one each time.
-    values: [step.run, step.attempt, step.name, step.error.slice(0, longestError).replaceAll('\0', '')],
+    values: [run, attempt, node, name, throws, error.slice(0, longestError).replaceAll('\0', '')],
   }
 }
 
 /** Keeps the newest progress of a run, while it is this attempt's. @param value JSON text */
-export function saveProgress(schema: string, run: string, attempt: number, value: string): Statement {
+export function saveProgress(
+  schema: string,
+  { run, attempt, node }: Pick<StepEntry, 'run' | 'attempt' | 'node'>,
+  value: string,
+): Statement {
   return {
     text: `insert into ${schema}.run_progress as p (run, attempt, value, at)
            select r.id, r.attempt, $3::text::json, clock_timestamp() from ${schema}.runs r
-           where r.id = $1::uuid and r.attempt = $2::int and r.state = 'running'
+           where r.id = $1::uuid and r.attempt = $2::int and r.node = $4::uuid and r.state = 'running'
              and set_config('synchronous_commit', 'off', true) = 'off'
            on conflict (run) do update set attempt = excluded.attempt, value = excluded.value, at = excluded.at
            where p.attempt <= excluded.attempt`,
-    values: [run, attempt, value],
+    values: [run, attempt, value, node],
   }
 }

@@ -66,19 +66,47 @@ const runRow = (schema: string): string => `r.id, r.task, r.started_by::text as 
 const isOwnerDead = (schema: string): string => `(r.node is not null and not exists (
              select from ${schema}.nodes n where n.node = r.node and n.lease_until >= clock_timestamp()))`
 
-/**
- * Runs that a node may take on: those of dead nodes, and those that wait and are due, oldest first.
- * @param limit of each kind
- */
-export function readDueRuns(schema: string, tasks: readonly string[], limit: number): Statement {
+/** Question of a node for runs that it may take on. */
+export interface DueQuestion {
+  readonly tasks: readonly string[]
+  readonly limit: number
+  /** Runs that are left out. */
+  readonly except: readonly string[]
+}
+
+/** Runs that wait and are due, oldest first. */
+export function readDueRuns(schema: string, { tasks, limit, except }: DueQuestion): Statement {
   return {
-    text: `(select ${runRow(schema)} from ${schema}.runs r
-            where r.state = 'pending' and r.not_before <= clock_timestamp() and r.task = any($1::text[])
-            order by r.not_before limit $2)
-           union all
-           (select ${runRow(schema)} from ${schema}.runs r
-            where r.state = 'running' and r.task = any($1::text[]) and ${isOwnerDead(schema)} limit $2)`,
-    values: [tasks, limit],
+    text: `select ${runRow(schema)} from ${schema}.runs r
+           where r.state = 'pending' and r.not_before <= clock_timestamp() and r.task = any($1::text[])
+             and r.id <> all($3::uuid[])
+           order by r.not_before limit $2`,
+    values: [tasks, limit, except],
+  }
+}
+
+/** Runs of nodes whose lease has run out. Goes through the leases, which are few, and not through the runs. */
+export function readRunsOfDeadNodes(schema: string, { tasks, limit, except }: DueQuestion): Statement {
+  return {
+    text: `select ${runRow(schema)} from ${schema}.nodes dead
+           join ${schema}.runs r on r.node = dead.node and r.state = 'running'
+           where dead.lease_until < clock_timestamp() and r.task = any($1::text[]) and r.id <> all($3::uuid[])
+           limit $2`,
+    values: [tasks, limit, except],
+  }
+}
+
+export interface NextLeaseRow {
+  /** Time until the first of the leases that hold runs out, in milliseconds; null where there is none. */
+  readonly in_ms: number | null
+}
+
+/** @param node the lease that is left out */
+export function readNextLeaseEnd(schema: string, node: string): Statement {
+  return {
+    text: `select date_part('epoch', min(n.lease_until) - clock_timestamp()) * 1000 as in_ms from ${schema}.nodes n
+           where n.lease_until >= clock_timestamp() and n.node <> $1::uuid`,
+    values: [node],
   }
 }
 
@@ -208,19 +236,43 @@ export function readRunEnds(schema: string, ids: readonly string[]): Statement {
   }
 }
 
+/** Says that a node takes runs of these tasks on now. In the order of their names, so that two nodes wait in no circle. */
+export function declareTasks(schema: string, tasks: readonly string[]): Statement {
+  return {
+    text: `insert into ${schema}.tasks as t (name, declared_at)
+           select n.name, clock_timestamp() from unnest($1::text[]) as n (name) order by n.name collate "C"
+           on conflict (name) do update set declared_at = excluded.declared_at`,
+    values: [tasks],
+  }
+}
+
 export interface UndeclaredRow {
   readonly task: string
   readonly runs: number
+  /** Tasks that some node declares. */
+  readonly declared: readonly string[]
 }
 
-/** Tasks other than these whose runs have been due for longer, and no node has taken them on. */
-export function readUndeclared(schema: string, tasks: readonly string[], dueForMs: number): Statement {
+/**
+ * Tasks that no node has declared for so long, whose runs have been due for so long, or belong to a node that has been dead
+ * for so long.
+ */
+export function readUndeclared(schema: string, forMs: number): Statement {
   return {
-    text: `select r.task, count(*)::int as runs from ${schema}.runs r
-           where r.state = 'pending' and r.not_before < clock_timestamp() - make_interval(secs => $2::float8)
-             and r.task <> all($1::text[])
-           group by r.task order by r.task`,
-    values: [tasks, dueForMs / 1000],
+    text: `with declared as (
+             select name from ${schema}.tasks where declared_at >= clock_timestamp() - make_interval(secs => $1::float8)
+           ), due as (
+             select r.task from ${schema}.runs r
+             where r.state = 'pending' and r.not_before < clock_timestamp() - make_interval(secs => $1::float8)
+             union all
+             select r.task from ${schema}.nodes dead join ${schema}.runs r on r.node = dead.node and r.state = 'running'
+             where dead.lease_until < clock_timestamp() - make_interval(secs => $1::float8)
+           )
+           select due.task, count(*)::int as runs,
+             (select coalesce(json_agg(name order by name), '[]') from declared) as declared
+           from due where due.task not in (select name from declared)
+           group by due.task order by due.task`,
+    values: [forMs / 1000],
   }
 }
 

@@ -39,6 +39,8 @@ export class Execution {
   closing: () => Promise<void> = () => Promise.resolve()
   readonly #clock: Clock
   readonly #controller = new AbortController()
+  /** Interrupts commits that were not told of a stop, and commits that were. */
+  readonly #commits = { untold: new AbortController(), told: new AbortController() }
   #committed = new CommittedSteps([])
   #resolve!: (end: ExecutionEnd) => void
   #end: ExecutionEnd | undefined
@@ -55,7 +57,7 @@ export class Execution {
     this.#isStopped = claimed.run.facts.isStopRequested
     this.ended = new Promise((resolve) => (this.#resolve = resolve))
     // The task's code may listen as often as it likes; Node takes more than ten listeners for a leak.
-    setMaxListeners(0, this.#controller.signal)
+    setMaxListeners(0, this.#controller.signal, this.#commits.untold.signal, this.#commits.told.signal)
     const { leftMs } = claimed.run.facts
     if (leftMs !== null) this.#timers.push(clock.after(Math.max(0, leftMs), () => this.#expire()))
   }
@@ -75,6 +77,14 @@ export class Execution {
 
   get signal(): AbortSignal {
     return this.#controller.signal
+  }
+
+  /**
+   * Signal that interrupts a commit once it counts for nothing: when the attempt has ended, or by a stop that it was not told
+   * of. A node that stops lets commits end.
+   */
+  commitSignal(isStopped: boolean): AbortSignal {
+    return (isStopped ? this.#commits.told : this.#commits.untold).signal
   }
 
   /** A stop of the run was acknowledged. */
@@ -132,6 +142,7 @@ export class Execution {
     if (this.#isStopped || this.isOver) return
     this.#isStopped = true
     this.#abort('LS_RUN_STOPPED')
+    this.#commits.untold.abort(new LockstepError('LS_RUN_STOPPED'))
     this.#timers.push(this.#clock.after(stopGraceMs, () => this.finish({ kind: 'stopped' })))
     this.#look()
   }
@@ -155,6 +166,9 @@ export class Execution {
     // Code that has come to its own end is not stopped: what listens may have begun something that is to go on.
     if (end.kind !== 'returned' && end.kind !== 'failed')
       this.#abort(end.kind === 'stopped' ? 'LS_RUN_STOPPED' : 'LS_RUN_LOST')
+    const vain = new LockstepError('LS_RUN_LOST')
+    this.#commits.untold.abort(vain)
+    this.#commits.told.abort(vain)
     this.#resolve(end)
   }
 

@@ -1,5 +1,5 @@
 import { faultPoint } from '../../core/fault-point.ts'
-import { detach, messageOf, waitAtMost, type Clock, type Logger } from '../../core/index.ts'
+import { detach, isLockstepError, messageOf, waitAtMost, type Clock, type Logger } from '../../core/index.ts'
 import type { LeaseState } from '../../cluster/index.ts'
 import type { OwnedRun } from '../../postgres/index.ts'
 import { changeByClaim, changeByRelease } from '../model/run-decisions.ts'
@@ -7,6 +7,7 @@ import { runNotice } from '../store/run-events.ts'
 import type { RunStore, StoredRun } from '../store/run-store.ts'
 import { CommittedSteps } from './committed-steps.ts'
 import { Execution } from './execution.ts'
+import { DueRuns } from './due-runs.ts'
 import { RunEnding } from './run-ending.ts'
 import type { RunnableTask } from './runnable-task.ts'
 import { RunSteps } from './steps.ts'
@@ -42,6 +43,7 @@ const claimWaitMs = 250
 export class Executor {
   readonly #options: ExecutorOptions
   readonly #endings: RunEnding
+  readonly #due: DueRuns
   readonly #executions = new Map<string, Execution>()
   /** Attempts of this node, and the look for more. */
   readonly #work = new Set<Promise<void>>()
@@ -57,6 +59,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options
     this.#endings = new RunEnding(options)
+    this.#due = new DueRuns(options.store, options.clock)
   }
 
   /** Runs that this node has now. */
@@ -143,16 +146,18 @@ export class Executor {
       logger.warn({ error: messageOf(error) }, 'runs were not taken on this time')
     }
     this.#isLooking = false
+    const { watchInMs } = this.#due
+    if (watchInMs > 0) delayMs = Math.min(delayMs, watchInMs)
     this.look(this.#isAskedFor ? 0 : delayMs)
   }
 
   /** @returns whether there may be more to take on */
   async #claimDue(): Promise<boolean> {
-    const { store, tasks, lease, concurrency } = this.#options
+    const { tasks, lease, concurrency } = this.#options
     const names = tasks.names()
     const free = Math.min(concurrency - this.#executions.size, mostAtOnce)
     if (names.length === 0 || free <= 0 || lease.state !== 'held') return false
-    const due = await store.due(names, free)
+    const due = await this.#due.find(names, free, lease.node)
     const taken = await Promise.all(due.slice(0, free).map((run) => this.#claim(run)))
     return due.length >= free && taken.some(Boolean)
   }
@@ -177,6 +182,7 @@ export class Executor {
       const claimed = await store.claim(run, change, { node, notice, waitMs: claimWaitMs })
       await faultPoint('runs.after-claim')
       if (claimed === undefined || !claimed.isChanged) return false
+      this.#due.taken(run.id)
       const { attempt, deaths, state } = claimed.run.facts
       if (run.node !== null) {
         const facts = { run: run.id, task: run.task, attempt, deaths, state, from: run.node }
@@ -187,6 +193,7 @@ export class Executor {
         this.#track(this.#execute(claimed.run, task, node, clock.monotonic()), 'an attempt at a run')
       return true
     } catch (error) {
+      if (isLockstepError(error, 'LS_STATEMENT_TIMEOUT')) this.#due.leaveOut(run.id)
       logger.warn(
         { run: run.id, task: run.task, error: messageOf(error) },
         'a run was not taken on this time',

@@ -6,12 +6,14 @@ import type { RunStore } from '../store/run-store.ts'
 interface Waiting {
   readonly resolve: (row: RunEndRow) => void
   readonly reject: (error: unknown) => void
+  /** Stops listening to the signal of whoever waits. */
+  readonly unlink: () => void
 }
 
 /** Tells when runs have ended, whichever node ends them. One statement asks for all that are waited for. */
 export class RunEnds {
   readonly #store: Pick<RunStore, 'ends'>
-  readonly #waiting = new Map<string, Waiting[]>()
+  readonly #waiting = new Map<string, Set<Waiting>>()
   readonly #looks: Repeat
 
   constructor(store: Pick<RunStore, 'ends'>, clock: Clock, logger: Logger) {
@@ -25,11 +27,21 @@ export class RunEnds {
     })
   }
 
-  /** @throws LS_RUN_UNKNOWN, LS_NODE_STOPPING */
-  of(run: string): Promise<RunEndRow> {
-    if (this.#looks.isStopped) return Promise.reject(new LockstepError('LS_NODE_STOPPING'))
+  /** @throws LS_RUN_UNKNOWN, LS_NODE_STOPPING; the reason of the signal once it aborts */
+  async of(run: string, signal?: AbortSignal): Promise<RunEndRow> {
+    signal?.throwIfAborted()
+    if (this.#looks.isStopped) throw new LockstepError('LS_NODE_STOPPING')
     return new Promise((resolve, reject) => {
-      this.#waiting.set(run, [...(this.#waiting.get(run) ?? []), { resolve, reject }])
+      const giveUp = (): void => {
+        this.#forget(run, waiting)
+        reject(signal?.reason)
+      }
+      const unlink = (): void => signal?.removeEventListener('abort', giveUp)
+      const waiting: Waiting = { resolve, reject, unlink }
+      signal?.addEventListener('abort', giveUp, { once: true })
+      const all = this.#waiting.get(run)
+      if (all === undefined) this.#waiting.set(run, new Set([waiting]))
+      else all.add(waiting)
       this.#looks.start(0)
     })
   }
@@ -54,8 +66,18 @@ export class RunEnds {
   }
 
   #settle(run: string, tell: (waiting: Waiting) => void): void {
-    const waiting = this.#waiting.get(run) ?? []
+    const all = this.#waiting.get(run) ?? []
     this.#waiting.delete(run)
-    waiting.forEach(tell)
+    for (const waiting of all) {
+      waiting.unlink()
+      tell(waiting)
+    }
+  }
+
+  /** Asks no more for a run that nobody waits for. */
+  #forget(run: string, waiting: Waiting): void {
+    const all = this.#waiting.get(run)
+    all?.delete(waiting)
+    if (all?.size === 0) this.#waiting.delete(run)
   }
 }

@@ -8,10 +8,12 @@ import type { EnteredStep, RunsOfOperation } from '../store/runs-part.ts'
 /** The commit of a step, as the operation that it is. */
 export interface StepOperation {
   readonly id: string
-  /** Task and step, without the key of one of many. */
+  /** The task: names of steps may be made from data, and settings and figures are kept for each operation. */
   readonly name: string
   readonly user: UserContext
-  readonly timeoutMs: number | undefined
+  readonly timeoutMs: number
+  /** Interrupts the transaction. */
+  readonly signal: AbortSignal
   readonly work: (tx: Transaction<unknown>) => Promise<void>
 }
 
@@ -22,11 +24,14 @@ export interface CommitTry {
   readonly entry: EnteredStep
   /** Number of the try, within this attempt at the run. */
   readonly number: number
-  readonly operationName: string
+  readonly task: string
   /** Names the step in errors. */
   readonly who: string
   readonly user: UserContext
-  readonly timeoutMs: number | undefined
+  /** Longest time that it may take, in milliseconds. */
+  readonly timeoutMs: number
+  /** Aborts when the commit counts for nothing any more, or a stop was acknowledged that it was not told of. */
+  readonly signal: AbortSignal
   /** Writes what the step commits, and returns its result. */
   readonly commit: (tx: Transaction<unknown>) => Promise<unknown>
 }
@@ -38,6 +43,8 @@ export type CommitResult =
   | { readonly kind: 'stopDiffers' }
   /** The step has committed before, or the run is another attempt's: the database knows. */
   | { readonly kind: 'superseded'; readonly error: unknown }
+  /** The signal has interrupted the commit, and it was rolled back. */
+  | { readonly kind: 'interrupted' }
   /** The step has not committed, for no fault of the step: another try may succeed with the same value. */
   | { readonly kind: 'again'; readonly error: unknown }
   /** Whether the step has committed is not known. */
@@ -70,9 +77,10 @@ export async function commitStep(
   try {
     const ended = await run({
       id: derivedId('step', entry.run, entry.name, entry.attempt, number),
-      name: asked.operationName,
+      name: asked.task,
       user: asked.user,
       timeoutMs: asked.timeoutMs,
+      signal: asked.signal,
       async work(tx) {
         kept = undefined
         const handle = handleIn(tx, part)
@@ -84,19 +92,34 @@ export async function commitStep(
     if (ended.outcome.outcome === 'committed')
       return { kind: 'committed', kept: kept ?? toKept(undefined, who) }
     const error = ended.error ?? new LockstepError('LS_OPERATION_FENCED')
-    return resultOf(error, kept !== undefined)
+    return resultOf(error, asked, kept !== undefined)
   } catch (error) {
     return isLockstepError(error, 'LS_OUTCOME_PENDING')
       ? { kind: 'pending' }
-      : resultOf(error, kept !== undefined)
+      : resultOf(error, asked, kept !== undefined)
   }
 }
 
 /** @param hasReturned the code of the commit has: only the flush behind it tells how the run stands */
-function resultOf(error: unknown, hasReturned: boolean): CommitResult {
+function resultOf(
+  error: unknown,
+  { signal, timeoutMs, who }: Pick<CommitTry, 'signal' | 'timeoutMs' | 'who'>,
+  hasReturned: boolean,
+): CommitResult {
+  if (signal.aborted && error === signal.reason) return { kind: 'interrupted' }
+  if (isLockstepError(error, 'LS_OPERATION_TIMEOUT'))
+    return { kind: 'threw', error: commitTimedOut(who, timeoutMs) }
   const code = thrownErrorCode(error)
   if (hasReturned && code === 'LS_RUN_STOPPED') return { kind: 'stopDiffers' }
   if (hasReturned && (code === 'LS_RUN_LOST' || code === 'LS_OPERATION_FENCED'))
     return { kind: 'superseded', error }
   return { kind: code !== undefined && notItsFault.has(code) ? 'again' : 'threw', error }
+}
+
+function commitTimedOut(who: string, timeoutMs: number): LockstepError {
+  return new LockstepError('LS_STEP_TIMEOUT', {
+    message:
+      `${who} had not committed after ${timeoutMs} ms, and was rolled back. Wait for nothing but the database in a commit: ` +
+      'do other work in the work of the step, or give the step a longer timeoutMs.',
+  })
 }

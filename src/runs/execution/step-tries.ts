@@ -13,7 +13,7 @@ import {
 import type { Part, Transaction } from '../../transaction/index.ts'
 import { fromKept } from '../model/kept-value.ts'
 import { defaultRetry, pauseAfterThrowMs, type Retry } from '../model/retry-rules.ts'
-import { derivedId, familyOf, type StepName } from '../model/step-name.ts'
+import { derivedId, type StepName } from '../model/step-name.ts'
 import type { RunStore } from '../store/run-store.ts'
 import type { RunsOfOperation } from '../store/runs-part.ts'
 import type { Execution } from './execution.ts'
@@ -63,6 +63,8 @@ export interface StepPorts {
 /** The step that the code runs in, for as long as it does. */
 export const insideStep = new AsyncLocalStorage<{ readonly name: StepName; readonly run: string }>()
 
+/** How long a commit may take whose step does not say so itself, in milliseconds. */
+const commitTimeoutMs = 30_000
 const longestPauseMs = 2_000
 const firstPauseMs = 50
 
@@ -90,7 +92,10 @@ export class StepTries {
   readonly #execution: Execution
   readonly #ports: StepPorts
   readonly #plan: StepPlan
+  /** Number of the next try to commit. */
   #number = 1
+  /** How often the step has thrown in this attempt. */
+  #throws = 0
 
   constructor(execution: Execution, ports: StepPorts, plan: StepPlan) {
     this.#execution = execution
@@ -158,12 +163,20 @@ export class StepTries {
       if (isStopped && (plan.work === undefined || claimed.task.onStop === 'discard')) return over
       await faultPoint('runs.before-step')
       const result = await commitStep(run, part, {
-        entry: { run: execution.id, attempt, isStopped, lastStep: committed.last, name: plan.key },
+        entry: {
+          run: execution.id,
+          attempt,
+          node: claimed.node,
+          isStopped,
+          lastStep: committed.last,
+          name: plan.key,
+        },
         number: this.#number++,
-        operationName: `${claimed.task.name}.${familyOf(plan.name)}`,
+        task: claimed.task.name,
         who: this.#who,
         user: claimed.run.user,
-        timeoutMs: plan.work === undefined ? plan.timeoutMs : undefined,
+        timeoutMs: plan.timeoutMs ?? commitTimeoutMs,
+        signal: execution.commitSignal(isStopped),
         commit: async (tx) => {
           // The connection may have shown another history, in which the number of this attempt is another node's.
           if (execution.isOver) throw new LockstepError('LS_RUN_LOST')
@@ -176,6 +189,7 @@ export class StepTries {
         return { kind: 'committed', value: result.kept.value }
       }
       if (result.kind === 'threw') return result
+      if (result.kind === 'interrupted') continue
       if (result.kind === 'stopDiffers') execution.stop()
       if (result.kind === 'again') this.#logAgain(result.error)
       // Ask before any other try: while the database is away, each of them would be one more operation to settle.
@@ -200,8 +214,10 @@ export class StepTries {
     const execution = this.#execution
     // A refusal is what the code wants: another try would refuse as well.
     if (refusalIn(error) !== undefined || (isLockstepError(error) && final.has(error.code))) throw error
-    const step = { run: execution.id, attempt: execution.attempt, name: plan.key }
-    const thrown = await this.#persist(() => this.#ports.store.noteThrow(step, messageOf(error)))
+    const { id: run, attempt, claimed } = execution
+    const throws = (this.#throws += 1)
+    const noted = { run, name: plan.key, attempt, node: claimed.node, throws, error: messageOf(error) }
+    const thrown = await this.#persist(() => this.#ports.store.noteThrow(noted))
     if (execution.isOver) return undefined
     if (thrown === undefined) {
       execution.lose()
@@ -209,7 +225,7 @@ export class StepTries {
     }
     const pauseMs = pauseAfterThrowMs(thrown, plan.retry)
     if (pauseMs === undefined) throw error
-    const facts = { run: execution.id, task: execution.claimed.task.name, step: plan.key, thrown, pauseMs }
+    const facts = { run, task: claimed.task.name, step: plan.key, thrown, pauseMs }
     this.#ports.logger.warn({ ...facts, error }, 'a step threw, and is tried again')
     if (!execution.isAlone) return pauseMs
     execution.finish({ kind: 'released', pauseMs })

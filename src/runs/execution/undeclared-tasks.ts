@@ -1,18 +1,18 @@
 import { messageOf, Repeat, type Clock, type Logger } from '../../core/index.ts'
 import type { RunStore } from '../store/run-store.ts'
 
-/** How long a run may be due before its task counts as one that no node declares, in milliseconds. */
-const dueForMs = 60_000
+/** How long a run may be due, and its task undeclared by any node, before that is told, in milliseconds. */
+const forMs = 60_000
 
 export interface UndeclaredTasksOptions {
-  readonly store: Pick<RunStore, 'undeclared'>
+  readonly store: Pick<RunStore, 'declare' | 'undeclared'>
   readonly clock: Clock
   readonly logger: Logger
   /** Names of the tasks that this node declares. */
   readonly declared: () => readonly string[]
 }
 
-/** Tells the operator of runs whose task no node declares, once for each change of them. */
+/** Says which tasks this node declares, and tells the operator of runs whose task no node does, once for each change of them. */
 export class UndeclaredTasks {
   readonly #options: UndeclaredTasksOptions
   readonly #looks: Repeat
@@ -23,14 +23,14 @@ export class UndeclaredTasks {
     const { clock, logger } = options
     this.#looks = new Repeat({
       clock,
-      everyMs: dueForMs / 2,
+      everyMs: forMs / 3,
       work: () => this.look(),
       onError: (error) => logger.warn({ error: messageOf(error) }, 'runs without a task were not read'),
     })
   }
 
   start(): void {
-    this.#looks.start()
+    this.#looks.start(0)
   }
 
   close(): Promise<void> {
@@ -40,15 +40,17 @@ export class UndeclaredTasks {
   async look(): Promise<void> {
     const { store, declared, logger } = this.#options
     const names = declared()
-    const rows = await store.undeclared(names, dueForMs)
-    const found = JSON.stringify(rows)
+    if (names.length > 0) await store.declare(names)
+    const rows = await store.undeclared(forMs)
+    const found = JSON.stringify(rows.map(({ task, runs }) => [task, runs]))
     if (found === this.#told) return
     this.#told = found
-    for (const { task, runs } of rows) {
+    for (const { task, runs, declared: others } of rows) {
       const [whose, waits] = runs === 1 ? ['run belongs', 'It waits'] : ['runs belong', 'They wait']
+      const listed = others.length === 0 ? 'none' : others.join(', ')
       logger.error(
-        { code: 'LS_TASK_UNKNOWN', task, runs, declared: names },
-        `LS_TASK_UNKNOWN ${runs} ${whose} to task "${task}", which no node declares (declared: ${names.join(', ')}). ${waits}. Deploy it again.`,
+        { code: 'LS_TASK_UNKNOWN', task, runs, declared: others },
+        `LS_TASK_UNKNOWN ${runs} ${whose} to task "${task}", which no node declares (declared: ${listed}). ${waits}. Deploy it again.`,
       )
     }
   }

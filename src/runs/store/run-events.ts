@@ -41,6 +41,9 @@ export function stateEvent(
 /** Type of the notice of a run that failed: that of an operation. */
 export const noticeType = coordinationEvents.transactionRolledBack
 
+/** Layers beside the database on which a run is seen: its events, and the work itself. */
+export const layersOfRuns: readonly string[] = ['websocket', 'agent']
+
 const defaultUserMessage = 'This could not be finished.'
 
 /** The final notice of a run. Clients know it by `runId`. @param refusal words of the task's own, where it has refused */
@@ -50,7 +53,7 @@ export function runNotice(run: ShownRun, code: ErrorCode, words: RollbackOptions
     operationName: run.task,
     rollback: { userMessage: defaultUserMessage, ...words },
     code,
-    affectedLayers: ['database', 'websocket'],
+    affectedLayers: ['database', ...layersOfRuns],
     refusal,
   })
   return { ...notice, runId: run.id }

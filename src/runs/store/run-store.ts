@@ -10,13 +10,16 @@ import { toStoredEvents, type StoredEvent } from '../../log/index.ts'
 import type { Notice, StreamPosition } from '../../protocol/index.ts'
 import {
   changeRun,
+  declareTasks,
   noteThrow,
   readDueRuns,
   readHeads,
+  readNextLeaseEnd,
   readOpenRuns,
   readRun,
   readRunEnds,
   readRunReport,
+  readRunsOfDeadNodes,
   readStep,
   readSteps,
   readTries,
@@ -24,11 +27,14 @@ import {
   saveProgress,
   toHeads,
   type ChangedRow,
+  type DueQuestion,
+  type NextLeaseRow,
   type OpenRunRow,
   type RunEndRow,
   type RunReportRow,
   type RunRow,
   type StepRow,
+  type StepThrow,
   type TriesRow,
   type UndeclaredRow,
 } from '../../postgres/index.ts'
@@ -95,14 +101,19 @@ export class RunStore {
     this.#deliver = deliver
   }
 
-  /**
-   * Runs of these tasks that may be taken on now. Those of dead nodes come first: behind those that wait, they would have no
-   * turn for as long as more are started than nodes can take on.
-   * @param limit of those of dead nodes, and of those that wait
-   */
-  async due(tasks: readonly string[], limit: number): Promise<readonly StoredRun[]> {
-    const { rows } = await this.#own.query<RunRow>(readDueRuns(this.#schema, tasks, limit))
-    return inTurn(rows).map(toStoredRun)
+  /** Runs that wait and are due, oldest first. */
+  async due(question: DueQuestion): Promise<readonly StoredRun[]> {
+    return (await this.#own.query<RunRow>(readDueRuns(this.#schema, question))).rows.map(toStoredRun)
+  }
+
+  async ofDeadNodes(question: DueQuestion): Promise<readonly StoredRun[]> {
+    return (await this.#own.query<RunRow>(readRunsOfDeadNodes(this.#schema, question))).rows.map(toStoredRun)
+  }
+
+  /** Time until the lease of another node may run out, in milliseconds; undefined where there is none. */
+  async nextLeaseEndMs(node: string): Promise<number | undefined> {
+    const { rows } = await this.#own.query<NextLeaseRow>(readNextLeaseEnd(this.#schema, node))
+    return rows[0]?.in_ms ?? undefined
   }
 
   async read(id: string): Promise<StoredRun | undefined> {
@@ -141,23 +152,25 @@ export class RunStore {
     return (await this.#own.query<TriesRow>(readTries(this.#schema, run))).rows
   }
 
-  /** @returns how often the step has thrown by now; undefined where the run is not this attempt's any more */
-  async noteThrow(
-    step: { readonly run: string; readonly attempt: number; readonly name: string },
-    error: string,
-  ): Promise<number | undefined> {
+  /** Counts a throw once. @returns how often the step has thrown; undefined where the run is not this attempt's any more */
+  async noteThrow(thrown: StepThrow): Promise<number | undefined> {
     await faultPoint('runs.before-throw-noted')
-    const noted = noteThrow(this.#schema, { ...step, error })
-    const { rows } = await this.#own.query<{ readonly thrown: number }>(noted)
+    const { rows } = await this.#own.query<{ readonly thrown: number }>(noteThrow(this.#schema, thrown))
+    await faultPoint('runs.after-throw-noted')
     return rows[0]?.thrown
   }
 
-  async saveProgress(run: string, attempt: number, value: string): Promise<void> {
-    await this.#own.query(saveProgress(this.#schema, run, attempt, value))
+  /** @param value JSON text */
+  async saveProgress(of: Parameters<typeof saveProgress>[1], value: string): Promise<void> {
+    await this.#own.query(saveProgress(this.#schema, of, value))
   }
 
-  async undeclared(tasks: readonly string[], dueForMs: number): Promise<readonly UndeclaredRow[]> {
-    return (await this.#own.query<UndeclaredRow>(readUndeclared(this.#schema, tasks, dueForMs))).rows
+  async declare(tasks: readonly string[]): Promise<void> {
+    await this.#own.query(declareTasks(this.#schema, tasks))
+  }
+
+  async undeclared(forMs: number): Promise<readonly UndeclaredRow[]> {
+    return (await this.#own.query<UndeclaredRow>(readUndeclared(this.#schema, forMs))).rows
   }
 
   /** Takes a run on, or ends one that cannot be taken on: while the lease of the node holds, and its owner's does not. */
@@ -236,10 +249,6 @@ export class RunStore {
     }
     return { isChanged: row.is_changed, run: { ...run, ...changedBy(run, row) } }
   }
-}
-
-function inTurn(rows: readonly RunRow[]): readonly RunRow[] {
-  return [...rows.filter((row) => row.is_owner_dead), ...rows.filter((row) => !row.is_owner_dead)]
 }
 
 /** Names the change in the log of operations. */

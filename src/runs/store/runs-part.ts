@@ -10,7 +10,7 @@ import type { Statement } from '../../core/index.ts'
 import type { Fence, Part, PartEvent, PartScope } from '../../transaction/index.ts'
 import { effectOfStop } from '../model/run-decisions.ts'
 import { derivedId } from '../model/step-name.ts'
-import { stateEvent } from './run-events.ts'
+import { layersOfRuns, stateEvent } from './run-events.ts'
 import type { StoredRun } from './run-store.ts'
 
 /** A step whose commit an operation is. */
@@ -128,6 +128,11 @@ export class RunsPart implements Part<RunsOfOperation> {
     const begun = starts.map((run) => insertRun(this.#schema, run))
     if (step === undefined) return begun
     return [...begun, insertStep(this.#schema, { ...step, operation: operationId }, result)]
+  }
+
+  /** Names where a run that does not begin would have been seen. A step is quiet, and its own events name their layer. */
+  layers({ starts }: RunsOfOperation): readonly string[] {
+    return starts.length === 0 ? [] : layersOfRuns
   }
 
   committed({ starts, stops }: RunsOfOperation): void {

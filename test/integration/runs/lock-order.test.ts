@@ -59,6 +59,7 @@ test(
                   run: id,
                   name: `step ${ordinal++}`,
                   attempt: 1,
+                  node,
                   isStopped: false,
                   lastStep: undefined,
                 })

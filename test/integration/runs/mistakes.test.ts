@@ -217,3 +217,40 @@ it('tx.start of what is no task', async () => {
       'tx.start takes a task and its input, and got the text "answer". Write tx.start(task, input) with what lockstep.task returned.',
   })
 })
+
+it('a task by a name of Lockstep’s own', () => {
+  const own = expect.objectContaining({
+    code: 'LS_CONFIG_INVALID',
+    message: expect.stringContaining("Lockstep's own"),
+  })
+  expect(() => world.lockstep.task('lockstep', { input, run: async () => {} })).toThrow(own)
+  for (const name of ['lockstep.x', 'Lockstep', 'x.y'])
+    expect(() => world.lockstep.task(name, { input, run: async () => {} })).toThrow(
+      expect.objectContaining({ code: 'LS_CONFIG_INVALID' }),
+    )
+})
+
+it('an operation that starts a run and rolls back names the layers of the run', async () => {
+  const task = world.lockstep.task('begun', { input, run: async () => {} })
+  const start = world.lockstep.operation('start_and_fail', {
+    input,
+    async run({ tx }) {
+      tx.start(task, {})
+      throw new Error('no')
+    },
+  })
+  const outcome = await start.call({}, { user: 'ada' })
+  expect(outcome).toMatchObject({ notice: { affectedLayers: ['database', 'websocket', 'agent'] } })
+})
+
+it('steps by names made from data are operations of one name', async () => {
+  const { end, ref } = await endOf(async (step) => {
+    for (let n = 0; n < 3; n++) await step.do(`item ${n} ${'x'.repeat(150)}`, async () => n)
+  }, 'many_names')
+  expect(end).toMatchObject({ state: 'completed' })
+  const names = await world.rows(
+    `select distinct o.name from lockstep.operations o join lockstep.run_steps s on s.operation = o.id where s.run = $1`,
+    [ref.id],
+  )
+  expect(names).toEqual([{ name: 'many_names' }])
+})

@@ -184,7 +184,7 @@ describe('a step that throws', () => {
       errorMessage: 'The work failed.',
       userMessage: 'The report was not written.',
       recoveryActions: ['ask_again'],
-      affectedLayers: ['database', 'websocket'],
+      affectedLayers: ['database', 'websocket', 'agent'],
     }
     expect(end).toEqual({ state: 'failed', notice })
     const events = await world.eventsOf('user:ada')

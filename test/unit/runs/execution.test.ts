@@ -77,6 +77,8 @@ test('the text of an error is kept in a form that Postgres takes, and not at any
   const { values = [] } = noteThrow('lockstep', {
     run: 'run',
     attempt: 1,
+    node: 'node',
+    throws: 1,
     name: 'x',
     error: `bad \0 input${'x'.repeat(10_000)}`,
   })
