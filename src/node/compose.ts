@@ -30,6 +30,7 @@ import {
   OrphanWatch,
   RollbackEventWriter,
   Settler,
+  OutcomeAnswers,
   StoredOutcomes,
   TransactionCoordinator,
   UserScope,
@@ -123,7 +124,8 @@ export function composeRooms<Db>(
   const { ownConnections } = database
   const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
   const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
-  const outcomes = new StoredOutcomes({ ...base, settler, retentionMs: operationRetentionMs(options) })
+  const outcomes = new StoredOutcomes({ ...base, retentionMs: operationRetentionMs(options) })
+  const answers = new OutcomeAnswers(outcomes, settler, clock)
   const coordinator = new TransactionCoordinator({
     guard,
     parts,
@@ -176,7 +178,7 @@ export function composeRooms<Db>(
       rpc: createRpc({
         callables,
         outcomes: (user, data) =>
-          outcomes.answer(user, data, (id) => coordinator.isOpen({ id, userId: user.id })),
+          answers.answer(user, data, (id) => coordinator.isOpen({ id, userId: user.id })),
         runs: runs.calls,
         ready: life.start,
       }),

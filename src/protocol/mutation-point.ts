@@ -65,6 +65,7 @@ export const mutationPoints = [
   'rows of a part left out',
   'savepoint marked when its answer comes',
   'settlement answers for another input',
+  'settlement that was held up never tried again',
   'slot written over while an operation of it is open',
   'unheard id not closed',
 ] as const

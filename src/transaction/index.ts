@@ -11,6 +11,7 @@ export { createNotice, rollbackExpectation, type RollbackOptions } from './settl
 export { OperationGuard } from './operation/operation-guard.ts'
 export { OrphanWatch } from './settle/orphan-watch.ts'
 export { Settler } from './settle/settlement.ts'
+export { OutcomeAnswers } from './settle/outcome-answers.ts'
 export { StoredOutcomes, type Claim } from './settle/stored-outcomes.ts'
 export { toEventJson } from './parts/event-json.ts'
 export type { OnRollback } from './parts/operation-rollback-events.ts'

@@ -235,7 +235,7 @@ export class Calls {
     const isOpen = (one: string): boolean => node.coordinator.isOpen({ id: one, userId })
     this.#world.inside(node, () =>
       whenSettled(
-        node.host.alive(node.outcomes.answer({ id: userId }, { ids: [id] }, isOpen)),
+        node.host.alive(node.answers.answer({ id: userId }, { ids: [id] }, isOpen)),
         ([answer]: readonly OutcomeAnswer[]) => {
           if (answer === undefined) return again(400)
           if (answer.outcome === 'pending') return again(answer.retryAfterMs ?? 400)

@@ -11,6 +11,7 @@ import {
   OrphanWatch,
   RollbackEventWriter,
   Settler,
+  OutcomeAnswers,
   StoredOutcomes,
   TransactionCoordinator,
 } from '../../src/transaction/index.ts'
@@ -35,7 +36,7 @@ export class SimulatedNode {
   readonly epochs: EpochWatch
   readonly lease: NodeLease
   readonly hub: EventHub
-  readonly outcomes: StoredOutcomes
+  readonly answers: OutcomeAnswers
   readonly coordinator: TransactionCoordinator<ModelDb>
   readonly #database: ModelDatabase
   readonly #deliveries: Deliveries
@@ -66,7 +67,8 @@ export class SimulatedNode {
     const { ownConnections } = database
     const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
     const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
-    this.outcomes = new StoredOutcomes({ ...base, settler, retentionMs: outcomesMs })
+    const outcomes = new StoredOutcomes({ ...base, retentionMs: outcomesMs })
+    this.answers = new OutcomeAnswers(outcomes, settler, clock)
     const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
     this.coordinator = new TransactionCoordinator({
       database,
@@ -75,7 +77,7 @@ export class SimulatedNode {
       intents: new IntentWriter({ ...base, late }),
       late,
       settler,
-      outcomes: this.outcomes,
+      outcomes,
       lease: this.lease,
       rollout: { modeOf: () => 'enforce' },
       admission: new Admission({ clock, slots: database.connections }),

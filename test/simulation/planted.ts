@@ -23,6 +23,7 @@ export const plantedBugs: readonly Planted[] = [
   bug('events before the reply dropped', 'order'),
   bug('recovered into another history', 'order'),
   bug('rollback event not waited for', 'withdrawal'),
+  bug('settlement that was held up never tried again', 'quiet'),
   // Bugs that the fault lanes find as well.
   bug('events of a savepoint kept that was rolled back', 'effect'),
   bug('gap skipped', 'order'),

@@ -54,7 +54,10 @@ const maxBatch = 50
  * of an intent falls as the load rises. The row is written over when all of its operations have ended.
  */
 export class IntentWriter {
-  readonly #options: IntentWriterOptions
+  readonly #own: Queryable
+  readonly #schema: string
+  readonly #logger: Logger
+  readonly #late: LateCalls
   /** Slots by the node's lease: after a lost lease, operations that began under it have slots of their own. */
   readonly #slots = new Map<string, IntentSlots>()
   #waiting: Entry[] = []
@@ -63,9 +66,11 @@ export class IntentWriter {
   /** Runs only while there are slots that could be cleared. */
   readonly #clearing: Repeat
 
-  constructor(options: IntentWriterOptions) {
-    this.#options = options
-    const { clock, logger, clearMs = 500 } = options
+  constructor({ own, schema, clock, logger, late, clearMs = 500 }: IntentWriterOptions) {
+    this.#own = own
+    this.#schema = schema
+    this.#logger = logger
+    this.#late = late
     this.#clearing = new Repeat({
       clock,
       everyMs: clearMs,
@@ -81,7 +86,7 @@ export class IntentWriter {
     this.#waiting.push(entry)
     if (!this.#writing) {
       this.#writing = true
-      setImmediate(() => detach(this.#drain(), this.#options.logger, 'a batch of intents'))
+      setImmediate(() => detach(this.#drain(), this.#logger, 'a batch of intents'))
     }
     return { landed, ended: () => end(entry) }
   }
@@ -105,7 +110,6 @@ export class IntentWriter {
   }
 
   async #writeBatch(node: string, entries: readonly Entry[]): Promise<void> {
-    const { own, schema, late } = this.#options
     const slots = this.#slotsOf(node)
     const slot = slots.take(entries.length)
     for (const entry of entries) {
@@ -116,14 +120,14 @@ export class IntentWriter {
       await faultPoint('transaction.before-batch')
       const place = { node, slot: slot.number, batch: ++this.#batches }
       const keys = entries.map(({ key }) => key)
-      const { rows } = await own.query<OperationRef>(writeIntents(schema, place, keys))
+      const { rows } = await this.#own.query<OperationRef>(writeIntents(this.#schema, place, keys))
       await faultPoint('transaction.after-batch')
       for (const entry of entries) {
         // Look for an outcome among the returned rows; nearly always there are none.
         const isKnown = rows.some((row) => isSameOperation(row, entry.key))
         // End the intent of an operation that already has an outcome: another node gave it one, and this node will not.
         if (isKnown) end(entry)
-        const tooLate = isKnown ? undefined : late.refusalOf(entry.since)
+        const tooLate = isKnown ? undefined : this.#late.refusalOf(entry.since)
         if (tooLate === undefined) entry.resolve(!isKnown)
         else entry.reject(tooLate)
       }
@@ -157,16 +161,15 @@ export class IntentWriter {
 
   async #clear(node: string, slots: IntentSlots, idle: readonly Slot[]): Promise<void> {
     if (idle.length === 0) return
-    const { own, schema, logger } = this.#options
     const numbers = idle.map(({ number }) => number)
     try {
       await faultPoint('transaction.before-clear')
-      await own.query(clearIntents(schema, node, numbers, this.#batches))
+      await this.#own.query(clearIntents(this.#schema, node, numbers, this.#batches))
       await faultPoint('transaction.after-clear')
       slots.giveBack(idle, true)
     } catch (error) {
       slots.giveBack(idle, false)
-      logger.warn(
+      this.#logger.warn(
         { node, error: messageOf(error) },
         'the notes of ended operations were not removed this time',
       )

@@ -12,10 +12,12 @@ export interface LateCallsOptions {
  * that took about as long to become visible must therefore not commit: nothing in the database would stop it.
  */
 export class LateCalls {
-  readonly #options: LateCallsOptions
+  readonly #clock: Clock
+  readonly #lateAfterMs: number
 
-  constructor(options: LateCallsOptions) {
-    this.#options = options
+  constructor({ clock, lateAfterMs }: LateCallsOptions) {
+    this.#clock = clock
+    this.#lateAfterMs = lateAfterMs
   }
 
   /**
@@ -23,10 +25,9 @@ export class LateCalls {
    * @param since when it may have come at the earliest
    */
   refusalOf(since: Moment): LockstepError | undefined {
-    const { clock, lateAfterMs } = this.#options
-    if (ageMs(since, clock) <= lateAfterMs) return undefined
+    if (ageMs(since, this.#clock) <= this.#lateAfterMs) return undefined
     return new LockstepError('LS_OPERATION_TIMEOUT', {
-      message: `No other node could know of the call for more than ${lateAfterMs} ms, because this process stood still or the call has no intent.`,
+      message: `No other node could know of the call for more than ${this.#lateAfterMs} ms, because this process stood still or the call has no intent.`,
     })
   }
 }

@@ -34,13 +34,19 @@ const busyRetryMs = 25
  * settles it takes as well.
  */
 export class RollbackEventWriter {
-  readonly #options: RollbackEventWriterOptions
+  readonly #own: Queryable
+  readonly #schema: string
+  readonly #clock: Clock
+  readonly #inMemory: boolean
   readonly #kept = new Map<string, Map<string, PendingEvent>>()
   #waiting: Entry[] = []
   #isWriting = false
 
-  constructor(options: RollbackEventWriterOptions) {
-    this.#options = options
+  constructor({ own, schema, clock, inMemory }: RollbackEventWriterOptions) {
+    this.#own = own
+    this.#schema = schema
+    this.#clock = clock
+    this.#inMemory = inMemory
   }
 
   /**
@@ -49,13 +55,13 @@ export class RollbackEventWriter {
    * database errors, after which the same event may be written again
    */
   async write(event: RollbackEvent, signal: AbortSignal): Promise<void> {
-    if (this.#options.inMemory) return this.#keep(event)
+    if (this.#inMemory) return this.#keep(event)
     for (;;) {
       signal.throwIfAborted()
       const answer = await this.#ask(event)
       if (answer === 'written') return
       if (answer !== 'busy') throw new LockstepError('LS_OPERATION_FENCED')
-      await pause(this.#options.clock, busyRetryMs, signal)
+      await pause(this.#clock, busyRetryMs, signal)
     }
   }
 
@@ -87,18 +93,17 @@ export class RollbackEventWriter {
   }
 
   #writeNext(): void {
-    const { own, schema } = this.#options
     const batch = this.#waiting.splice(0, maxBatch)
     if (batch.length === 0) {
       this.#isWriting = false
       return
     }
     const statement = writeRollbackEvents(
-      schema,
+      this.#schema,
       batch.map(({ event }) => event),
     )
     whenSettled(
-      own.query<RollbackEventRow>(statement),
+      this.#own.query<RollbackEventRow>(statement),
       ({ rows }) => {
         batch.forEach(({ resolve }, index) => resolve(rows[index]?.answer))
         this.#writeNext()

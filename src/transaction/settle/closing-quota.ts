@@ -1,8 +1,7 @@
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { Clock } from '../../core/index.ts'
 
-export interface ClosingQuotaOptions {
-  readonly clock: Clock
+export interface ClosingQuotaLimits {
   /** Ids that one user may have closed at once. */
   readonly burst: number
   /** Ids a second that one user may have closed in the long run. */
@@ -22,12 +21,16 @@ const mostUsers = 10_000
 
 /** How many unheard ids each user may have closed, over all of their sockets on this node: each is a row. */
 export class ClosingQuota {
-  readonly #options: ClosingQuotaOptions
+  readonly #clock: Clock
+  readonly #burst: number
+  readonly #perSecond: number
   /** The last to ask stands last. */
   readonly #accounts = new Map<string, Account>()
 
-  constructor(options: ClosingQuotaOptions) {
-    this.#options = options
+  constructor(clock: Clock, { burst, perSecond }: ClosingQuotaLimits) {
+    this.#clock = clock
+    this.#burst = burst
+    this.#perSecond = perSecond
   }
 
   /** Takes as many as there are, and answers how many those were. */
@@ -43,21 +46,19 @@ export class ClosingQuota {
   /** Returns permissions that were taken and could not be used. */
   giveBack(userId: string, count: number): void {
     const account = this.#accounts.get(userId)
-    if (account !== undefined) account.left = Math.min(this.#options.burst, account.left + count)
+    if (account !== undefined) account.left = Math.min(this.#burst, account.left + count)
   }
 
   /** Milliseconds until the user may have so many closed that were refused just now. */
   waitMs(count: number): number {
-    const { burst, perSecond } = this.#options
-    return Math.ceil((Math.min(count, burst) / perSecond) * 1_000)
+    return Math.ceil((Math.min(count, this.#burst) / this.#perSecond) * 1_000)
   }
 
   #accountOf(userId: string): Account {
-    const { clock, burst, perSecond } = this.#options
-    const now = clock.monotonic()
+    const now = this.#clock.monotonic()
     const known = this.#accounts.get(userId)
-    const earned = known === undefined ? burst : ((now - known.countedAt) / 1_000) * perSecond
-    const account = { left: Math.min(burst, (known?.left ?? 0) + earned), countedAt: now }
+    const earned = known === undefined ? this.#burst : ((now - known.countedAt) / 1_000) * this.#perSecond
+    const account = { left: Math.min(this.#burst, (known?.left ?? 0) + earned), countedAt: now }
     this.#accounts.delete(userId)
     this.#accounts.set(userId, account)
     if (this.#accounts.size > mostUsers) {

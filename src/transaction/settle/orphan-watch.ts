@@ -20,12 +20,15 @@ const batch = 200
 
 /** Settles, round after round, what dead nodes left open. Every node watches; the database lets one decide. */
 export class OrphanWatch {
-  readonly #options: OrphanWatchOptions
+  readonly #settler: Settler
+  readonly #rollbackOf: (operationName: string) => RollbackOptions
+  readonly #openLeases: () => readonly string[]
   readonly #rounds: Repeat
 
-  constructor(options: OrphanWatchOptions) {
-    this.#options = options
-    const { clock, logger, intervalMs = 1_000 } = options
+  constructor({ settler, clock, logger, rollbackOf, openLeases, intervalMs = 1_000 }: OrphanWatchOptions) {
+    this.#settler = settler
+    this.#rollbackOf = rollbackOf
+    this.#openLeases = openLeases
     this.#rounds = new Repeat({
       clock,
       everyMs: intervalMs,
@@ -45,12 +48,11 @@ export class OrphanWatch {
   }
 
   async #settleAll(): Promise<void> {
-    const { settler, openLeases } = this.#options
     const settle = (): Promise<number> =>
-      settler.settleOrphans({
+      this.#settler.settleOrphans({
         noticeFor: (key) => this.#noticeFor(key),
         limit: batch,
-        except: openLeases(),
+        except: this.#openLeases(),
         isStopping: () => this.#rounds.isStopped,
       })
     // A full batch means that there may be more; where some could not be settled, the next round reads them again.
@@ -61,9 +63,7 @@ export class OrphanWatch {
     return createNotice({
       operationId: key.id,
       operationName: key.name,
-      rollback: mutationPoint('orphan reported in no words of its own')
-        ? {}
-        : this.#options.rollbackOf(key.name),
+      rollback: mutationPoint('orphan reported in no words of its own') ? {} : this.#rollbackOf(key.name),
       code: 'LS_OPERATION_INTERRUPTED',
       affectedLayers: ['database', 'websocket'],
     })

@@ -2,6 +2,7 @@ import { isLockstepError, LockstepError, toOffsets, type Offsets } from '../../c
 import { isOfStatement, type OperationKey, type SettleRow } from '../../postgres/index.ts'
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { Notice } from '../../protocol/index.ts'
+import type { BatchFailure } from './settlement-plan.ts'
 
 /** Outcome that stands in the database after a settlement, no matter which node decided it. */
 export type Settlement =
@@ -98,10 +99,16 @@ export class OutcomeSearch {
 }
 
 /** True when one operation of a batch may be the cause: its locks are held, or the server refuses what it writes. */
-export function isOfOne(error: unknown): boolean {
-  return isHeldUp(error) || isOfStatement(error)
+function isOfOne(error: unknown): boolean {
+  return batchFailure(error) !== 'ofAll'
 }
 
-export function isHeldUp(error: unknown): boolean {
+/** Says what an error tells about the batch that met it. */
+export function batchFailure(error: unknown): BatchFailure {
+  if (isHeldUp(error)) return 'heldUp'
+  return isOfStatement(error) ? 'ofOne' : 'ofAll'
+}
+
+function isHeldUp(error: unknown): boolean {
   return isLockstepError(error, 'LS_STATEMENT_TIMEOUT')
 }

@@ -24,10 +24,10 @@ import {
   type SettlementWaits,
   type SettleRow,
 } from '../../postgres/index.ts'
-import { isHeldUp, isOfOne, OutcomeSearch, settledBy, type Settlement } from './outcome-search.ts'
+import { batchFailure, OutcomeSearch, settledBy, type Settlement } from './outcome-search.ts'
 import { SettlementQueue, type AskOptions } from './settlement-queue.ts'
 import type { RollbackEventWriter } from '../parts/rollback-event-writer.ts'
-import { longestBatch } from './troubled-channels.ts'
+import { longestBatch } from './channel-trouble.ts'
 
 export interface SettlerOptions {
   readonly own: Queryable
@@ -77,15 +77,15 @@ export class Settler {
   constructor(options: SettlerOptions) {
     this.#options = options
     const { clock, commitWaitMs = 1_000, ownConnections = 3 } = options
-    this.#queue = new SettlementQueue({
-      send: (settlements, isAgain) => this.#send(settlements, isAgain ? waits.again : waits.first),
-      channelOf: ({ events }) => events[0]?.channel,
-      isOfOne,
-      isHeldUp,
+    this.#queue = new SettlementQueue(
+      {
+        send: (settlements, isAgain) => this.#send(settlements, isAgain ? waits.again : waits.first),
+        channelOf: ({ events }) => events[0]?.channel,
+        failureOf: batchFailure,
+      },
       clock,
-      patienceMs: commitWaitMs,
-      width: Math.min(Math.max(ownConnections - 1, 1), mostAtOnce),
-    })
+      { patienceMs: commitWaitMs, width: Math.min(Math.max(ownConnections - 1, 1), mostAtOnce) },
+    )
   }
 
   /**

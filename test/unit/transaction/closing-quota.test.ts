@@ -4,7 +4,7 @@ import { ClosingQuota } from '../../../src/transaction/settle/closing-quota.ts'
 function createQuota() {
   const time = { nowMs: 0 }
   const clock = { now: () => 0, monotonic: () => time.nowMs, after: () => () => {} }
-  return { time, quota: new ClosingQuota({ clock, burst: 100, perSecond: 10 }) }
+  return { time, quota: new ClosingQuota(clock, { burst: 100, perSecond: 10 }) }
 }
 
 it('gives a burst, then what time earns, and never more than a burst', () => {

@@ -16,19 +16,19 @@ const lost = new Error('lost')
 function createQueue({ width = 2, patienceMs = 1_000 } = {}) {
   const clock = new ManualClock()
   const sent: Sent[] = []
-  const queue = new SettlementQueue<string, string>({
-    send: (asked) =>
-      new Promise((resolve, reject) => {
-        sent.push({ asked, answer: () => resolve(asked.map((one) => one.toUpperCase())), fail: reject })
-      }),
-    // Letters of a name before its number: `m1` and `m2` are of one channel, others of none.
-    channelOf: (one) => /^([a-z]+)\d/.exec(one)?.[1],
-    isOfOne: (error) => error === heldUp || error === refused,
-    isHeldUp: (error) => error === heldUp,
+  const queue = new SettlementQueue<string, string>(
+    {
+      send: (asked) =>
+        new Promise((resolve, reject) => {
+          sent.push({ asked, answer: () => resolve(asked.map((one) => one.toUpperCase())), fail: reject })
+        }),
+      // Letters of a name before its number: `m1` and `m2` are of one channel, others of none.
+      channelOf: (one) => /^([a-z]+)\d/.exec(one)?.[1],
+      failureOf: (error) => (error === heldUp ? 'heldUp' : error === refused ? 'ofOne' : 'ofAll'),
+    },
     clock,
-    patienceMs,
-    width,
-  })
+    { width, patienceMs },
+  )
   /** Endings so far of the settlements that were asked for. */
   const ended = new Map<string, unknown>()
   const ask = (name: string, options: AskOptions = {}): void => {
