@@ -36,10 +36,14 @@ export {
   type Channel,
   type ChannelFamily,
   type ChannelOptions,
+  type InputOf,
   type InternalChannelOptions,
   type JsonValue,
   type Jsonify,
+  type NameOf,
   type NotJson,
+  type OutputOf,
+  type ParamsOf,
   type Refuse,
   type RefusalOf,
   type RefusalSchemas,
@@ -55,6 +59,7 @@ export {
   type SqlResult,
   type Mode,
   type RolloutSetting,
+  type Schema,
   type UserContext,
 } from './core/index.ts'
 export type {
@@ -125,7 +130,7 @@ export type {
   TaskOptions,
   WorkContext,
 } from './runs/index.ts'
-export type { RollbackOptions, OnBegin, Transaction } from './transaction/index.ts'
+export type { RollbackOptions as RollbackWords, OnBegin, Transaction } from './transaction/index.ts'
 export type {
   Committed,
   Notice,
@@ -134,7 +139,7 @@ export type {
   PlainRefusal,
   Positions,
   RolledBack,
-  StreamPosition,
+  StreamPosition as Position,
   RunPhase,
   RunProgressData,
   RunRef,

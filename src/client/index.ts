@@ -12,7 +12,7 @@ export type { OperationStorage } from './browser.ts'
 export type {
   AnyEvent,
   Channel,
-  ChannelEvent,
+  ChannelEvent as ClientEvent,
   ChannelOptions,
   ChannelState,
   CommittedEvent,
@@ -23,7 +23,7 @@ export type { Notices } from './notices.ts'
 export type {
   Call,
   CallOptions,
-  FinalOutcome,
+  FinalOutcome as Ended,
   OperationState,
   PendingOperation,
 } from './pending-operation.ts'
@@ -38,5 +38,5 @@ export type {
   PlainRefusal,
   Positions,
   RolledBack,
-  StreamPosition,
+  StreamPosition as Position,
 } from '../protocol/index.ts'

@@ -1,4 +1,4 @@
-import { LockstepClientError, newOperationId, type FinalOutcome } from 'lockstep/client'
+import { LockstepClientError, newOperationId, type Ended } from 'lockstep/client'
 import type { Backend } from './backend.ts'
 import type { OutboxStorage } from './outbox.ts'
 import { SendQueue } from './send-queue.ts'
@@ -170,7 +170,7 @@ export class Sending {
     }))
   }
 
-  #settled(id: string, settled: FinalOutcome): void {
+  #settled(id: string, settled: Ended): void {
     if (settled.outcome === 'committed') {
       const offset = Object.values(settled.positions)[0]?.offset
       const position = offset === undefined ? {} : { offset }
