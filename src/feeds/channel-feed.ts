@@ -1,29 +1,14 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
 import { limits } from '../protocol/index.ts'
-import { detach, disregard, messageOf, type Clock, type Logger } from '../core/index.ts'
-import { eventBounds, type EventLog } from '../log/index.ts'
+import { detach, disregard, messageOf } from '../core/index.ts'
+import { eventBounds } from '../log/index.ts'
+import { FeedOngoing, type OngoingHost } from './feed-ongoing.ts'
+import type { FeedOptions } from './feed-options.ts'
 import { FeedOrder, type FeedStep } from './feed-order.ts'
 import { Member, Members, type MemberHost } from './member.ts'
 import { RecentEvents } from './recent-events.ts'
-import type { RecentMemory } from './recent-memory.ts'
 import { fromLog, shownOf, type FeedEvent, type TransientEvent } from './feed-event.ts'
 import type { Joined, JoinRequest, Subscriber } from './event-source.ts'
-
-export interface FeedOptions {
-  readonly log: EventLog
-  readonly clock: Clock
-  readonly logger: Logger
-  /** How long a hole may wait for its event before the log is read: commits can be heard out of order. */
-  readonly gapWaitMs: number
-  /** How long a hole may stay because the log cannot be read, before the subscribers are notified. */
-  readonly unreadableAfterMs: number
-  /** Events kept in memory, so that those who fell behind a little cost no read. */
-  readonly recentEvents: number
-  /** Memory that all feeds share. */
-  readonly memory: RecentMemory
-  /** Called when the last member has left. */
-  readonly onEmpty: (feed: ChannelFeed) => void
-}
 
 const firstRetryMs = 50
 const longestRetryMs = 1_000
@@ -33,12 +18,14 @@ const longestRetryMs = 1_000
  * subscribers stand at the same position, and each event that arrives moves them on together. `FeedOrder` decides which
  * events they are shown; this class reads the log, keeps the timer and delivers.
  */
-export class ChannelFeed implements MemberHost {
+export class ChannelFeed implements MemberHost, OngoingHost {
   readonly channel: string
   readonly #options: FeedOptions
   readonly #members = new Members()
   readonly #order: FeedOrder
   #opened: Promise<void> | undefined
+  /** Open drafts and runs, where the channel may have any. */
+  readonly #ongoing: FeedOngoing | undefined
   /** Recent events, created when there is one to remember. */
   #recent: RecentEvents | undefined
   #cancelGapTimer: (() => void) | undefined
@@ -54,6 +41,8 @@ export class ChannelFeed implements MemberHost {
       deliveredAt: (offset) => this.#recent?.at(offset),
       unreadableAfterMs: options.unreadableAfterMs,
     })
+    const { ongoing } = options
+    if (ongoing?.covers(channel) === true) this.#ongoing = new FeedOngoing(this, ongoing)
     this.#opened = this.#open()
     // Each join awaits and reports it; without members nobody needs to.
     disregard(this.#opened)
@@ -65,6 +54,10 @@ export class ChannelFeed implements MemberHost {
 
   get position(): number {
     return this.#order.position
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   /** Events in any order, as the bus or a local commit hands them over. */
@@ -80,6 +73,7 @@ export class ChannelFeed implements MemberHost {
 
   /** A push without an offset: shown to those who listen now, kept for nobody. */
   deliverTransient(push: TransientEvent): void {
+    this.#ongoing?.pushed(push)
     this.#members.forEach((member) => member.deliverTransient(push))
   }
 
@@ -92,6 +86,12 @@ export class ChannelFeed implements MemberHost {
     this.#learn(this.#order.headRead(head, positionBefore))
   }
 
+  /** Takes a head from the database, as `expectHead`, and reads everything up to it. @throws retryable errors of the log */
+  async reach(head: number, positionBefore: number): Promise<void> {
+    this.expectHead(head, positionBefore)
+    if (this.#order.hasGap) await this.#fill()
+  }
+
   /**
    * Joins a subscriber; undefined when the history was replaced meanwhile, since the channel then has another feed.
    * @throws retryable errors of the log
@@ -102,6 +102,7 @@ export class ChannelFeed implements MemberHost {
     this.#members.add(member)
     try {
       await this.#opened
+      await this.#ongoing?.known()
       await this.#answer(request, member)
       if (!this.#hasEnded) return member
     } catch (error) {
@@ -141,6 +142,7 @@ export class ChannelFeed implements MemberHost {
     if (order.isBehind(recoverFrom)) await this.#catchUp()
     const next = order.join(recoverFrom)
     const { top } = order
+    member.ongoing = this.#ongoing?.text
     if (next.step === 'answer') return member.joined(next.kind, top)
     const missed = await this.#memory().between(next.from, top.offset, maxBytes)
     if (missed === undefined) return member.joined('unrecoverable', order.top)
@@ -150,6 +152,7 @@ export class ChannelFeed implements MemberHost {
     if (since === undefined) return member.joined('recovered', top, shown)
     // Count the hidden entries: the next live event tells these subscribers, too, that none is missing in between.
     this.#hidden = Math.max(this.#hidden, hidden)
+    member.ongoing = this.#ongoing?.text
     return member.joined('recovered', order.top, shown)
   }
 
@@ -169,8 +172,7 @@ export class ChannelFeed implements MemberHost {
   async #catchUp(): Promise<void> {
     const positionBefore = this.position
     const { head } = await this.#options.log.headOf(this.channel)
-    this.expectHead(head, positionBefore)
-    if (this.#order.hasGap) await this.#fill()
+    await this.reach(head, positionBefore)
   }
 
   #learn(next: FeedStep): void {
@@ -194,6 +196,7 @@ export class ChannelFeed implements MemberHost {
   #deliver(events: readonly FeedEvent[]): void {
     if (events.length === 0 || this.#hasEnded) return
     this.#memory().append(events)
+    this.#ongoing?.delivered(events)
     const { shown, hidden } = shownOf(events, this.#hidden)
     this.#hidden = hidden
     if (shown.length > 0) this.#members.forEach((member) => member.deliver(shown))
@@ -277,6 +280,7 @@ export class ChannelFeed implements MemberHost {
     // Close the memory: a read that is under way would fill it again with events that are gone.
     this.#recent?.close()
     this.#recent = undefined
+    this.#ongoing?.startOver()
     this.#members.forEach((member) => member.reset())
   }
 }

@@ -4,8 +4,10 @@ import { disregard, messageOf, Repeat, type Clock, type Logger } from '../core/i
 import { traceparentTag } from '../protocol/index.ts'
 import { AckSampler, type AckSampling } from './ack-sampler.ts'
 import { eventBounds, type StoredEvent, type EventLog } from '../log/index.ts'
-import { ChannelFeed, type FeedOptions } from './channel-feed.ts'
+import { ChannelFeed } from './channel-feed.ts'
+import type { FeedOptions } from './feed-options.ts'
 import { FeedEvent, type PublicationTags, type TransientEvent } from './feed-event.ts'
+import type { OngoingSource } from './ongoing-source.ts'
 import { RecentMemory } from './recent-memory.ts'
 import type { EventSource, Joined, JoinRequest, Subscriber } from './event-source.ts'
 
@@ -25,6 +27,8 @@ export interface EventHubOptions {
   readonly headCheckMs?: number
   /** Asks some receivers to acknowledge. Default: nobody is asked. */
   readonly ackSample?: AckSampling
+  /** Source of the drafts and runs that are open on a channel. Default: no channel has any. */
+  readonly ongoing?: OngoingSource
 }
 
 /** Hears which channels this node serves, so that events of other channels need not come here. */
@@ -66,6 +70,7 @@ export class EventHub implements EventSource {
       gapWaitMs,
       unreadableAfterMs,
       recentEvents,
+      ongoing: options.ongoing,
       memory: new RecentMemory(recentBytes),
       onEmpty: (feed) => this.#remove(feed),
     }
@@ -157,7 +162,7 @@ export class EventHub implements EventSource {
     }
   }
 
-  #remove(feed: ChannelFeed): void {
+  #remove(feed: Pick<ChannelFeed, 'channel'>): void {
     if (this.#feeds.get(feed.channel) !== feed) return
     this.#feeds.delete(feed.channel)
     this.#interest?.onUnserve(feed.channel)

@@ -27,6 +27,8 @@ export interface Joined {
   readonly kind: 'fresh' | 'recovered' | 'unrecoverable'
   readonly position: StreamPosition
   readonly missed: readonly FeedEvent[]
+  /** JSON text of the drafts and runs that are open at `position`; undefined where the channel has none at any time. */
+  readonly ongoing?: string | undefined
   /** Continuity was lost before `start`: the answer must not promise it. */
   readonly wasReset: boolean
   /** Hands over what arrived since `position`, then delivers live. Call it once the reply is on its way. */

@@ -6,3 +6,5 @@ export { FeedEvent, type PublicationTags, type TransientEvent } from './feed-eve
 export { Deliveries, type DeliveriesOptions, type Publisher } from './deliveries.ts'
 export { EventHub, type EventHubOptions, type InterestWatcher } from './event-hub.ts'
 export type { EventSource, Joined, JoinRequest, Subscriber } from './event-source.ts'
+export { OngoingReader } from './ongoing-reader.ts'
+export type { OngoingSnapshot, OngoingSource } from './ongoing-source.ts'

@@ -17,6 +17,7 @@ export class Member implements Joined {
   kind: Joined['kind'] = 'fresh'
   position: StreamPosition = { offset: 0, epoch: '' }
   missed = none
+  ongoing: string | undefined
   readonly #host: MemberHost
   readonly #subscriber: Subscriber
   #state: 'waiting' | 'live' | 'left' = 'waiting'
@@ -65,6 +66,7 @@ export class Member implements Joined {
     this.#held = undefined
     // Let go of the written events: they would stay in memory as long as the member does.
     this.missed = none
+    this.ongoing = undefined
     this.#state = 'live'
     if (this.#resetHeld) this.reset()
     else if (later.length > 0) this.#subscriber.deliver(later)

@@ -3,30 +3,26 @@ import { RevocationFeed, revocations } from '../auth/index.ts'
 import { NodeBus, postgresBus, type Bus } from '../bus/index.ts'
 import { EpochWatch, NodeLease } from '../cluster/index.ts'
 import {
-  Admission,
-  assertWholeNumbers,
   ChannelRegistry,
   detach,
-  jsonLogger,
   ProbeRelay,
   systemClock,
-  totalLogger,
+  type Admission,
   type Clock,
   type Database,
-  type Logger,
   type UserContext,
 } from '../core/index.ts'
-import { Deliveries, EventHub } from '../feeds/index.ts'
+import { Deliveries, EventHub, OngoingReader } from '../feeds/index.ts'
 import { createGateway, type Gateway } from '../gateway/index.ts'
 import { EventLog, type Retention } from '../log/index.ts'
 import { isMeasuring } from '../monitor/index.ts'
 import { thrownErrorCode } from '../postgres/index.ts'
 import { Rollout } from '../rollout/index.ts'
 import { RunsPart, type Runs } from '../runs/index.ts'
+import type { OperationGuard } from '../transaction/index.ts'
 import {
   IntentWriter,
   LateCalls,
-  OperationGuard,
   OrphanWatch,
   RollbackEventWriter,
   Settler,
@@ -45,6 +41,7 @@ import {
   operationRetentionMs,
   type Base,
 } from './durations.ts'
+import { createAdmission, createGuard, isProduction, loggerOf } from './guards.ts'
 import { NodeLife } from './life.ts'
 import { Health } from './monitoring.ts'
 import type { LockstepOptions } from './options.ts'
@@ -105,7 +102,10 @@ export function composeRooms<Db>(
   const rollout = new Rollout(base, options.rollout)
   life.onStart(() => rollout.start())
 
-  const hub = createHub(base, epochs, options)
+  // The tasks are declared on the room of the runs, which is made after the hub.
+  const covers = (channel: string): boolean => runs.mayShowOn(channel)
+  const ongoing = new OngoingReader({ ...base, covers })
+  const hub = createHub(base, epochs, ongoing, options)
   life.onStart(() => hub.start())
   const transport = busOf(options)
   const bus = new NodeBus({ bus: transport, hub, clock, logger, probe })
@@ -158,7 +158,7 @@ export function composeRooms<Db>(
   channels.declare(revocations)
   const authorizeSubscription = (user: UserContext, channel: string): Promise<void> =>
     channels.authorize(user, channel)
-  const runs = createRuns(
+  const runs: Runs<Db> = createRuns(
     { ...base, epochs, lease, scope, part: runsPart, deliveries, coordinator, authorizeSubscription },
     options,
   )
@@ -252,10 +252,6 @@ export function composeRooms<Db>(
   }
 }
 
-function loggerOf({ logger = jsonLogger }: Pick<LockstepOptions<never>, 'logger'>): Logger {
-  return mutationPoint('logger of the application called as it is') ? logger : totalLogger(logger)
-}
-
 function createLease<Db>(
   base: Base,
   { lease: own }: Database<Db>,
@@ -271,12 +267,14 @@ function createLease<Db>(
 function createHub<Db>(
   { own, schema, clock, logger }: Base,
   epochs: EpochWatch,
+  ongoing: OngoingReader,
   { headCheckMs, unreadableAfterMs, monitor }: LockstepOptions<Db>,
 ): EventHub {
   return new EventHub({
     log: new EventLog(own, schema, epochs),
     clock,
     logger,
+    ongoing,
     ...(isMeasuring(monitor?.level) ? { ackSample: {} } : {}),
     ...(headCheckMs === undefined ? {} : { headCheckMs }),
     ...(unreadableAfterMs === undefined ? {} : { unreadableAfterMs }),
@@ -286,21 +284,4 @@ function createHub<Db>(
 function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
   if (bus === false) return undefined
   return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
-}
-
-function createAdmission<Db>({ clock }: Base, { database, admission = {} }: LockstepOptions<Db>): Admission {
-  assertWholeNumbers({ ...admission })
-  return new Admission({ ...admission, clock, slots: database.connections })
-}
-
-/** Creates the guard in development only; whether this is production is decided once. */
-function createGuard<Db>(logger: Logger, database: Database<Db>): OperationGuard | undefined {
-  if (isProduction()) return undefined
-  const guard = new OperationGuard(logger)
-  database.watchPool?.(() => guard.poolUsed())
-  return guard
-}
-
-function isProduction(): boolean {
-  return process.env['NODE_ENV'] === 'production'
 }

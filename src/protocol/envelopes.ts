@@ -37,6 +37,8 @@ export interface SubscribeResult {
   readonly was_recovering?: true
   readonly recovered?: true
   readonly publications?: readonly Publication[]
+  /** An `Ongoing`. Present where the channel may have runs or drafts. */
+  readonly data?: unknown
 }
 
 export interface ConnectResult {

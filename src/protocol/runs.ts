@@ -18,6 +18,31 @@ export type RunState = (typeof runStates)[number]
 /** The part of the state that a screen shows. */
 export type RunPhase = 'queued' | 'active' | 'completed' | 'failed' | 'stopped'
 
+const phases: Readonly<Record<RunState, RunPhase>> = {
+  pending: 'queued',
+  starting: 'active',
+  running: 'active',
+  completing: 'active',
+  completed: 'completed',
+  failed: 'failed',
+  timeout: 'failed',
+  dead: 'failed',
+  cancelled: 'stopped',
+}
+
+export function phaseOf(state: RunState): RunPhase {
+  return phases[state]
+}
+
+/** States that a run never leaves. */
+export const finalRunStates: ReadonlySet<RunState> = new Set([
+  'completed',
+  'failed',
+  'timeout',
+  'dead',
+  'cancelled',
+])
+
 /** Types of Lockstep's own events about runs. */
 export const runEvents = { state: 'run.state', progress: 'run.progress' } as const
 

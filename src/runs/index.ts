@@ -2,7 +2,7 @@
  * Room `runs`: long work that goes on when its process dies. It knows tasks, their runs and steps, and whose a run is; it
  * refuses to know sockets, and SQL of its own.
  */
-export { isFinal, phaseOf, runArrows, statesBy, type RunInput } from './model/run-machine.ts'
+export { isFinal, runArrows, statesBy, type RunInput } from './model/run-machine.ts'
 export type { OnNodeDeath } from './model/run-decisions.ts'
 export type { Retry } from './model/retry-rules.ts'
 export type { StepName } from './model/step-name.ts'

@@ -9,6 +9,7 @@ import {
 } from '../core/index.ts'
 import type { RunReportRow, OpenRunRow } from '../postgres/index.ts'
 import {
+  phaseOf,
   reservedMethods,
   type FoundRun,
   type OpenRun,
@@ -20,7 +21,6 @@ import { hashInput } from '../operations/index.ts'
 import { handleIn, type Claim, type EndedOperation, type OperationRequest } from '../transaction/index.ts'
 import { fromKept } from './model/kept-value.ts'
 import { effectOfStop } from './model/run-decisions.ts'
-import { phaseOf } from './model/run-machine.ts'
 import type { RunStore, StoredRun } from './store/run-store.ts'
 import type { RunsPart } from './store/runs-part.ts'
 import type { Tasks } from './tasks.ts'

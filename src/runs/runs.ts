@@ -91,6 +91,11 @@ export class Runs<Db> {
     this.#executor.look(0)
   }
 
+  /** Whether a run may be shown on the channel. */
+  mayShowOn(channel: string): boolean {
+    return this.#tasks.mayShowOn(channel)
+  }
+
   start(): void {
     this.#executor.start()
     if (this.#options.concurrency > 0) this.#undeclared.start()

@@ -126,6 +126,10 @@ export class Task<
     return this.#options.onStop ?? 'keep'
   }
 
+  get hasChannel(): boolean {
+    return this.#options.channel !== undefined
+  }
+
   get isParallel(): boolean {
     return this.#options.parallel ?? false
   }

@@ -11,7 +11,7 @@ import {
 } from '../../protocol/index.ts'
 
 /** How a join ended, as far as a reply tells it. */
-export type Recovered = Pick<Joined, 'kind' | 'position' | 'missed'>
+export type Recovered = Pick<Joined, 'kind' | 'position' | 'missed' | 'ongoing'>
 
 /** Text of the server's ping and of the client's pong. */
 export const pingFrame = '{}'
@@ -96,7 +96,8 @@ export function identityFields(client: string, version: string, expiresInMs: num
  */
 export function subscribeResult(joined: Recovered, asked: RecoveryRequest): string {
   const epoch = JSON.stringify(joined.position.epoch)
-  const head = `{"recoverable":true,"positioned":true,"epoch":${epoch}`
+  const data = joined.ongoing === undefined ? '' : `,"data":${joined.ongoing}`
+  const head = `{"recoverable":true,"positioned":true,"epoch":${epoch}${data}`
   const recovering = asked.recover === true ? ',"was_recovering":true' : ''
   if (joined.kind !== 'recovered') return `${head}${offsetField(joined.position.offset)}${recovering}}`
   const offset = offsetField(asked.offset ?? 0)

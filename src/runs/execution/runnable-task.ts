@@ -25,6 +25,8 @@ export interface RunnableTask {
   readonly name: string
   readonly retry: Retry
   readonly onStop: 'keep' | 'discard'
+  /** Names the channel of its runs; else that is the one of their user. */
+  readonly hasChannel: boolean
   /** Steps may begin before all committed ones have been asked for. */
   readonly isParallel: boolean
   readonly failure: RollbackOptions

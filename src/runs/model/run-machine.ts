@@ -1,4 +1,4 @@
-import type { RunPhase, RunState } from '../../protocol/index.ts'
+import type { RunState } from '../../protocol/index.ts'
 
 /** Inputs that move a run from one state to the next. */
 export type RunInput =
@@ -42,22 +42,6 @@ export const runArrows: Arrows = {
   timeout: {},
   dead: {},
   cancelled: {},
-}
-
-const phases: Readonly<Record<RunState, RunPhase>> = {
-  pending: 'queued',
-  starting: 'active',
-  running: 'active',
-  completing: 'active',
-  completed: 'completed',
-  failed: 'failed',
-  timeout: 'failed',
-  dead: 'failed',
-  cancelled: 'stopped',
-}
-
-export function phaseOf(state: RunState): RunPhase {
-  return phases[state]
 }
 
 /** A final state is never left. */

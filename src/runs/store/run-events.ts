@@ -1,5 +1,6 @@
 import {
   coordinationEvents,
+  phaseOf,
   runEvents,
   type Notice,
   type RunState,
@@ -7,7 +8,6 @@ import {
 } from '../../protocol/index.ts'
 import type { ErrorCode, Refusal } from '../../core/index.ts'
 import { createNotice, type PartEvent, type RollbackOptions } from '../../transaction/index.ts'
-import { phaseOf } from '../model/run-machine.ts'
 
 /** Facts of a run that its events tell. */
 export interface ShownRun {

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { runStates, type RunState } from '../../../src/protocol/index.ts'
-import { isFinal, phaseOf, runArrows, statesBy } from '../../../src/runs/index.ts'
+import { phaseOf } from '../../../src/protocol/index.ts'
+import { isFinal, runArrows, statesBy } from '../../../src/runs/index.ts'
 
 test('the page of states draws exactly these arrows', () => {
   const page = readFileSync(new URL('../../../docs/reference/states.md', import.meta.url), 'utf8')
