@@ -3,7 +3,7 @@ import {
   createClient as createOwnClient,
   LockstepClientError,
   type Client,
-  type FinalOutcome,
+  type Ended,
   type OperationStorage,
 } from '../../src/client/index.ts'
 import { canonicalJson } from './canonical-json.ts'
@@ -130,7 +130,7 @@ export function sentBy({ rooms, note = '' }: Plan): {
   return { channels: rooms.map(channelOf), note }
 }
 
-export function noteReply(history: History, send: Send, outcome: FinalOutcome): void {
+export function noteReply(history: History, send: Send, outcome: Ended): void {
   if (outcome.outcome === 'committed') {
     const result = outcome.result as { readonly note: string } | undefined
     const offsets = Object.entries(outcome.positions).map(

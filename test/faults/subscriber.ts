@@ -1,7 +1,7 @@
 // A listener on the unmodified `centrifuge` package: it notes each frame's content, and sends copies of operations by
 // hand.
 import { Centrifuge, type PublicationContext, type Subscription } from 'centrifuge'
-import type { FinalOutcome } from '../../src/client/index.ts'
+import type { Ended } from '../../src/client/index.ts'
 import type { OutcomeAnswer } from '../../src/protocol/index.ts'
 import { noteReply, sentBy, type Plan } from './caller.ts'
 import type { History } from './history.ts'
@@ -90,7 +90,7 @@ export class Subscriber {
     history.add({ kind: 'invoke', ...send, user, ...sentBy(plan) })
     try {
       const { data } = await this.#client.rpc('work', { id, input: plan, ...(repeat ? { repeat } : {}) })
-      noteReply(history, send, data as FinalOutcome)
+      noteReply(history, send, data as Ended)
     } catch (error) {
       history.add({ kind: 'info', ...send, why: JSON.stringify(error) })
     }

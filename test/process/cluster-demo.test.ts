@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { App } from '../../examples/chat/server/chat.ts'
-import { createClient, type Client, type FinalOutcome } from '../../src/client/index.ts'
+import { createClient, type Client, type Ended } from '../../src/client/index.ts'
 import {
   identifyProcess,
   isRunning,
@@ -173,7 +173,7 @@ class Person {
   readonly name: string
   readonly client: Client<App>
   readonly received = new Inbox<Received>()
-  readonly said = new Inbox<{ readonly body: string; readonly outcome: FinalOutcome }>()
+  readonly said = new Inbox<{ readonly body: string; readonly outcome: Ended }>()
   readonly codes: (number | undefined)[] = []
   resets = 0
 
