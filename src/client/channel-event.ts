@@ -11,6 +11,14 @@ export function refusedChannel(
   return new LockstepClientError({ code, reason, retryable: false, message: text })
 }
 
+/** Answer to a subscription. */
+export interface Joined {
+  /** Whether the events since the last one come with it. */
+  readonly recovered: boolean
+  /** Drafts and runs that are open, where the server tells of them. */
+  readonly data: unknown
+}
+
 export function toEvent(
   channel: string,
   data: unknown,

@@ -1,10 +1,11 @@
-import type { AppShape, PlainRefusal } from '../protocol/index.ts'
+import type { AppShape, PlainRefusal, RunEventTypes, RunRef } from '../protocol/index.ts'
 import type { OperationStorage } from './browser.ts'
 import type { Channel, ChannelOptions } from './client-channel.ts'
 import type { Connection } from './connection.ts'
 import type { Off } from './listeners.ts'
 import type { Notices } from './notices.ts'
 import type { Call, CallOptions, FinalOutcome, PendingOperation } from './pending-operation.ts'
+import type { Run, StartedRun } from './run.ts'
 import type { StoredOperation } from './stored-operations.ts'
 
 export interface ClientOptions {
@@ -64,6 +65,27 @@ type CallArguments<Input, Options> = undefined extends Input
   ? [input?: Input, options?: Options]
   : [input: Input, options?: Options]
 
+/** Tasks of an application; none where its types have none. */
+type TasksOf<App> =
+  Required<App> extends { readonly tasks: infer Tasks extends NonNullable<AppShape['tasks']> } ? Tasks : {}
+
+/** Types of one task, for the run of it. */
+type RunOf<Name extends string, Task, Started = false> = Task extends {
+  readonly result: infer Result
+}
+  ? Started extends true
+    ? StartedRun<Name, Result, RefusalOf<Task>, ProgressOf<Task>>
+    : Run<Name, Result, RefusalOf<Task>, ProgressOf<Task>>
+  : never
+
+type ProgressOf<Task> = Task extends { readonly progress?: infer Progress } ? Progress : unknown
+type InputOf<Task> = Task extends { readonly input: infer Input } ? Input : never
+
+export interface StartOptions {
+  /** The run's id, a UUID in lower case: the idempotency key. */
+  readonly id?: string
+}
+
 /** Operations on their way to an outcome. */
 export interface ClientOperations {
   /** Operations without an outcome, also of earlier pages. The same array until it changes. */
@@ -91,7 +113,7 @@ export interface Client<App extends AppShape = AppShape> {
   channel<const Name extends Key<App['channels']>>(
     name: Name,
     options?: ChannelOptions,
-  ): Channel<App['channels'][Name]['events']>
+  ): Channel<App['channels'][Name]['events'] & RunEventTypes>
   /**
    * Calls an operation. It is remembered before it is sent. Without a connection it is queued. A reply that was
    * lost is neither guessed nor sent again: the server is asked what became of the operation. When the server has too
@@ -106,6 +128,22 @@ export interface Client<App extends AppShape = AppShape> {
     name: Name,
     ...rest: CallArguments<App['queries'][Name]['input'], never>
   ): Promise<App['queries'][Name]['result']>
+  /**
+   * Starts a run of a task, by an operation whose id is the run's: what is said of `call` is true of it. The run is followed
+   * until its end, or until it is closed.
+   */
+  start<const Name extends Key<TasksOf<App>>>(
+    name: Name,
+    ...rest: CallArguments<InputOf<TasksOf<App>[Name]>, StartOptions>
+  ): RunOf<Name, TasksOf<App>[Name], true>
+  /** Follows a run that was started before, here or elsewhere: by its ref, or by the name of its task and its id. */
+  run<const Name extends Key<TasksOf<App>>>(ref: RunRef<Name>): RunOf<Name, TasksOf<App>[Name]>
+  run<const Name extends Key<TasksOf<App>>>(task: Name, id: string): RunOf<Name, TasksOf<App>[Name]>
+  /**
+   * Runs of a channel that have not ended, of everybody, the newest first.
+   * @throws LockstepClientError, as `query` does
+   */
+  runs(channel: Key<App['channels']>): Promise<readonly RunRef<Key<TasksOf<App>>>[]>
   /**
    * Disconnects for good. Calls without an outcome reject (LS_CLIENT_CLOSED); the next client of the same user
    * and storage learns what became of them.

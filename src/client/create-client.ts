@@ -1,28 +1,26 @@
-import { rolledBackEvent, retryAfterMsOf, type AppShape, type Notice } from '../protocol/index.ts'
+import {
+  rolledBackEvent,
+  retryAfterMsOf,
+  type AppShape,
+  type Notice,
+  type RunRef,
+} from '../protocol/index.ts'
 import { later, type Delays } from './backoff.ts'
 import { globalWebSocket, localStorageOrNone } from './browser.ts'
-import { SharedSubscription } from './shared-subscription.ts'
+import { Channels } from './channels.ts'
 import type { Channel, ChannelOptions } from './client-channel.ts'
-import { ChannelHandle } from './channel-handle.ts'
-import type { Client, ClientOptions } from './client.ts'
+import type { Client, ClientOptions, StartOptions } from './client.ts'
 import { ClientConnection } from './client-connection.ts'
 import { callSafely, detach } from './detach.ts'
 import { clientError, fromWireError, LockstepClientError, toWireError } from './errors.ts'
 import { assertEvent, type ErrorListener, type Off } from './listeners.ts'
 import { NoticeBoard } from './notices.ts'
 import { Operations } from './operations.ts'
-import {
-  abortSignal,
-  assertKind,
-  assertOptions,
-  delay,
-  duration,
-  misuse,
-  ofPosition,
-} from './client-options.ts'
+import { abortSignal, assertKind, assertOptions, delay, duration, misuse } from './client-options.ts'
 import { createConnectionWait } from './connection-wait.ts'
 import { sendableBytes } from './pending-operation.ts'
 import type { CallOptions } from './pending-operation.ts'
+import { Runs } from './runs.ts'
 import { jittered } from './sending-window.ts'
 import { StoredOperations } from './stored-operations.ts'
 import { ShownNotices } from './shown-notices.ts'
@@ -32,6 +30,8 @@ import { UserStorage } from './user-storage.ts'
 const reloadMs = 3_000
 /** Attempts at one query while the server has too much to do. */
 const maxQueryAttempts = 6
+/** Name by which the user's own channel is known here: whose it is comes from the server. */
+const ownChannel = 'user:'
 const dayMs = 24 * 60 * 60 * 1_000
 
 const optionKinds = {
@@ -64,7 +64,6 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
   const onError = toReporter(options.onError)
   const delays = delaysOf(options)
   const storage = new UserStorage(givenStorage ?? undefined, storageKey)
-  const feeds = new Map<string, SharedSubscription>()
   let user: string | undefined
   let closed = false
 
@@ -114,47 +113,40 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     },
     onOffline: () => {
       operations.stop()
-      for (const feed of feeds.values()) feed.offline()
+      channels.offline()
     },
     onEnded: (error) => {
       operations.end(error)
-      for (const feed of feeds.values()) feed.ended(error)
+      channels.ended(error)
+      runs.end(error)
     },
     onUser: useUser,
     onUserEvent: (event) => {
+      runs.hear(event)
       const notice = noticeOf(event)
       if (notice === undefined) return
-      operations.settle({ outcome: 'rolled_back', operationId: notice.transactionId, notice })
+      // The start of a run that has failed has committed: its outcome is another one.
+      if (notice.runId !== undefined) notices.report(notice)
+      else operations.settle({ outcome: 'rolled_back', operationId: notice.transactionId, notice })
     },
     onUserReset: () => {
       notices.reset()
+      runs.joined(ownChannel, { recovered: false, data: undefined })
     },
   })
+  const channels = new Channels({
+    centrifuge: connection.centrifuge,
+    acknowledgements: connection.acknowledgements,
+    delays,
+    connectionWait,
+    onError,
+    onEvent: (event) => runs.hear(event),
+    onJoined: (channel, joined) => runs.joined(channel, joined),
+  })
 
-  const openChannel = (name: string, channelOptions: ChannelOptions = {}): Channel => {
+  const openChannel = (name: string, channelOptions?: ChannelOptions): Channel => {
     if (closed) throw clientError('LS_CLIENT_CLOSED')
-    assertKind('The name of a channel', name, 'string')
-    assertOptions('channel', channelOptions, { getState: 'function', since: ofPosition })
-    let feed = feeds.get(name)
-    if (feed === undefined) {
-      const onEmpty = (): void => {
-        feeds.delete(name)
-      }
-      feed = new SharedSubscription({
-        ...channelOptions,
-        name,
-        centrifuge: connection.centrifuge,
-        acknowledgements: connection.acknowledgements,
-        delays,
-        connectionWait,
-        onError,
-        onEmpty,
-      })
-      feeds.set(name, feed)
-    } else if (channelOptions.getState !== undefined || channelOptions.since !== undefined) {
-      throw misuse(`The channel "${name}" is open already. Give getState or since where it is opened first.`)
-    }
-    return new ChannelHandle(feed)
+    return channels.open(name, channelOptions)
   }
 
   const onOperations = (event: 'change' | 'settled', listener: (...args: never[]) => void): Off => {
@@ -183,6 +175,16 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     }
   }
 
+  const runs = new Runs({
+    delays,
+    onError,
+    query,
+    call: (name, input) => operations.call(name, input, {}),
+    // The user's own channel is joined with the connection.
+    follow: (name) =>
+      name.startsWith(ownChannel) ? { isJoined: true, off: () => {} } : channels.follow(name),
+  })
+
   const client = {
     connection,
     notices,
@@ -202,11 +204,22 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
       return operations.call(name, input, callOptions)
     },
     query,
+    start: (name: string, input?: unknown, startOptions: StartOptions = {}) => {
+      assertKind('The name of a task', name, 'string')
+      assertOptions('start', startOptions, { id: 'string' })
+      const call = operations.call(name, input, startOptions)
+      return runs.open({ id: call.id, task: name }, call)
+    },
+    run: (run: RunRef | string, id?: string) => {
+      if (closed) throw clientError('LS_CLIENT_CLOSED')
+      return runs.open(typeof run === 'string' ? ({ id, task: run } as RunRef) : run)
+    },
+    runs: (name: string) => runs.list(name),
     close: () => {
       if (closed) return
       closed = true
-      for (const feed of feeds.values()) feed.close()
-      feeds.clear()
+      runs.end(clientError('LS_CLIENT_CLOSED'))
+      channels.close()
       operations.close()
       connection.close()
     },

@@ -38,6 +38,7 @@ export const clientErrors = {
     'Too many calls, or too large ones, wait for their outcome. Call again later.',
   ),
   LS_CLIENT_NEVER_RECEIVED: ownError(28, true, 'The operation never reached the server. Call it again.'),
+  LS_CLIENT_RUN_STOPPED: ownError(29, false, 'The run was stopped, so it has no result.'),
   LS_CLIENT_EVENT_MALFORMED: ownError(23, false, 'An event without a type was ignored.'),
 } as const
 

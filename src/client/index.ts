@@ -4,7 +4,7 @@
  * know anything of the server's insides, and imports nothing of Node.
  */
 export { createClient } from './create-client.ts'
-export type { Client, ClientOperations, ClientOptions } from './client.ts'
+export type { Client, ClientOperations, ClientOptions, StartOptions } from './client.ts'
 export { clientErrors, LockstepClientError, type ClientErrorReason } from './errors.ts'
 export { RolledBackError } from './call.ts'
 export { newOperationId } from './operation-id.ts'
@@ -27,6 +27,7 @@ export type {
   OperationState,
   PendingOperation,
 } from './pending-operation.ts'
+export type { Run, RunEnd, StartedRun } from './run.ts'
 export type { StoredOperation } from './stored-operations.ts'
 export type { Off } from './listeners.ts'
 export type {
@@ -38,5 +39,10 @@ export type {
   PlainRefusal,
   Positions,
   RolledBack,
+  RunPhase,
+  RunProgressData,
+  RunRef,
+  RunState,
+  RunStateData,
   StreamPosition as Position,
 } from '../protocol/index.ts'

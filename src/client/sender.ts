@@ -97,7 +97,7 @@ export class Sender {
     operation.sentBefore = true
     this.#sent.add(id)
     try {
-      const outcome = asFinal(await rpc(name, { id, input, repeat }))
+      const outcome = asFinal(await rpc(name, messageOf(name, { id, input, repeat })))
       if (outcome?.operationId === id) onOutcome(outcome)
       else onLost(operation)
     } catch (thrown) {
@@ -146,4 +146,10 @@ export class Sender {
       backoffMs(operation.attempts - 1, this.#options.delays),
     )
   }
+}
+
+/** Data of a call. Operations of Lockstep's own have their input beside the id. */
+function messageOf(name: string, call: { id: string; input: unknown; repeat: true | undefined }): object {
+  const { input, ...rest } = call
+  return name.startsWith('lockstep.') ? { ...(input as object), ...rest } : call
 }

@@ -5,15 +5,15 @@ import {
   type StreamPosition,
 } from '../protocol/index.ts'
 import type { AcknowledgementSender } from './acknowledgement-sender.ts'
-import { refusedChannel, toEvent } from './channel-event.ts'
+import { refusedChannel, toEvent, type Joined } from './channel-event.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
 import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } from './centrifuge.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './client-channel.ts'
 import { clientError, fromWireError, isRefusal, readable, type LockstepClientError } from './errors.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
+import { JoinWaiters } from './join-waiters.ts'
 import { assertKind, ofPosition } from './client-options.ts'
 import type { ConnectionWait } from './connection-wait.ts'
-import { createDeferred, type Deferred } from './deferred.ts'
 
 /** `errorCodes.subscriptionGetState` of the package. */
 const getStateFailed = 13
@@ -37,6 +37,8 @@ interface SharedSubscriptionOptions extends ChannelOptions {
 export class SharedSubscription {
   readonly onEvent: Listeners<[ChannelEvent]>
   readonly onReset: Listeners<[]>
+  /** The server has answered a subscription. */
+  readonly onJoined: Listeners<[Joined]>
   readonly onChange: Listeners<[ChannelState]>
   readonly reportError: ErrorListener
   readonly #options: SharedSubscriptionOptions
@@ -52,13 +54,15 @@ export class SharedSubscription {
   #holeAfter: number | undefined
   #restarts = 0
   #cancelRestart: (() => void) | undefined
-  readonly #waiters = new Set<Deferred<void>>()
+  readonly #waiters: JoinWaiters
 
   constructor(options: SharedSubscriptionOptions) {
     this.#options = options
     this.reportError = options.onError
     this.onEvent = new Listeners(options.onError)
     this.onReset = new Listeners(options.onError)
+    this.onJoined = new Listeners(options.onError)
+    this.#waiters = new JoinWaiters(options.connectionWait)
     this.onChange = new Listeners(options.onError)
     this.#position = options.since
     this.#begun = options.since !== undefined
@@ -83,6 +87,10 @@ export class SharedSubscription {
     if (this.#state === 'unsubscribed') this.#restart(this.#position)
   }
 
+  hasOnly(handle: object): boolean {
+    return this.#handles.size === 1 && this.#handles.has(handle)
+  }
+
   leave(handle: object): void {
     if (!this.#handles.delete(handle) || this.#handles.size > 0) return
     this.close()
@@ -92,20 +100,17 @@ export class SharedSubscription {
   ready(): Promise<void> {
     if (this.#state === 'subscribed') return Promise.resolve()
     if (this.#state === 'unsubscribed') return Promise.reject(this.#error ?? clientError('LS_CLIENT_CLOSED'))
-    const waiter = createDeferred<void>()
-    this.#waiters.add(waiter)
-    this.#awaitConnection(waiter)
-    return waiter.promise
+    return this.#waiters.wait()
   }
 
   /** Bounds the wait of callers: there is no connection. */
   offline(): void {
-    for (const waiter of this.#waiters) this.#awaitConnection(waiter)
+    this.#waiters.offline()
   }
 
   /** The connection ended for good. Should it be made again after all, the subscription goes on. */
   ended(error: LockstepClientError): void {
-    this.#settleWaiters(error)
+    this.#waiters.settle(error)
   }
 
   close(): void {
@@ -176,7 +181,7 @@ export class SharedSubscription {
     }
   }
 
-  #subscribed({ recovered, streamPosition }: SubscribedContext): void {
+  #subscribed({ recovered, streamPosition, data }: SubscribedContext): void {
     if (this.#position === undefined || recovered) {
       this.#position ??= streamPosition
     } else if (this.#options.getState !== undefined) {
@@ -188,6 +193,7 @@ export class SharedSubscription {
       this.#reset()
     }
     this.#begun = true
+    this.onJoined.emit({ recovered, data })
     this.#move('subscribed', undefined)
   }
 
@@ -269,20 +275,6 @@ export class SharedSubscription {
     this.#subscribe()
   }
 
-  #awaitConnection(waiter: Deferred<void>): void {
-    this.#options.connectionWait((error) => {
-      if (this.#waiters.delete(waiter)) waiter.reject(error)
-    })
-  }
-
-  #settleWaiters(error: LockstepClientError | undefined): void {
-    for (const { resolve, reject } of this.#waiters) {
-      if (error === undefined) resolve()
-      else reject(error)
-    }
-    this.#waiters.clear()
-  }
-
   #drop(): void {
     const subscription = this.#subscription
     this.#subscription = undefined
@@ -291,7 +283,7 @@ export class SharedSubscription {
 
   #move(state: ChannelState, error: LockstepClientError | undefined): void {
     this.#error = error
-    if (state !== 'subscribing') this.#settleWaiters(error)
+    if (state !== 'subscribing') this.#waiters.settle(error)
     if (this.#state === state) return
     this.#state = state
     this.onChange.emit(state)

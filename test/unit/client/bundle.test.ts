@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { publishedClient } from '../../support/published-client.ts'
 
 /** Sizes minified and gzipped, with what is left of the `centrifuge` package (about 18 KiB) and without. */
-const limits = { whole: 29.5 * 1024, own: 11.3 * 1024 }
+const limits = { whole: 33 * 1024, own: 14.8 * 1024 }
 
 const entry = fileURLToPath(new URL('../../../src/client/index.ts', import.meta.url))
 
