@@ -38,7 +38,7 @@ export const rooms = [
   {
     name: 'log',
     knows:
-      "how the durable log is read: pages, heads, where a commit's events stand, its history, how long it is kept",
+      "the durable log: append, where a commit's events stand, pages, heads, its history, how long it is kept",
     refuses: 'who listens',
   },
   {

@@ -23,6 +23,7 @@ import {
   type UserContext,
 } from './core/index.ts'
 import { revocations, type Revocation } from './auth/index.ts'
+import type { CreateLog } from './log/index.ts'
 import { toNodeHandler, type NodeHandler } from './gateway/index.ts'
 import {
   type Health,
@@ -61,13 +62,18 @@ export function createLockstep<Db, User extends UserContext = UserContext>(
   return createLockstepWith(options, [])
 }
 
-/** Does the same as `createLockstep`, with parts. @param parts the parts of each operation beside its events */
+/**
+ * Does the same as `createLockstep`, with parts.
+ * @param parts the parts of each operation beside its events
+ * @param createLog makes the log. Default: the one whose offsets are counted inside each transaction
+ */
 export function createLockstepWith<Db, User extends UserContext = UserContext>(
   options: LockstepOptions<Db, User>,
   parts: readonly Part<unknown>[],
+  createLog?: CreateLog,
 ): Lockstep<Db, User> {
   assertLockstepOptions(options)
-  return new LockstepInstance(options, parts)
+  return new LockstepInstance(options, parts, createLog)
 }
 
 class LockstepInstance<Db, User extends UserContext> {
@@ -80,8 +86,13 @@ class LockstepInstance<Db, User extends UserContext> {
   readonly #rooms: Rooms<Db>
   readonly #undeclared: UndeclaredOperations<Db>
 
-  constructor(options: LockstepOptions<Db, User>, parts: readonly Part<unknown>[]) {
-    this.#node = new LockstepNode(options as unknown as LockstepOptions<Db>, this.#callables, parts)
+  constructor(options: LockstepOptions<Db, User>, parts: readonly Part<unknown>[], createLog?: CreateLog) {
+    this.#node = new LockstepNode(
+      options as unknown as LockstepOptions<Db>,
+      this.#callables,
+      parts,
+      createLog,
+    )
     this.#rooms = this.#node.rooms
     this.#undeclared = new UndeclaredOperations(this.#rooms)
     this.rollout = this.#rooms.rollout

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { CountingAppender } from '../../src/log/index.ts'
 import { createNotice } from '../../src/transaction/settle/notice.ts'
 import { Settler } from '../../src/transaction/index.ts'
 import { fromPool, newOperationId, silentLogger } from '../../src/index.ts'
@@ -37,6 +38,7 @@ export const settlements: Lane = {
     const settler = new Settler({
       own,
       schema,
+      log: new CountingAppender(own, schema),
       clock: systemClock,
       logger: silentLogger,
       probe: silentProbe,

@@ -13,6 +13,7 @@ export {
   revocationShape,
 } from './identity.ts'
 export { FailedChecks, FailedCheck } from './failed-checks.ts'
-export { signToken, createTokenAuthenticator } from './authenticate.ts'
+export { createTokenAuthenticator } from './authenticate.ts'
+export { signToken } from './sign-token.ts'
 export { authShape, type TokenAuthenticatorOptions } from './token-options.ts'
 export { revocations, RevocationFeed } from './revocation-feed.ts'

@@ -1,12 +1,14 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
-import { commonName, parsePattern } from './channel-pattern.ts'
-import { isChannelName, type AnyFamily } from './channel.ts'
+import type { AnyFamily } from './channel.ts'
+import { isChannelName } from './channel-name.ts'
+import { parsePattern } from './channel-pattern.ts'
 import { errorCatalogue, type ErrorCode } from './error-catalogue.ts'
 import { LockstepError, lockstepErrorIn } from './errors.ts'
 import { describeGiven } from './given.ts'
 import { isOwnChannel, userChannel, type UserContext } from './ids.ts'
 import type { Logger } from './logger.ts'
 import { listNames, nearestName } from './nearest.ts'
+import { commonName } from './pattern-overlap.ts'
 import { messageOf } from './thrown.ts'
 
 /** Codes that count as a no when a check throws them. */

@@ -1,19 +1,14 @@
 import { limits } from '../protocol/index.ts'
-import {
-  callOf,
-  fillPattern,
-  nameBehind,
-  parsePattern,
-  readPattern,
-  type ChannelPattern,
-} from './channel-pattern.ts'
+import { isChannelName } from './channel-name.ts'
+import { fillPattern, parsePattern, readPattern, type ChannelPattern } from './channel-pattern.ts'
 import { LockstepError } from './errors.ts'
-import { describeGiven } from './given.ts'
-import { listNames, suggestion } from './nearest.ts'
-import { aFlag, aFunction, aSchema, assertOptions, required, valuesOf, type Shape } from './option-shape.ts'
-import { peek } from './thrown.ts'
-import { validateSync, type InputOf, type Schema } from './schema.ts'
 import { userChannel, type UserContext } from './ids.ts'
+import { rememberPattern } from './known-patterns.ts'
+import { aFlag, aFunction, aSchema, required, valuesOf } from './expectations.ts'
+import { assertOptions, type Shape } from './option-shape.ts'
+import { nameBehind } from './pattern-overlap.ts'
+import type { InputOf, Schema } from './schema.ts'
+import { peek } from './thrown.ts'
 
 /** Event types of a channel, each with the schema of its data. */
 export type EventSchemas = Readonly<Record<string, Schema>>
@@ -87,19 +82,6 @@ export interface ChannelFamily<
 /** Data as an application hands it over, before its schema has read it. */
 export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> = InputOf<Events[Type]>
 
-// Characters of a name: ASCII without wildcards, blanks or quotes, so that it means the same to Postgres, Redis and
-// NATS, and no two names differ only by Unicode normalisation.
-const namePattern = /^(?:[A-Za-z0-9._~@|=+:/-]|%[0-9A-F]{2})+$/
-
-export function isChannelName(value: unknown): value is string {
-  return (
-    typeof value === 'string' &&
-    value.length <= limits.maxChannelBytes &&
-    namePattern.test(value) &&
-    !value.includes('..')
-  )
-}
-
 /** Options as code without types may give them. */
 interface GivenOptions {
   readonly events?: EventSchemas
@@ -170,7 +152,7 @@ export function defineChannel<
     canSubscribe: options.canSubscribe?.bind(options) ?? (() => false),
     // The types of events and params exist at compile time only.
   }) as unknown as ChannelFamily<Pattern, Events, Internal>
-  if (declared.length < mostRemembered) declared.push(parsed)
+  rememberPattern(parsed)
   return family
 }
 
@@ -191,70 +173,4 @@ function assertEventNames(pattern: string, events: EventSchemas): void {
   throw new LockstepError('LS_CONFIG_INVALID', {
     message: `Channel "${pattern}" declares an event "${taken}". Names that begin with run., draft. or lockstep. belong to Lockstep.`,
   })
-}
-
-/** Patterns declared in this process: what an error advises for a name in the place of a channel, and nothing else. */
-const declared: ChannelPattern[] = []
-const mostRemembered = 100
-
-/**
- * Refuses what is no channel: its name, or the family that it belongs to.
- * @param entry begins the text of the error, such as `tx.emit`
- * @throws LS_CHANNEL_INVALID
- */
-export function assertChannel(value: unknown, entry: string): asserts value is Channel {
-  if (typeof value === 'object' && value !== null && peek(peek(value, 'definition'), 'kind') === 'channel')
-    return
-  throw new LockstepError('LS_CHANNEL_INVALID', {
-    message: `${entry} needs a channel, and got ${isFamily(value) ? `the family "${value.pattern}"` : describeGiven(value)}. Write ${channelFor(value)}.`,
-  })
-}
-
-/** Whether a value is a family of channels, as `lockstep.channel` returns it. */
-export function isFamily(value: unknown): value is AnyFamily {
-  return (
-    typeof value === 'function' &&
-    peek(value, 'kind') === 'channel' &&
-    typeof peek(value, 'match') === 'function'
-  )
-}
-
-function channelFor(value: unknown): string {
-  if (isFamily(value)) return callOf(parsePattern(value.pattern), {})
-  if (typeof value === 'string' && isChannelName(value)) {
-    for (const pattern of declared) {
-      const params = readPattern(pattern, value)
-      if (params !== undefined) return callOf(pattern, params)
-    }
-  }
-  return 'one that a family of lockstep.channel gives, such as conversation({ id: "42" })'
-}
-
-/**
- * The event's data as its schema gives it back.
- * @throws LS_EVENT_UNKNOWN, LS_EVENT_INVALID
- */
-export function validateEvent(channel: Channel, type: string, data: unknown): unknown {
-  const { events, pattern } = channel.definition
-  const schema = Object.hasOwn(events, type) ? events[type] : undefined
-  if (schema === undefined) throw unknownEvent(pattern, Object.keys(events), type)
-  return validateSync(schema, data, 'LS_EVENT_INVALID', `event "${type}" on ${channel.name}`)
-}
-
-function unknownEvent(pattern: string, names: readonly string[], type: unknown): LockstepError {
-  const isText = typeof type === 'string'
-  const given = isText ? `"${type}"` : `of the type ${describeGiven(type)}`
-  return new LockstepError('LS_EVENT_UNKNOWN', {
-    message: `Channel ${pattern} declares no event ${given}. Add it to its events.${isText ? suggestion(type, names) : ''} It declares: ${listNames(names)}.`,
-  })
-}
-
-/** Last offset of an operation in each channel. A map: objects with names of channels as keys would each have a shape of their own. */
-export type Offsets = ReadonlyMap<string, number>
-
-export const noOffsets: Offsets = new Map()
-
-/** Reads offsets from an object of Postgres. */
-export function toOffsets(json: Readonly<Record<string, number>> | null): Offsets {
-  return json === null ? noOffsets : new Map(Object.entries(json))
 }

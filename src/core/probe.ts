@@ -1,4 +1,4 @@
-import type { Offsets } from './channel.ts'
+import type { Offsets } from './offsets.ts'
 
 /**
  * How an operation is carried out. `enforce`: events leave after the COMMIT and the user of a rollback is notified. `off`: as in an

@@ -1,6 +1,7 @@
 import { LockstepError } from './errors.ts'
 import { describeGiven } from './given.ts'
-import { anything, assertOptions, type Shape } from './option-shape.ts'
+import { anything } from './expectations.ts'
+import { assertOptions, type Shape } from './option-shape.ts'
 import { suggestion } from './nearest.ts'
 import { fnv1a } from './hash.ts'
 import { modes, type Mode } from './probe.ts'

@@ -3,16 +3,23 @@ import { faultPoint } from '../core/fault-point.ts'
 import { disregard, messageOf, Repeat, type Clock, type Logger } from '../core/index.ts'
 import { traceparentTag } from '../protocol/index.ts'
 import { AckSampler, type AckSampling } from './ack-sampler.ts'
-import { eventBounds, type StoredEvent, type EventLog } from '../log/index.ts'
+import {
+  eventBounds,
+  type LogHints,
+  type LogListener,
+  type LogReader,
+  type StoredEvent,
+} from '../log/index.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import type { FeedOptions } from './feed-options.ts'
 import { FeedEvent, type PublicationTags, type TransientEvent } from './feed-event.ts'
+import { FollowedChannels } from './followed-channels.ts'
 import type { OngoingSource } from './ongoing-source.ts'
 import { RecentMemory } from './recent-memory.ts'
 import type { EventSource, Joined, JoinRequest, Subscriber } from './event-source.ts'
 
 export interface EventHubOptions {
-  readonly log: EventLog
+  readonly log: LogReader
   readonly clock: Clock
   readonly logger: Logger
   /** Default 25: a little more than a bus gathers events for. */
@@ -38,11 +45,12 @@ export interface InterestWatcher {
 }
 
 /** The channels that this node serves, each with its feed. */
-export class EventHub implements EventSource {
-  readonly #log: EventLog
+export class EventHub implements EventSource, LogHints {
+  readonly #log: LogReader
   /** Options shared by all feeds, because there are as many feeds as users. */
   readonly #feedOptions: FeedOptions
   readonly #feeds = new Map<string, ChannelFeed>()
+  readonly #followed = new FollowedChannels()
   readonly #sampler: AckSampler | undefined
   #interest: InterestWatcher | undefined
   readonly #headChecks: Repeat
@@ -111,7 +119,7 @@ export class EventHub implements EventSource {
     }
     const byChannel = new Map<string, StoredEvent[]>()
     for (const event of events) {
-      if (!this.#feeds.has(event.channel)) continue
+      if (!this.#isServed(event.channel)) continue
       const batch = byChannel.get(event.channel)
       if (batch === undefined) byChannel.set(event.channel, [event])
       else batch.push(event)
@@ -121,13 +129,28 @@ export class EventHub implements EventSource {
 
   /** How far channels have come elsewhere. A hint: what is missing here is read. */
   receiveHeads(heads: readonly { readonly channel: string; readonly head: number }[]): void {
-    for (const { channel, head } of heads) this.#feeds.get(channel)?.receiveHead(head)
+    for (const { channel, head } of heads) {
+      this.#feeds.get(channel)?.receiveHead(head)
+      this.#followed.headHeard(channel, head)
+    }
   }
 
   /** Tells of all channels served now, and of every change from now on. */
   watchInterest(watcher: InterestWatcher): void {
     this.#interest = watcher
-    for (const channel of this.#feeds.keys()) watcher.onServe(channel)
+    for (const channel of new Set([...this.#feeds.keys(), ...this.#followed.channels]))
+      watcher.onServe(channel)
+  }
+
+  /** Tells a follower of the server's own what is heard of a channel, and its head at each comparison. */
+  listen(channel: string, listener: LogListener): () => void {
+    if (!this.#isServed(channel)) this.#interest?.onServe(channel)
+    this.#followed.add(channel, listener)
+    return () => {
+      if (!this.#followed.has(channel)) return
+      this.#followed.delete(channel, listener)
+      if (!this.#isServed(channel)) this.#interest?.onUnserve(channel)
+    }
   }
 
   /** Shows something that is not in the log, and so has no offset, to those who listen now. */
@@ -146,9 +169,12 @@ export class EventHub implements EventSource {
   /** Compares every served channel with the database, once. */
   async checkHeads(): Promise<void> {
     const before = [...this.#feeds.values()].map((feed) => ({ feed, position: feed.position }))
-    if (before.length === 0) return
-    const { heads } = await this.#log.headsOf(before.map(({ feed }) => feed.channel))
+    const channels = new Set([...before.map(({ feed }) => feed.channel), ...this.#followed.channels])
+    if (channels.size === 0) return
+    const tellFollowers = this.#followed.beforeHeads()
+    const { heads } = await this.#log.headsOf([...channels])
     if (mutationPoint('heads of channels not compared')) return
+    tellFollowers(heads)
     for (const { feed, position } of before) feed.expectHead(heads.get(feed.channel) ?? 0, position)
   }
 
@@ -165,12 +191,17 @@ export class EventHub implements EventSource {
   #remove(feed: Pick<ChannelFeed, 'channel'>): void {
     if (this.#feeds.get(feed.channel) !== feed) return
     this.#feeds.delete(feed.channel)
-    this.#interest?.onUnserve(feed.channel)
+    if (!this.#isServed(feed.channel)) this.#interest?.onUnserve(feed.channel)
   }
 
   #deliverTo(channel: string, events: readonly StoredEvent[]): void {
     const feed = this.#feeds.get(channel)
+    this.#followed.heard(channel, events)
     feed?.receive(events.map((event) => new FeedEvent(event, this.#tagsFor(event, feed.memberCount))))
+  }
+
+  #isServed(channel: string): boolean {
+    return this.#feeds.has(channel) || this.#followed.has(channel)
   }
 
   #tagsFor(event: StoredEvent, subscribers: number): PublicationTags | undefined {
@@ -183,7 +214,7 @@ export class EventHub implements EventSource {
     const existing = this.#feeds.get(channel)
     if (existing !== undefined) return existing
     // Announce the channel before its head is read, so that commits in between are heard, if all goes well.
-    this.#interest?.onServe(channel)
+    if (!this.#isServed(channel)) this.#interest?.onServe(channel)
     const feed = new ChannelFeed(channel, this.#feedOptions)
     this.#feeds.set(channel, feed)
     return feed

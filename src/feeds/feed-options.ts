@@ -1,10 +1,10 @@
 import type { Clock, Logger } from '../core/index.ts'
-import type { EventLog } from '../log/index.ts'
+import type { LogReader } from '../log/index.ts'
 import type { OngoingSource } from './ongoing-source.ts'
 import type { RecentMemory } from './recent-memory.ts'
 
 export interface FeedOptions {
-  readonly log: EventLog
+  readonly log: LogReader
   readonly clock: Clock
   readonly logger: Logger
   /** How long a hole may wait for its event before the log is read: commits can be heard out of order. */

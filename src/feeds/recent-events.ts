@@ -1,11 +1,11 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
 import { followsOn, type RingEntry } from '../core/index.ts'
-import { eventBounds, type EventLog } from '../log/index.ts'
+import { eventBounds, type LogReader } from '../log/index.ts'
 import type { Forgetful, RecentMemory } from './recent-memory.ts'
 import { fromLog, type FeedEvent } from './feed-event.ts'
 
 export interface RecentEventsOptions {
-  readonly log: EventLog
+  readonly log: LogReader
   readonly memory: RecentMemory
   /** Events that are kept; up to twice as many before the older half is forgotten. */
   readonly keep: number

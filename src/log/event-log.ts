@@ -3,6 +3,7 @@ import { LockstepError, type Queryable } from '../core/index.ts'
 import { readEvents, readHeads, toEventRow, toHeads, type Heads } from '../postgres/index.ts'
 import { eventBounds } from './bounds.ts'
 import { UnwatchedHistory, type LogHistory } from './log-history.ts'
+import type { LogReader } from './log.ts'
 import { LogTrouble } from './log-trouble.ts'
 import { bytesOfEvent, type StoredEvent } from './stored-event.ts'
 
@@ -16,7 +17,7 @@ const allHeads = ''
 
 /**
  * Reads the durable log, of one history at a time: what was asked of the one before is no answer. Questions for heads that come in one turn of the loop share one statement. */
-export class EventLog {
+export class EventLog implements LogReader {
   readonly history: LogHistory
   readonly #own: Queryable
   readonly #schema: string

@@ -9,7 +9,7 @@ export { monitorShape } from './option-shapes.ts'
 export { isMeasuring, type Gauges, type HealthMonitorOptions } from './monitor-options.ts'
 export type { ScoreAlert } from './alert/score-alert.ts'
 export { createAlerter, type Alert, type Alerter, type AlertOptions } from './alert/alerter.ts'
-export type { WebhookOptions } from './alert/alert-webhook.ts'
+export type { WebhookOptions } from './alert/webhook-options.ts'
 export type * from './model/dashboard-data.ts'
 export type { NodeGauges } from './export/node-gauges.ts'
 export {

@@ -11,7 +11,7 @@ import {
   type Expectation,
   type Shape,
 } from '../core/index.ts'
-import type { WebhookOptions } from './alert/alert-webhook.ts'
+import type { WebhookOptions } from './alert/webhook-options.ts'
 import type { AlertOptions } from './alert/alerter.ts'
 import { defaultThresholds, type GapKind, type Thresholds } from './model/kinds.ts'
 import type { HealthMonitorOptions } from './monitor-options.ts'

@@ -1,7 +1,6 @@
-import { mutationPoint } from '../protocol/mutation-point.ts'
 import { RevocationFeed, revocations } from '../auth/index.ts'
-import { NodeBus, postgresBus, type Bus } from '../bus/index.ts'
-import { EpochWatch, NodeLease } from '../cluster/index.ts'
+import { NodeBus } from '../bus/index.ts'
+import { EpochWatch, type NodeLease } from '../cluster/index.ts'
 import {
   ChannelRegistry,
   detach,
@@ -14,7 +13,7 @@ import {
 } from '../core/index.ts'
 import { Deliveries, EventHub, OngoingReader } from '../feeds/index.ts'
 import { createGateway, type Gateway } from '../gateway/index.ts'
-import { EventLog, type Retention } from '../log/index.ts'
+import { createCountedLog, type CreateLog, type LogReader, type Retention } from '../log/index.ts'
 import { isMeasuring } from '../monitor/index.ts'
 import { thrownErrorCode } from '../postgres/index.ts'
 import { Rollout } from '../rollout/index.ts'
@@ -46,6 +45,7 @@ import { NodeLife } from './life.ts'
 import { Health } from './monitoring.ts'
 import type { LockstepOptions } from './options.ts'
 import { createRpc, type Callables } from './rpc.ts'
+import { busOf, createLease } from './from-options.ts'
 import { createRuns } from './run-room.ts'
 import { nodeHealth, operationStatus } from './status.ts'
 
@@ -85,6 +85,7 @@ export function composeRooms<Db>(
   options: LockstepOptions<Db>,
   callables: Callables,
   otherParts: readonly Part<unknown>[],
+  createLog: CreateLog = createCountedLog,
 ): Rooms<Db> {
   const { database, clock = systemClock } = options
   assertDurations(options)
@@ -102,10 +103,11 @@ export function composeRooms<Db>(
   const rollout = new Rollout(base, options.rollout)
   life.onStart(() => rollout.start())
 
+  const log = createLog(database.own, database.schema, epochs)
   // The tasks are declared on the room of the runs, which is made after the hub.
   const covers = (channel: string): boolean => runs.mayShowOn(channel)
   const ongoing = new OngoingReader({ ...base, covers })
-  const hub = createHub(base, epochs, ongoing, options)
+  const hub = createHub(base, log.read, ongoing, options)
   life.onStart(() => hub.start())
   const transport = busOf(options)
   const bus = new NodeBus({ bus: transport, hub, clock, logger, probe })
@@ -123,14 +125,16 @@ export function composeRooms<Db>(
   const parts = [...otherParts, runsPart as Part<unknown>]
   const { ownConnections } = database
   const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
-  const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
-  const outcomes = new StoredOutcomes({ ...base, retentionMs: operationRetentionMs(options) })
+  const settler = new Settler({ ...base, log: log.append, ownConnections, rollbackEvents, probe, deliver })
+  const retentionMs = operationRetentionMs(options)
+  const outcomes = new StoredOutcomes({ ...base, log: log.append, retentionMs })
   const answers = new OutcomeAnswers(outcomes, settler, clock)
   const coordinator = new TransactionCoordinator({
     guard,
     parts,
     rollbackEvents,
     database,
+    log: log.append,
     intents: new IntentWriter({ ...base, late }),
     late,
     settler,
@@ -152,7 +156,7 @@ export function composeRooms<Db>(
     rollbackOf: (name) => callables.rollbackOf(name),
     openLeases: () => coordinator.openLeases,
   })
-  const retention = createRetention(base, options)
+  const retention = createRetention(base, log, options)
 
   const channels = new ChannelRegistry({ checks: scope, logger, databaseCode: thrownErrorCode })
   channels.declare(revocations)
@@ -252,26 +256,14 @@ export function composeRooms<Db>(
   }
 }
 
-function createLease<Db>(
-  base: Base,
-  { lease: own }: Database<Db>,
-  epochs: EpochWatch,
-  { leaseMs }: LockstepOptions<Db>,
-): NodeLease {
-  const times = leaseMs === undefined ? {} : { leaseMs, renewMs: Math.ceil(leaseMs / 3) }
-  if (mutationPoint('lease over the connections of all statements'))
-    return new NodeLease({ ...base, epochs, ...times })
-  return new NodeLease({ ...base, own, epochs, ...times })
-}
-
 function createHub<Db>(
-  { own, schema, clock, logger }: Base,
-  epochs: EpochWatch,
+  { clock, logger }: Base,
+  log: LogReader,
   ongoing: OngoingReader,
   { headCheckMs, unreadableAfterMs, monitor }: LockstepOptions<Db>,
 ): EventHub {
   return new EventHub({
-    log: new EventLog(own, schema, epochs),
+    log,
     clock,
     logger,
     ongoing,
@@ -279,9 +271,4 @@ function createHub<Db>(
     ...(headCheckMs === undefined ? {} : { headCheckMs }),
     ...(unreadableAfterMs === undefined ? {} : { unreadableAfterMs }),
   })
-}
-
-function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
-  if (bus === false) return undefined
-  return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
 }

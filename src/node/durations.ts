@@ -1,12 +1,10 @@
 import { assertWholeNumbers, type Clock, type Logger, type Queryable } from '../core/index.ts'
-import { Retention } from '../log/index.ts'
+import { Retention, type Log } from '../log/index.ts'
 import type { LockstepOptions } from './options.ts'
 import {
-  eventPages,
   operationPages,
   rollbackEventPages,
   runPages,
-  trimEvents,
   trimOperations,
   trimRollbackEvents,
   trimRuns,
@@ -51,7 +49,11 @@ export function eventRetentionMs(options: Durations): number {
   return options.eventRetentionMs ?? dayMs
 }
 
-export function createRetention({ own, schema, clock, logger }: Base, options: Durations): Retention {
+export function createRetention(
+  { own, schema, clock, logger }: Base,
+  log: Pick<Log, 'trim'>,
+  options: Durations,
+): Retention {
   const [eventMs, outcomesMs] = [eventRetentionMs(options), operationRetentionMs(options)]
   const kept = { outcomesMs, closedIdsMs: closedIdRetentionMs(options) }
   return new Retention({
@@ -59,10 +61,7 @@ export function createRetention({ own, schema, clock, logger }: Base, options: D
     clock,
     logger,
     tables: [
-      {
-        pages: () => eventPages(schema),
-        trim: (page, pages) => trimEvents(schema, eventMs, page, pages),
-      },
+      log.trim(eventMs),
       {
         pages: () => operationPages(schema),
         trim: (page, pages) => trimOperations(schema, kept, page, pages),

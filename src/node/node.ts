@@ -1,3 +1,4 @@
+import type { CreateLog } from '../log/index.ts'
 import type { Part } from '../transaction/index.ts'
 import { composeRooms, type Rooms } from './compose.ts'
 import { closeLimitMs, endSteps, reservedMs } from './ending.ts'
@@ -9,8 +10,13 @@ export class LockstepNode<Db> {
   readonly rooms: Rooms<Db>
 
   /** @throws LS_CONFIG_INVALID */
-  constructor(options: LockstepOptions<Db>, callables: Callables, parts: readonly Part<unknown>[]) {
-    this.rooms = composeRooms(options, callables, parts)
+  constructor(
+    options: LockstepOptions<Db>,
+    callables: Callables,
+    parts: readonly Part<unknown>[],
+    createLog?: CreateLog,
+  ) {
+    this.rooms = composeRooms(options, callables, parts, createLog)
   }
 
   /** Starts once, also when called again; after a failure the next call tries again. */

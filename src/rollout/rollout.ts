@@ -1,57 +1,22 @@
 import {
-  anything,
   describeGiven,
   enforced,
-  inTime,
-  isMode,
   isOwnOperation,
   LockstepError,
   messageOf,
   modeOfUser,
   Repeat,
   toRolloutSetting,
-  valuesOf,
-  withMethods,
   type Clock,
   type Logger,
   type Mode,
   type Queryable,
   type RolloutSetting,
-  type Shape,
   type UserContext,
 } from '../core/index.ts'
 import { deleteRollout, readRollouts, writeRollout, type RolloutRow } from '../postgres/index.ts'
-
-/**
- * A provider of feature flags in the shape of OpenFeature's server SDK. It is asked for the string flag
- * `lockstep.mode.<operation>` with the user as `targetingKey`.
- * @see https://openfeature.dev/specification/sections/providers
- */
-export interface RolloutProvider {
-  resolveStringEvaluation(
-    flagKey: string,
-    defaultValue: string,
-    context: Readonly<Record<string, string>>,
-    logger: RolloutProviderLogger,
-  ): Promise<{ readonly value: string }>
-}
-
-/** The shape of OpenFeature's `Logger`. */
-export interface RolloutProviderLogger {
-  error(...values: unknown[]): void
-  warn(...values: unknown[]): void
-  info(...values: unknown[]): void
-  debug(...values: unknown[]): void
-}
-
-/** Option `rollout` of `createLockstep`. */
-export interface RolloutOptions {
-  /** Mode of operations without a setting of their own. Default `enforce`. */
-  readonly default?: Mode | RolloutSetting
-  readonly operations?: Readonly<Record<string, Mode | RolloutSetting>>
-  /** Provider that is asked first, for every call; the settings decide where it answers with no mode. */
-  readonly provider?: RolloutProvider
-}
+import { ProviderQuestions } from './provider.ts'
+import type { RolloutOptions } from './rollout-options.ts'
 
 export interface RolloutHost {
   readonly own: Queryable
@@ -67,16 +32,8 @@ export interface EffectiveRollout extends Required<RolloutSetting> {
   readonly source: 'stored' | 'configured'
 }
 
-/** The settings themselves are checked by `toRolloutSetting`. */
-export const rolloutShape: Shape<RolloutOptions> = {
-  default: anything,
-  operations: valuesOf(anything),
-  provider: withMethods('resolveStringEvaluation'),
-}
-
 const pollMs = 2_000
 const longestName = 200
-const longestAnswerMs = 1_000
 
 /**
  * Knows in which mode an operation runs. Lockstep's own operations always run in `enforce`: other nodes hear of a
@@ -85,20 +42,19 @@ const longestAnswerMs = 1_000
  */
 export class Rollout {
   readonly #host: RolloutHost
-  readonly #provider: RolloutProvider | undefined
+  readonly #provider: ProviderQuestions | undefined
   readonly #default: Required<RolloutSetting>
   readonly #configured = new Map<string, Required<RolloutSetting>>()
   #stored: ReadonlyMap<string, Required<RolloutSetting>> = new Map()
   /** Counts the changes made here, so that an answer that was read before one of them does not undo it. */
   #changes = 0
   readonly #polls: Repeat
-  #providerFailed = false
-  readonly #providerLogger: RolloutProviderLogger
 
   /** @throws LS_CONFIG_INVALID */
   constructor(host: RolloutHost, options: RolloutOptions = {}) {
     this.#host = host
-    this.#provider = options.provider
+    const { provider } = options
+    this.#provider = provider && new ProviderQuestions(provider, host.clock, host.logger)
     this.#default = toRolloutSetting(options.default ?? enforced, 'rollout.default')
     for (const [name, setting] of Object.entries(options.operations ?? {})) {
       assertSettable(name)
@@ -111,16 +67,6 @@ export class Rollout {
       work: () => this.#read(),
       onError: (error) => logger.warn({ error: messageOf(error) }, 'the rollout settings were not read'),
     })
-    const tell =
-      (level: 'error' | 'warn' | 'info' | 'debug') =>
-      (...values: unknown[]): void =>
-        logger[level]({ values: values.map(messageOf) }, 'the rollout provider says')
-    this.#providerLogger = {
-      error: tell('error'),
-      warn: tell('warn'),
-      info: tell('info'),
-      debug: tell('debug'),
-    }
   }
 
   /** @throws database errors, when the settings cannot be read at the start */
@@ -137,7 +83,7 @@ export class Rollout {
   modeOf(operation: string, user: UserContext): Mode | Promise<Mode> {
     if (isOwnOperation(operation)) return 'enforce'
     const mode = modeOfUser(this.#settingOf(operation), operation, user.id)
-    return this.#provider === undefined ? mode : this.#ask(this.#provider, operation, user, mode)
+    return this.#provider === undefined ? mode : this.#provider.ask(operation, user, mode)
   }
 
   /** Mode by the settings alone, for callers who ask after the fact. */
@@ -179,38 +125,6 @@ export class Rollout {
     return (
       this.#stored.get(operation) ?? this.#configured.get(operation) ?? this.#stored.get('*') ?? this.#default
     )
-  }
-
-  async #ask(provider: RolloutProvider, operation: string, user: UserContext, mode: Mode): Promise<Mode> {
-    const { clock, logger } = this.#host
-    const context = {
-      targetingKey: user.id,
-      operation,
-      ...(user.tenant === undefined ? {} : { tenant: user.tenant }),
-    }
-    try {
-      const flag = `lockstep.mode.${operation}`
-      const answer = provider.resolveStringEvaluation(flag, mode, context, this.#providerLogger)
-      // The operation has been accepted, and nothing can end it before it has begun.
-      const { value } = await inTime(
-        clock,
-        longestAnswerMs,
-        answer,
-        () => new Error(`no answer within ${longestAnswerMs} ms`),
-      )
-      if (!isMode(value)) throw new Error(`"${value}" is no rollout mode`)
-      this.#providerFailed = false
-      return value
-    } catch (error) {
-      // Log once for each outage: the provider is asked for every call.
-      if (!this.#providerFailed)
-        logger.warn(
-          { operation, error: messageOf(error) },
-          'the rollout provider has no answer; the setting counts',
-        )
-      this.#providerFailed = true
-      return mode
-    }
   }
 
   async #read(): Promise<void> {

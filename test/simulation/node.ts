@@ -3,8 +3,8 @@ import { NodeBus } from '../../src/bus/index.ts'
 import { EpochWatch, NodeLease } from '../../src/cluster/index.ts'
 import { Admission, silentProbe, type Logger } from '../../src/core/index.ts'
 import { Deliveries, EventHub } from '../../src/feeds/index.ts'
-import { EventLog, Retention } from '../../src/log/index.ts'
-import { eventPages, operationPages, trimEvents, trimOperations } from '../../src/postgres/index.ts'
+import { createCountedLog, Retention } from '../../src/log/index.ts'
+import { operationPages, trimOperations } from '../../src/postgres/index.ts'
 import {
   IntentWriter,
   LateCalls,
@@ -56,7 +56,8 @@ export class SimulatedNode {
     this.#database = database
     this.epochs = new EpochWatch(base)
     this.lease = new NodeLease({ ...base, own: database.lease, epochs: this.epochs, leaseMs })
-    this.hub = new EventHub({ log: new EventLog(own, schema, this.epochs), clock, logger })
+    const log = createCountedLog(own, schema, this.epochs)
+    this.hub = new EventHub({ log: log.read, clock, logger })
     const epoch = (): string => this.epochs.epoch
     const bus = new ModelBus(host, broker)
     this.#bus = new NodeBus({ bus, hub: this.hub, clock, logger, probe })
@@ -66,12 +67,13 @@ export class SimulatedNode {
     this.#deliveries = deliveries
     const { ownConnections } = database
     const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
-    const settler = new Settler({ ...base, ownConnections, rollbackEvents, probe, deliver })
-    const outcomes = new StoredOutcomes({ ...base, retentionMs: outcomesMs })
+    const settler = new Settler({ ...base, log: log.append, ownConnections, rollbackEvents, probe, deliver })
+    const outcomes = new StoredOutcomes({ ...base, log: log.append, retentionMs: outcomesMs })
     this.answers = new OutcomeAnswers(outcomes, settler, clock)
     const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
     this.coordinator = new TransactionCoordinator({
       database,
+      log: log.append,
       parts: [shownPart],
       rollbackEvents,
       intents: new IntentWriter({ ...base, late }),
@@ -100,10 +102,7 @@ export class SimulatedNode {
       clock,
       logger,
       tables: [
-        {
-          pages: () => eventPages(schema),
-          trim: (page, pages) => trimEvents(schema, eventRetentionMs, page, pages),
-        },
+        log.trim(eventRetentionMs),
         {
           pages: () => operationPages(schema),
           trim: (page, pages) => trimOperations(schema, { outcomesMs, closedIdsMs: outcomesMs }, page, pages),

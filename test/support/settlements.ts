@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { silentProbe, systemClock, type Queryable, type Statement } from '../../src/core/index.ts'
 import { newOperationId, silentLogger } from '../../src/index.ts'
-import type { StoredEvent } from '../../src/log/index.ts'
+import { CountingAppender, type StoredEvent } from '../../src/log/index.ts'
 import { flushOperation, fromPool, type OperationKey, type PendingEvent } from '../../src/postgres/index.ts'
 import { Settler } from '../../src/transaction/index.ts'
 import { createNotice } from '../../src/transaction/settle/notice.ts'
@@ -56,6 +56,7 @@ export async function createSettlementsWorld() {
     const settler = new Settler({
       own,
       schema,
+      log: new CountingAppender(own, schema),
       clock: systemClock,
       logger: silentLogger,
       probe: silentProbe,

@@ -9,6 +9,7 @@ import {
   type PgDatabase,
 } from '../../src/index.ts'
 import { createLockstepWith } from '../../src/lockstep.ts'
+import type { CreateLog } from '../../src/log/index.ts'
 import type { Part } from '../../src/transaction/index.ts'
 import { createTestDatabase } from './database.ts'
 
@@ -55,6 +56,8 @@ export interface WorldOptions extends Partial<LockstepOptions<never>> {
   readonly through?: (url: string) => string
   /** Parts that stand or fall with each operation, beside its events. */
   readonly parts?: readonly Part<unknown>[]
+  /** Makes the log of the node. Default: the product's own. */
+  readonly createLog?: CreateLog
   /** Declares what has to be declared before the node starts, beside `room:{id}`. */
   readonly declare?: (lockstep: Lockstep<PgDatabase>) => void
   /** Serve this database, which the caller owns, instead of a new one. */
@@ -71,7 +74,7 @@ export async function createWorld(options: WorldOptions = {}) {
     databaseUrl,
     ...others
   } = options
-  const { parts = [], declare, ...rest } = others
+  const { parts = [], createLog, declare, ...rest } = others
   const test = databaseUrl === undefined ? await createTestDatabase() : undefined
   const url = databaseUrl ?? test?.url ?? ''
   const logger = createTestLogger()
@@ -81,7 +84,7 @@ export async function createWorld(options: WorldOptions = {}) {
   await direct.query('create table if not exists notes (id text primary key, text text not null)')
   const database = fromPool(pool, { acquireTimeoutMs })
   const settings = { database, auth: { secret }, logger, ...(rest as object) }
-  const lockstep: Lockstep<PgDatabase> = createLockstepWith(settings, parts)
+  const lockstep: Lockstep<PgDatabase> = createLockstepWith(settings, parts, createLog)
   declareRoom(lockstep)
   declare?.(lockstep)
   const addNote = lockstep.operation('add_note', {

@@ -49,7 +49,8 @@ export class Authentication {
    * the user.
    * @throws LS_UNAUTHENTICATED, and what the application's check throws
    */
-  async check(credentials: Credentials, accept: (identity: Identity) => void): Promise<Identity> {
+  async check(token: string, accept: (identity: Identity) => void): Promise<Identity> {
+    const credentials = this.credentials(token)
     const revoked: Revocation[] = (this.#revokedMeanwhile = [])
     try {
       const { ports, settings } = this.#context
@@ -67,7 +68,7 @@ export class Authentication {
    * Takes over how long the identity is good for, and tells it as fields of a result. A peer without a token is not told:
    * it has none to refresh, and connects anew when it is closed.
    */
-  adopt({ expiresAt }: Identity, { token }: Credentials): string {
+  adopt({ expiresAt }: Identity, token: string): string {
     const { version, clock } = this.#context.settings
     this.#expiresAt = expiresAt ?? Infinity
     const expiresInMs = token === '' ? Infinity : this.#expiresAt - clock.now()
@@ -79,15 +80,14 @@ export class Authentication {
     const connection = this.#connection
     if (this.#isRefreshing) return connection.push(refusalReply(id, 'LS_TOO_MANY_REQUESTS'))
     this.#isRefreshing = true
-    const credentials = this.credentials(token)
     try {
-      await this.check(credentials, (identity) => {
+      await this.check(token, (identity) => {
         const { user } = holder
         if (identity.user.id !== user.id || identity.user.tenant !== user.tenant) {
           return connection.push(refusalReply(id, 'LS_COMMAND_FORBIDDEN'))
         }
         holder.user = identity.user
-        connection.push(reply(id, 'refresh', `{${this.adopt(identity, credentials)}}`))
+        connection.push(reply(id, 'refresh', `{${this.adopt(identity, token)}}`))
       })
     } catch (error) {
       // Error 109 would end an SDK for good here. After 3005 it connects anew, and asks for another token on the way.
@@ -97,7 +97,13 @@ export class Authentication {
       )
         connection.push(errorReply(id, replyCodes.tokenExpired, 'token expired'))
       else if (isExpiredToken(error)) connection.close(closeCodes.expired, 'token expired')
-      else deny(connection, this.#context, { id, error, credentials, user: holder.user })
+      else
+        deny(connection, this.#context, {
+          id,
+          error,
+          credentials: this.credentials(token),
+          user: holder.user,
+        })
     } finally {
       this.#isRefreshing = false
     }

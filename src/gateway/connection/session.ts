@@ -7,13 +7,7 @@ import { costOfRefusal } from './calls.ts'
 import type { ClientCommand, ConnectCommand } from '../wire/commands.ts'
 import { deny } from './denial.ts'
 import { Dispatcher } from './dispatcher.ts'
-import {
-  concerns,
-  userFields,
-  type AuthRequest,
-  type Credentials,
-  type Revocation,
-} from '../../auth/index.ts'
+import { concerns, userFields, type AuthRequest, type Revocation } from '../../auth/index.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Inbound, type InboundOwner } from './inbound.ts'
 import { MalformedMessage } from '../wire/json.ts'
@@ -233,14 +227,14 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
   }
 
   async #connect(id: number, request: ConnectCommand): Promise<void> {
-    const credentials = this.#authentication.credentials(request.token)
+    const { token, subs } = request
     try {
-      const identity = await this.#authentication.check(credentials, ({ user }) => this.#admit(user))
-      const own = await this.#dispatcher?.joinOwn(request.subs)
+      const identity = await this.#authentication.check(token, ({ user }) => this.#admit(user))
+      const own = await this.#dispatcher?.joinOwn(subs)
       if (own === undefined || this.#isClosed()) return
-      this.#open(id, this.#authentication.adopt(identity, credentials), own)
+      this.#open(id, this.#authentication.adopt(identity, token), own)
     } catch (error) {
-      this.#notOpened(id, error, credentials)
+      this.#notOpened(id, error, token)
     }
   }
 
@@ -269,13 +263,13 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
     this.#inbound.connected()
   }
 
-  #notOpened(id: number, error: unknown, credentials: Credentials): void {
+  #notOpened(id: number, error: unknown, token: string): void {
     if (this.#isClosed()) return
     const user = this.#dispatcher?.user
     this.#leaveUser()
     this.#state = 'refused'
     this.#inbound.forget()
-    deny(this, this.#context, { id, error, credentials, user })
+    deny(this, this.#context, { id, error, credentials: this.#authentication.credentials(token), user })
   }
 
   refuseToken(error: unknown): void {

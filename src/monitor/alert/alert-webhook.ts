@@ -1,30 +1,7 @@
-import {
-  LockstepError,
-  messageOf,
-  peek,
-  pause,
-  waitAtMost,
-  type Clock,
-  type Logger,
-} from '../../core/index.ts'
+import { pause, waitAtMost, type Clock, type Logger } from '../../core/index.ts'
+import { attemptOf, causeOf, type Attempt } from './webhook-attempt.ts'
+import { checkedSettings, type WebhookOptions, type WebhookSettings } from './webhook-options.ts'
 import { signWebhook, webhookKey } from './webhook-signature.ts'
-
-export interface WebhookOptions {
-  /** Absolute, `http:` or `https:`, without user and password. */
-  readonly url: string
-  /** `whsec_` and base64 as in Standard Webhooks, or a plain text of at least 16 bytes. */
-  readonly secret: string
-  /** Headers to send along, such as `Authorization`. They cannot replace those of the signature. */
-  readonly headers?: Readonly<Record<string, string>>
-  /** Time for one attempt, in milliseconds. Default 5,000. */
-  readonly timeoutMs?: number
-  /** Attempts after the first. Default 5. */
-  readonly retries?: number
-  /** Pause before the first retry, in milliseconds; doubled for each further one, with jitter. Default 1,000. */
-  readonly retryBaseMs?: number
-  /** Messages that may wait; beyond it the oldest is dropped. Default 100. */
-  readonly maxWaiting?: number
-}
 
 export interface WebhookMessage {
   /** The same in each attempt, so that the receiver can tell a repeat. */
@@ -38,11 +15,6 @@ export interface WebhookPorts {
   readonly logger: Logger
 }
 
-type Attempt =
-  | { readonly kind: 'taken' }
-  | { readonly kind: 'failed'; readonly reason: string; readonly retryAfterMs?: number }
-  | { readonly kind: 'refused'; readonly reason: string }
-
 const longestPauseMs = 60_000
 /** Different reasons that are said in one outage. */
 const mostReasons = 8
@@ -52,8 +24,7 @@ const mostReasons = 8
  * begins, again for each new reason, and once when it is over.
  */
 export class AlertWebhook {
-  readonly #settings: Required<Omit<WebhookOptions, 'secret' | 'headers'>>
-  readonly #headers: Readonly<Record<string, string>>
+  readonly #settings: WebhookSettings
   readonly #key: Buffer
   readonly #ports: WebhookPorts
   readonly #stop = new AbortController()
@@ -65,14 +36,8 @@ export class AlertWebhook {
 
   /** @throws LS_CONFIG_INVALID */
   constructor(options: WebhookOptions, ports: WebhookPorts) {
-    const { secret, headers = {}, ...rest } = options
-    this.#settings = { timeoutMs: 5_000, retries: 5, retryBaseMs: 1_000, maxWaiting: 100, ...rest }
-    assertUrl(options.url)
-    const { timeoutMs, retries, retryBaseMs, maxWaiting } = this.#settings
-    assertNumbers({ timeoutMs, retryBaseMs, maxWaiting }, 1)
-    assertNumbers({ retries }, 0)
-    this.#headers = checkedHeaders(headers)
-    this.#key = webhookKey(secret)
+    this.#settings = checkedSettings(options)
+    this.#key = webhookKey(options.secret)
     this.#ports = ports
   }
 
@@ -128,7 +93,7 @@ export class AlertWebhook {
   }
 
   async #attempt({ id, body }: WebhookMessage): Promise<Attempt> {
-    const { url, timeoutMs } = this.#settings
+    const { url, timeoutMs, headers } = this.#settings
     const { clock } = this.#ports
     const timestamp = Math.floor(clock.now() / 1_000)
     const ended = new AbortController()
@@ -140,7 +105,7 @@ export class AlertWebhook {
         redirect: 'manual',
         signal: AbortSignal.any([ended.signal, this.#stop.signal]),
         headers: {
-          ...this.#headers,
+          ...headers,
           'content-type': 'application/json',
           'user-agent': 'lockstep',
           'webhook-id': id,
@@ -176,70 +141,5 @@ export class AlertWebhook {
     const lost = this.#lost
     this.#lost = 0
     this.#ports.logger.info({ lost }, `the webhook takes alerts again; ${lost} were lost`)
-  }
-}
-
-function attemptOf(response: Response): Attempt {
-  const { status } = response
-  if (response.ok) return { kind: 'taken' }
-  if (status === 429 || status >= 500) {
-    const seconds = Number(response.headers.get('retry-after') ?? 0)
-    return {
-      kind: 'failed',
-      reason: `answered ${status}`,
-      ...(seconds > 0 ? { retryAfterMs: seconds * 1_000 } : {}),
-    }
-  }
-  if (status >= 300 && status < 400) {
-    return { kind: 'refused', reason: `answered ${status}, and redirects are not followed` }
-  }
-  return { kind: 'refused', reason: `answered ${status}` }
-}
-
-/** `fetch failed` says nothing; the code of what lies under it does. */
-function causeOf(error: unknown): string {
-  const cause = peek(error, 'cause')
-  const code = peek(cause, 'code')
-  return typeof code === 'string' ? code : messageOf(cause ?? error)
-}
-
-function assertUrl(text: string): void {
-  const url = parse(text)
-  if (
-    url === undefined ||
-    !['http:', 'https:'].includes(url.protocol) ||
-    url.username + url.password !== ''
-  ) {
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message: "The webhook's url must be absolute, http or https, without user and password.",
-    })
-  }
-}
-
-function parse(text: string): URL | undefined {
-  try {
-    return new URL(text)
-  } catch {
-    return undefined
-  }
-}
-
-function checkedHeaders(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  try {
-    return Object.fromEntries(new Headers(headers))
-  } catch (cause) {
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message: 'A header of the webhook cannot be sent.',
-      cause,
-    })
-  }
-}
-
-function assertNumbers(values: Readonly<Record<string, number>>, least: number): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (Number.isFinite(value) && value >= least) continue
-    throw new LockstepError('LS_CONFIG_INVALID', {
-      message: `${name} of the webhook must be a number of at least ${least}.`,
-    })
   }
 }

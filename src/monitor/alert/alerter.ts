@@ -1,5 +1,6 @@
 import { detach, messageOf, type Clock, type Logger } from '../../core/index.ts'
-import { AlertWebhook, type WebhookOptions } from './alert-webhook.ts'
+import { AlertWebhook } from './alert-webhook.ts'
+import type { WebhookOptions } from './webhook-options.ts'
 import type { ViolationKind } from '../model/kinds.ts'
 import { DedupWindow } from '../model/dedup-window.ts'
 

@@ -11,15 +11,8 @@ import {
   type OpenTransaction,
   type UserContext,
 } from '../../core/index.ts'
-import { countByChannel, type EmittedCounts } from '../../log/index.ts'
-import {
-  flushOperation,
-  forgetRollbackEvents,
-  toFlushRow,
-  type FlushRow,
-  type OperationKey,
-  type PendingEvent,
-} from '../../postgres/index.ts'
+import type { Append, EmittedCounts, Landed, LogAppender } from '../../log/index.ts'
+import { forgetRollbackEvents, type OperationKey, type PendingEvent } from '../../postgres/index.ts'
 import { afterCommit, afterWork, codeOfFailure } from './attempt-rules.ts'
 import type { FlushQueue } from './flush-queue.ts'
 import type { Hook } from './hook-runner.ts'
@@ -36,6 +29,7 @@ import { TransactionScope, type Transaction } from './transaction.ts'
 
 export interface AttemptRequest<Db, Result> {
   readonly key: OperationKey
+  readonly log: Pick<LogAppender, 'flush'>
   readonly since: Moment
   readonly late: LateCalls
   readonly user: UserContext
@@ -74,8 +68,7 @@ export type AttemptResult<Result> =
   | {
       readonly ending: 'committed'
       readonly result: Result
-      readonly events: readonly PendingEvent[]
-      readonly flushed: FlushRow
+      readonly landed: Landed
       /** Gives each part what its own rows answered. */
       readonly notifyParts: (failed: (part: string, error: unknown) => void) => void
       readonly hooksOf: HooksOf
@@ -144,8 +137,9 @@ async function workAndCommit<Db, Result>(
     return { ending: 'rolled_back', error, code, affectedLayers: letGo(scope), hooksOf }
   }
   let events: readonly PendingEvent[] = []
+  let append: Append | undefined
   const unknown = (error: unknown, result: Result): AttemptResult<Result> => {
-    const emitted = countByChannel(events)
+    const emitted = append?.emitted ?? new Map<string, number>()
     return {
       ending: 'unknown',
       error,
@@ -176,8 +170,9 @@ async function workAndCommit<Db, Result>(
     if (next.step === 'known') throw known
     if (next.step === 'rollBack') throw next.error
     await faultPoint('transaction.after-intent')
+    append = request.log.flush(request.key, toResultJson(result), events)
     flush = scope.parts.collectFlush(
-      flushOperation(database.schema, request.key, toResultJson(result), events),
+      append.statement,
       request.rollbackEvents.hasAny ? [forgetRollbackEvents(database.schema, request.key)] : [],
     )
     await faultPoint('transaction.before-commit')
@@ -201,18 +196,25 @@ async function workAndCommit<Db, Result>(
   })
   await faultPoint('transaction.after-commit')
   if (mutationPoint('lost COMMIT guessed as committed') && ending.ending === 'unknown') {
-    const flushed = { offsets: new Map(), at: new Date() }
+    const landed = { offsets: new Map(), events: [] }
     const { epoch } = open
-    return { ending: 'committed', result, events: [], flushed, notifyParts() {}, hooksOf, epoch }
+    return { ending: 'committed', result, landed, notifyParts() {}, hooksOf, epoch }
   }
   const end = afterCommit(ending, (answers) => flush.outcomeRow(answers), open.failure)
   if (end.step === 'rolledBack') return rolledBack(end.error)
   if (end.step === 'unknown') return unknown(end.error, result)
+  let landed: Landed
+  try {
+    const places = append.landed(end.row)
+    landed = 'then' in places ? await places : places
+  } catch (error) {
+    // Committed, and where its events stand is found out as after a lost answer.
+    return unknown(error, result)
+  }
   return {
     ending: 'committed',
     result,
-    events,
-    flushed: toFlushRow(end.row, events),
+    landed,
     notifyParts: (failed) => flush.committed(end.answers, failed),
     hooksOf,
     epoch: open.epoch,

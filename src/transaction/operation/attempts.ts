@@ -1,6 +1,7 @@
 import { faultPoint } from '../../core/fault-point.ts'
 import { disregard, pause, type Clock, type Database, type Isolation, type Moment } from '../../core/index.ts'
 import type { TransientEvent } from '../../feeds/index.ts'
+import type { LogAppender } from '../../log/index.ts'
 import type { PendingEvent } from '../../postgres/index.ts'
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { IntentWriter } from '../intents/intent-writer.ts'
@@ -38,6 +39,7 @@ export interface OperationRequest<Db, Result> extends RequestFacts, WorkLimit {
 
 export interface AttemptsOptions<Db> {
   readonly database: Database<Db>
+  readonly log: LogAppender
   readonly clock: Clock
   readonly intents: IntentWriter
   readonly late: LateCalls
@@ -95,7 +97,7 @@ export class Attempts<Db> {
   }: Accepted<Db, Result>): Promise<AttemptResult<Result>> {
     const { interruption } = operation
     const { key } = operation
-    const { database, clock, guard, late, maxAttempts = 5, parts = [] } = this.#options
+    const { database, log, clock, guard, late, maxAttempts = 5, parts = [] } = this.#options
     const emitNow = this.#emitNowOf(operation)
     await faultPoint('transaction.before-intent')
     const notedIn = this.#options.epoch()
@@ -111,6 +113,7 @@ export class Attempts<Db> {
     }
     const asked: AttemptRequest<Db, Result> = {
       key,
+      log,
       since: request.since,
       late,
       user: request.user,

@@ -16,7 +16,6 @@ import {
   type Turn,
 } from '../../core/index.ts'
 import type { NodeLease } from '../../cluster/index.ts'
-import { toStoredEvents } from '../../log/index.ts'
 import type { OperationKey } from '../../postgres/index.ts'
 import type { Outcome } from '../../protocol/index.ts'
 import type { Rollout } from '../../rollout/index.ts'
@@ -233,11 +232,10 @@ export class TransactionCoordinator<Db> {
       trace.settled(ended.outcome.outcome, ending.code)
       return ended
     }
-    this.#reportCommitted(operation, ending.flushed.offsets)
+    const { landed } = ending
+    this.#reportCommitted(operation, landed.offsets)
     const epoch = ending.epoch ?? this.#options.epoch()
-    trace.publish(toStoredEvents(request.id, ending.events, ending.flushed), (events) =>
-      deliver(events, epoch),
-    )
+    trace.publish(landed.events, (events) => deliver(events, epoch))
     ending.notifyParts((part, error) => {
       const message = 'a part failed when it was told of a commit'
       this.#options.logger.error({ operationId: request.id, part, error }, message)
@@ -251,7 +249,7 @@ export class TransactionCoordinator<Db> {
         outcome: 'committed',
         operationId: request.id,
         result: ending.result,
-        positions: positionsIn(epoch, ending.flushed.offsets),
+        positions: positionsIn(epoch, landed.offsets),
       },
     }
   }

@@ -11,11 +11,10 @@ import {
   type Clock,
   type Logger,
   type Probe,
-  type Queryable,
   type Refusal,
   type UserContext,
 } from '../../core/index.ts'
-import { readFoundEvents, type FoundCommit, type StoredEvent } from '../../log/index.ts'
+import type { FoundCommit, LogAppender, StoredEvent } from '../../log/index.ts'
 import type { TransientEvent } from '../../feeds/index.ts'
 import type { AttemptResult } from './attempt.ts'
 import type { HookRunner } from './hook-runner.ts'
@@ -52,7 +51,7 @@ export interface FailureOptions {
   readonly probe: Probe
   /** Takes committed events to their subscribers. */
   readonly deliver: (events: readonly StoredEvent[], epoch: string) => void
-  readonly database: { readonly own: Queryable; readonly schema: string }
+  readonly log: LogAppender
   readonly hooks: HookRunner
   /** Shows what is in no log, such as a notice that could not be made durable yet. */
   readonly deliverTransient: (event: TransientEvent) => void
@@ -96,8 +95,7 @@ export class FailureSettlement {
     if (!isAnothers) this.#report(operation, settled, failedAt)
     if (!isAnothers && settled.state === 'committed' && failed.ending === 'unknown') {
       const delivered = this.#deliverFound(
-        request,
-        { emitted: failed.emitted, offsets: settled.offsets },
+        { operationId: request.id, emitted: failed.emitted, offsets: settled.offsets },
         settled.epoch,
       )
       detach(delivered, this.#options.logger, 'the delivery of a commit that was found out')
@@ -129,14 +127,17 @@ export class FailureSettlement {
    * Delivers the events of a commit that was found out; where this fails, the comparison of heads finds them a little
    * later.
    */
-  async #deliverFound({ id }: RequestFacts, found: FoundCommit, epoch: string): Promise<void> {
-    const { deliver, database, logger } = this.#options
+  async #deliverFound(found: FoundCommit, epoch: string): Promise<void> {
+    const { deliver, log, logger } = this.#options
     try {
-      const events = await readFoundEvents(database.own, database.schema, found)
+      const events = await log.eventsOf(found)
       if (mutationPoint('commit that is found out later delivered to nobody')) return
       if (events.length > 0) deliver(events, epoch)
     } catch (error) {
-      logger.warn({ operationId: id, error: messageOf(error) }, 'events of a found commit were not read')
+      logger.warn(
+        { operationId: found.operationId, error: messageOf(error) },
+        'events of a found commit were not read',
+      )
     }
   }
 

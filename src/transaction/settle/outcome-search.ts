@@ -1,5 +1,6 @@
 import { isLockstepError, LockstepError, toOffsets, type Offsets } from '../../core/index.ts'
-import { isOfStatement, type OperationKey, type SettleRow } from '../../postgres/index.ts'
+import type { Settled } from '../../log/index.ts'
+import { isOfStatement, type OperationKey } from '../../postgres/index.ts'
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import type { Notice } from '../../protocol/index.ts'
 import type { BatchFailure } from './settlement-plan.ts'
@@ -26,7 +27,7 @@ export type Settlement =
  * Reads the answer to a settlement.
  * @throws LS_CONNECTION_LOST where the row was removed meanwhile; LS_OPERATION_ID_REUSED where it is of another input
  */
-export function settledBy(row: SettleRow | undefined, key: OperationKey): Settlement {
+export function settledBy(row: Omit<Settled, 'events'> | undefined, key: OperationKey): Settlement {
   if (row === undefined || row.state === null) throw new LockstepError('LS_CONNECTION_LOST')
   const isAnothers = row.input_hash !== '' && row.input_hash !== key.inputHash
   if (isAnothers && !mutationPoint('settlement answers for another input')) {

@@ -12,17 +12,15 @@ import {
   type Probe,
   type Queryable,
 } from '../../core/index.ts'
-import type { StoredEvent } from '../../log/index.ts'
+import type { LogAppender, Settled, StoredEvent } from '../../log/index.ts'
 import {
   forgetOrphans,
   readDecider,
   readOrphans,
-  settleOperations,
   type OperationKey,
   type OrphanRow,
   type SettlementRequest,
   type SettlementWaits,
-  type SettleRow,
 } from '../../postgres/index.ts'
 import { batchFailure, OutcomeSearch, settledBy, type Settlement } from './outcome-search.ts'
 import { SettlementQueue, type AskOptions } from './settlement-queue.ts'
@@ -32,6 +30,7 @@ import { longestBatch } from './channel-trouble.ts'
 export interface SettlerOptions {
   readonly own: Queryable
   readonly schema: string
+  readonly log: Pick<LogAppender, 'settle'>
   readonly clock: Clock
   readonly logger: Logger
   readonly probe: Probe
@@ -72,7 +71,7 @@ const unheard = { name: '', inputHash: '', node: '00000000-0000-0000-0000-000000
  */
 export class Settler {
   readonly #options: SettlerOptions
-  readonly #queue: SettlementQueue<SettlementRequest, SettleRow | undefined>
+  readonly #queue: SettlementQueue<SettlementRequest, Settled | undefined>
 
   constructor(options: SettlerOptions) {
     this.#options = options
@@ -224,16 +223,16 @@ export class Settler {
   async #send(
     asked: readonly SettlementRequest[],
     patience: SettlementWaits,
-  ): Promise<readonly (SettleRow | undefined)[]> {
+  ): Promise<readonly (Settled | undefined)[]> {
     const settlements = asked.map((settlement) => this.#withKept(settlement))
-    const { own, schema } = this.#options
+    const { log, deliver } = this.#options
     await faultPoint('settlement.before-settle')
-    const { rows } = await own.query<SettleRow>(settleOperations(schema, settlements, patience))
+    const settled = await log.settle(settlements, patience)
     await faultPoint('settlement.after-settle')
-    const events = settlements.flatMap((settlement, index) => toStored(settlement, rows[index]))
-    const [first] = rows
-    if (first !== undefined && events.length > 0) this.#options.deliver(events, first.epoch)
-    return settlements.map((_, index) => rows[index])
+    const events = settled.flatMap((one) => one?.events ?? [])
+    const [first] = settled
+    if (first !== undefined && events.length > 0) deliver(events, first.epoch)
+    return settled
   }
 }
 
@@ -245,25 +244,6 @@ function toSettlement(key: OperationKey, notice: Notice, mode: Mode): Settlement
   if (mutationPoint('notice kept in memory')) return { key, notice, events: [] }
   if (mutationPoint('notice written twice')) return { key, notice, events: [told, told] }
   return { key, notice, events: [told] }
-}
-
-/** The events of one that this call decided, as they stand in the log. */
-function toStored({ key, events }: SettlementRequest, row: SettleRow | undefined): readonly StoredEvent[] {
-  const { offsets, withdrawn, at_ms: atMs = null } = row ?? {}
-  if (atMs === null) return []
-  const own = events.flatMap((event, index) => {
-    const offset = offsets?.[index]
-    return offset === undefined ? [] : [{ ...event, offset }]
-  })
-  const at = new Date(atMs)
-  return [...own, ...(withdrawn ?? [])].map(({ channel, offset, type, data }) => ({
-    channel,
-    offset,
-    operationId: key.id,
-    type,
-    data,
-    at,
-  }))
 }
 
 function isOpen(row: OrphanRow): row is OrphanRow & OperationKey {

@@ -9,13 +9,15 @@ import {
   type OperationRef,
   type Queryable,
 } from '../../core/index.ts'
-import { readOpen, readOperations, toOperationRow, type OperationRow } from '../../postgres/index.ts'
+import type { LogAppender } from '../../log/index.ts'
+import { readOpen, type OperationRow } from '../../postgres/index.ts'
 import { createNotice } from './notice.ts'
 import { fromJson, type Settlement } from './outcome-search.ts'
 
 export interface StoredOutcomesOptions {
   readonly own: Queryable
   readonly schema: string
+  readonly log: Pick<LogAppender, 'outcomesOf'>
   readonly clock: Clock
   /** How long outcomes are kept, in milliseconds. */
   readonly retentionMs: number
@@ -31,12 +33,14 @@ export interface Claim {
 export class StoredOutcomes {
   readonly #own: Queryable
   readonly #schema: string
+  readonly #log: StoredOutcomesOptions['log']
   readonly #clock: Clock
   readonly #retentionMs: number
 
-  constructor({ own, schema, clock, retentionMs }: StoredOutcomesOptions) {
+  constructor({ own, schema, log, clock, retentionMs }: StoredOutcomesOptions) {
     this.#own = own
     this.#schema = schema
+    this.#log = log
     this.#clock = clock
     this.#retentionMs = retentionMs
   }
@@ -121,8 +125,7 @@ export class StoredOutcomes {
   /** Rows of the user's operations that have ended. @throws database errors */
   async read(ids: readonly string[], userId: string): Promise<readonly OperationRow[]> {
     if (ids.length === 0) return []
-    const { rows } = await this.#own.query(readOperations(this.#schema, userId, ids))
-    return rows.map(toOperationRow)
+    return this.#log.outcomesOf(userId, ids)
   }
 
   /** Ids of operations that run on another node, or that a dead node left open. @throws database errors */

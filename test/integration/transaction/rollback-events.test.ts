@@ -14,6 +14,7 @@ import {
   writeRollbackEvents,
   type OperationKey,
 } from '../../../src/postgres/index.ts'
+import { CountingAppender } from '../../../src/log/index.ts'
 import { RollbackEventWriter, Settler } from '../../../src/transaction/index.ts'
 import { createReceiptsWorld, type ReceiptsWorld } from '../../support/receipts-world.ts'
 import { createReceiptsPart, leavePromise, withdrawnType } from '../../support/receipts-part.ts'
@@ -61,7 +62,8 @@ const eventOf = (operation: OperationKey, channel = 'room:a', key = 'k') => ({
 function otherNode() {
   const node = fromPool(at.pool)
   const facts = { own: node.own, schema, clock: systemClock }
-  const settler = new Settler({ ...facts, logger: silentLogger, probe: silentProbe, deliver: () => {} })
+  const log = new CountingAppender(node.own, schema)
+  const settler = new Settler({ ...facts, log, logger: silentLogger, probe: silentProbe, deliver: () => {} })
   return {
     own: node.own,
     settler,

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { silentProbe, systemClock, type OperationReport, type Queryable } from '../../../src/core/index.ts'
+import { CountingAppender } from '../../../src/log/index.ts'
 import { fromPool, readOrphans, type OperationKey } from '../../../src/postgres/index.ts'
 import { OrphanWatch, Settler } from '../../../src/transaction/index.ts'
 import { createNotice } from '../../../src/transaction/settle/notice.ts'
@@ -36,9 +37,11 @@ function createSettler(
 ): Settler {
   const { own, schema } = fromPool(pool)
   const probe = { ...silentProbe, isOn: true, ended: (report: OperationReport) => void ended.push(report) }
+  const wrapped = wrap(own)
   return new Settler({
-    own: wrap(own),
+    own: wrapped,
     schema,
+    log: new CountingAppender(wrapped, schema),
     clock: systemClock,
     logger: silentLogger,
     probe,

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { commonName, fillPattern, parsePattern, readPattern } from '../../../src/core/channel-pattern.ts'
+import { fillPattern, parsePattern, readPattern } from '../../../src/core/channel-pattern.ts'
+import { commonName } from '../../../src/core/pattern-overlap.ts'
 import { ChannelRegistry, type Checks } from '../../../src/core/channel-registry.ts'
 import {
   defineChannel,

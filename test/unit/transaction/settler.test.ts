@@ -8,6 +8,7 @@ import {
   systemClock,
   type Queryable,
 } from '../../../src/core/index.ts'
+import { CountingAppender } from '../../../src/log/index.ts'
 import { createNotice } from '../../../src/transaction/settle/notice.ts'
 import { Settler } from '../../../src/transaction/index.ts'
 
@@ -26,6 +27,7 @@ const settled = {
   user_id: 'ada',
   result: '"saved"',
   positions: {},
+  at_ms: null,
 }
 
 /** Answers settlements; the question of who decided fails for so many times. */
@@ -41,6 +43,7 @@ function createSettler(failures: number): Settler {
   return new Settler({
     own,
     schema: '"lockstep"',
+    log: new CountingAppender(own, '"lockstep"'),
     clock: systemClock,
     logger: silentLogger,
     probe: silentProbe,
