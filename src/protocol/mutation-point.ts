@@ -16,6 +16,7 @@ export const mutationPoints = [
   'client takes a lost reply for a refusal',
   'client reports again what its last page has reported from memory',
   'commit that is found out later delivered to nobody',
+  'committed steps not read by the next attempt',
   'connections to a demoted primary used again',
   'event shown before it has a place',
   'events before the reply dropped',
@@ -63,10 +64,13 @@ export const mutationPoints = [
   'resume skips one',
   'rollback event not waited for',
   'rows of a part left out',
+  'run left active without an owner',
   'savepoint marked when its answer comes',
   'settlement answers for another input',
   'settlement that was held up never tried again',
   'slot written over while an operation of it is open',
+  'step committed without the gate',
+  'stop acknowledged and forgotten',
   'unheard id not closed',
 ] as const
 

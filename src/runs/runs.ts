@@ -1,4 +1,5 @@
 import { LockstepError, messageOf, type Clock, type Logger } from '../core/index.ts'
+import { mutationPoint } from '../protocol/mutation-point.ts'
 import type { NodeLease } from '../cluster/index.ts'
 import { runEvents } from '../protocol/index.ts'
 import type { RunEndRow } from '../postgres/index.ts'
@@ -118,7 +119,9 @@ export class Runs<Db> {
       const effect = effectOfStop(run.facts)
       if (effect === 'hasEnded') return
       const { attempt, deaths, isStopRequested } = run.facts
-      const changed = isStopRequested
+      const isNothingToDo =
+        isStopRequested || (effect === 'asks' && mutationPoint('stop acknowledged and forgotten'))
+      const changed = isNothingToDo
         ? { isChanged: true }
         : effect === 'asks'
           ? await this.#store.requestStop(run, options)

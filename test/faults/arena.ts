@@ -11,6 +11,7 @@ import { plantInDatabase, type DatabaseBug } from './database-bugs.ts'
 import { createHistory, type History } from './history.ts'
 import type { NodeBug } from './node-bugs.ts'
 import { readOracle } from './oracle.ts'
+import { Runner } from './runner.ts'
 import type { Link } from './proxy.ts'
 import { awaitRecovery } from './recovery.ts'
 import { Subscriber } from './subscriber.ts'
@@ -46,6 +47,7 @@ export class Arena {
   readonly #createClient: typeof createClient | undefined
   readonly #callers: Caller[] = []
   readonly #subscribers: Subscriber[] = []
+  readonly #runners: Runner[] = []
   readonly #reads: Promise<void>[] = []
 
   private constructor(
@@ -99,6 +101,35 @@ export class Arena {
     this.#callers.push(caller)
     await this.until('the caller is connected', () => caller.isConnected)
     return caller
+  }
+
+  /** Opens a user who starts and stops jobs. */
+  async runner(): Promise<Runner> {
+    const runner = new Runner(await this.#common(`runner${this.#runners.length}`))
+    this.#runners.push(runner)
+    return runner
+  }
+
+  /** Reads the state of a run, and the index of the node that has it, counted from the first lease that was taken. */
+  async untilRun(
+    id: string,
+    isThere: (run: { readonly state: string; readonly attempt: number }) => boolean,
+  ) {
+    const text = 'select state, attempt from lockstep.runs where id = $1'
+    await this.until('a run is where it should be', async () => {
+      const [row] = (await this.direct.query<{ state: string; attempt: number }>(text, [id])).rows
+      return row !== undefined && isThere(row)
+    })
+  }
+
+  /** Waits until a step of a run is in its transaction. */
+  async untilStepIsOpen(): Promise<void> {
+    const text = `select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'
+      and query like 'insert into job_effects%'`
+    await this.until(
+      'a step is in its transaction',
+      async () => (await this.direct.query(text)).rowCount !== 0,
+    )
   }
 
   /**
@@ -220,7 +251,7 @@ export class Arena {
   }
 
   async close(): Promise<void> {
-    for (const person of [...this.#callers, ...this.#subscribers]) person.close()
+    for (const person of [...this.#callers, ...this.#subscribers, ...this.#runners]) person.close()
     await this.direct.end()
     await this.cluster.close()
   }

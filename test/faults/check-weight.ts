@@ -22,6 +22,8 @@ export interface Weight {
   readonly stalls?: number
   /** Bytes that the nodes must have heard from the bus: a run with a silent bus shows nothing of it. */
   readonly busBytes?: number
+  /** Runs whose start was acknowledged, and the part of them whose stop was. */
+  readonly runs?: number
   /** Names of faults that must have happened at least once. */
   readonly faults?: readonly string[]
 }
@@ -39,11 +41,20 @@ export interface Counts {
   readonly busBytes: number
   /** Rollbacks told while the database was away, by a node that died before it could write the outcome. */
   readonly toldAndNeverWritten: number
+  readonly runs: number
+  readonly runsTakenOver: number
+  readonly stops: number
+  readonly steps: number
   /** Outcomes that callers were told, by outcome. */
   readonly told: Readonly<Record<string, number>>
   /** Counts of the faults, by name. */
   readonly faults: Readonly<Record<string, number>>
 }
+
+/** Least parts of the runs: those that were stopped, and those that a second attempt went on with; and least steps of each. */
+const leastStops = 0.05
+const leastTaken = 0.05
+const leastSteps = 3
 
 /** Names of the faults in a history. */
 export const commitFaultName = (kind: string): string => `commit/${kind}`
@@ -55,7 +66,7 @@ export const busFaultName = (kind: 'black-hole' | 'stall-up' | 'stall-down'): st
 export function countRun(history: readonly HistoryLine[], oracle: Oracle): Counts {
   const faults: Record<string, number> = {}
   const told: Record<string, number> = {}
-  const lost = { committed: 0, rolled_back: 0, started: 0 }
+  const lost = { committed: 0, rolled_back: 0 }
   const losing = new Set(commitFaultKinds.filter((kind) => kind !== 'delayed').map(commitFaultName))
   let operations = 0
   let deliveries = 0
@@ -80,9 +91,11 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
       toldAndNeverWritten += 1
     if (line.kind !== 'fault') continue
     faults[line.fault] = (faults[line.fault] ?? 0) + 1
-    const state = losing.has(line.fault) ? oracle.operations.get(line.id ?? '')?.state : undefined
-    if (state !== undefined) lost[state] += 1
+    const id = losing.has(line.fault) ? (line.id ?? '') : ''
+    const state = oracle.operations.get(id)?.state ?? oracle.runs.operations.get(id)
+    if (state === 'committed' || state === 'rolled_back') lost[state] += 1
   }
+  const jobs = history.filter((line) => line.kind === 'job')
   return {
     operations,
     kills: Object.entries(faults)
@@ -98,6 +111,10 @@ export function countRun(history: readonly HistoryLine[], oracle: Oracle): Count
     marks,
     busBytes,
     toldAndNeverWritten,
+    runs: jobs.filter(({ what }) => what === 'started').length,
+    stops: jobs.filter(({ what }) => what === 'stopped').length,
+    runsTakenOver: oracle.runs.runs.filter(({ attempt }) => attempt > 1).length,
+    steps: oracle.runs.steps.length,
     told,
     faults,
   }
@@ -128,6 +145,10 @@ export function checkWeight(
     ],
     ['stalls of the bus from the nodes', counts.faults[busFaultName('stall-up')] ?? 0, weight.stalls ?? 0],
     ['bytes heard from the bus', counts.busBytes, weight.busBytes ?? 0],
+    ['runs', counts.runs, weight.runs ?? 0],
+    ['stops of runs', counts.stops, Math.ceil((weight.runs ?? 0) * leastStops)],
+    ['runs with more than one attempt', counts.runsTakenOver, Math.ceil((weight.runs ?? 0) * leastTaken)],
+    ['steps', counts.steps, (weight.runs ?? 0) * leastSteps],
     ...(weight.faults ?? []).map(
       (name) => [`faults of the kind ${name}`, counts.faults[name] ?? 0, 1] as const,
     ),

@@ -5,6 +5,7 @@ import { checkIsolation } from './check-isolation.ts'
 import { checkLog } from './check-log.ts'
 import { checkOutcomes } from './check-outcomes.ts'
 import { checkRecovery } from './check-recovery.ts'
+import { checkRuns } from './check-runs.ts'
 import { checkWeight, type Weight } from './check-weight.ts'
 import type { HistoryLine } from './history.ts'
 import type { Oracle } from './oracle.ts'
@@ -18,9 +19,10 @@ export const rules = {
   I6: 'every outcome reported, once, truly, in the words that its operation has declared',
   I7: 'idempotency: k sends of one id have one effect, and equal replies; another input gets none of them',
   I8: 'isolation: nobody received a byte marked as belonging to another tenant, user or place',
-  I9: 'fencing: nothing of a rolled back operation stands in the database',
+  I9: 'fencing: nothing of a rolled back operation stands in the database, and nothing of an attempt that has lost its run',
   I11: 'recovery: soon after the last fault everyone is at the head, no operation is open, and new ones commit',
   I12: 'containment: no process ended that was not ended on purpose',
+  I15: 'runs: states follow the diagram, each step stands once, a stop is kept, and in the end every run has ended',
   I17: 'histories: nobody hears that it missed nothing across a change of the history, or hears of another one',
   I13: 'not vacuous: enough operations, and enough faults of each kind',
 } as const
@@ -70,6 +72,7 @@ export function check(input: CheckInput): readonly Violation[] {
     ...(isEpochRenewed ? [] : checkHistories(history, [...earlier, oracle])),
     ...checkIsolation(history),
     ...checkRecovery(history, oracle),
+    ...checkRuns(history, oracle.runs),
     ...(weight === undefined ? [] : checkWeight(history, oracle, weight)),
   ]
   const order = Object.keys(rules)

@@ -63,6 +63,15 @@ export const databaseBugs = {
       end loop;`,
   }),
 
+  'steps without a key': 'alter table {schema}.run_steps drop constraint lockstep_one_step;',
+
+  'claim without its own lease': inPlaceOf('change_run', {
+    before: `
+      if p_is_claim then
+        update {schema}.nodes set lease_until = clock_timestamp() + interval '1 s' where node = p_node;
+      end if;`,
+  }),
+
   // An application may have an operator = of its own.
   'operator of the flush left to the search_path': inPlaceOf('flush_event', {
     before: `

@@ -13,6 +13,7 @@ import { createCluster, secret, type Cluster, type ClusterOptions } from './clus
 import { CompactHistory } from './compact-history.ts'
 import { openCrowd } from './crowd.ts'
 import { createHistory, type History } from './history.ts'
+import { loadJobs } from './job-load.ts'
 import { readOracle } from './oracle.ts'
 import { halls, rooms } from './places.ts'
 import { seeded, type Random } from './random.ts'
@@ -83,7 +84,9 @@ export async function runFaults(options: RunOptions): Promise<RunResult> {
     const schedule = runSchedule({ ...timing, cluster, postgres, direct })
     // Awaited below; a schedule that breaks must not end the driver before it has cleaned up.
     schedule.catch(() => {})
+    const jobs = loadJobs({ cluster, history, random: random.fork('jobs'), runs: weight.runs ?? 0, loadMs })
     const calls = await load({ people, history, random: random.fork('load'), weight, loadMs, deliveries })
+    await jobs
     faults.abort()
     await schedule
     await cluster.heal()

@@ -129,6 +129,8 @@ export type HistoryEntry =
   | { readonly kind: 'bus'; readonly bytesHeard: number }
   /** A read that began after the subscriber had received the event: whether it saw the operation's row. */
   | { readonly kind: 'read'; readonly id: string; readonly subscriber: string; readonly found: boolean }
+  /** The start of a run, or its stop, was acknowledged. @param at milliseconds of Unix time */
+  | { readonly kind: 'job'; readonly what: 'started' | 'stopped'; readonly run: string; readonly at: number }
   | { readonly kind: 'fault'; readonly fault: string; readonly id?: string; readonly detail?: string }
   /** The faults are over. */
   | { readonly kind: 'healed' }

@@ -64,6 +64,14 @@ export const mutants = {
   'hole never filled': { points: ['hole never filled'] },
   'lease lost and not taken again': { points: ['lease lost and not taken again'] },
   'broken idle connection not listened to': { points: ['broken idle connection not listened to'] },
+  'step committed without the gate': { points: ['step committed without the gate'] },
+  'stop acknowledged and forgotten': { points: ['stop acknowledged and forgotten'] },
+  // The key of the steps alone holds the first of the two bugs; only together do they show.
+  "step's effect twice": {
+    points: ['committed steps not read by the next attempt'],
+    database: ['steps without a key'],
+  },
+  'run left active without an owner': { points: ['run left active without an owner'] },
   'client forgets its calls when its page is loaded anew': {
     points: ['client forgets its calls when its page is loaded anew'],
   },

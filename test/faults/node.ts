@@ -21,6 +21,7 @@ import { createLockstepWith } from '../../src/lockstep.ts'
 import { addReceipt, createReceiptsPart, leavePromise, notePromises } from '../support/receipts-part.ts'
 import { createNodeBus, type NodeBusConfig } from './node-bus.ts'
 import { BuggyNode, type Emitted, type NodeBug } from './node-bugs.ts'
+import { declareJobs } from './jobs.ts'
 import { internalOwner, markOf, ownerOf, rollbackWords, studies } from './places.ts'
 
 export type FaultAction = 'kill' | 'throw' | 'stop'
@@ -142,6 +143,7 @@ async function startNode() {
   }
   const lockstep = createLockstepWith(settings, [receipts])
   const channelFor = declareChannels(lockstep)
+  declareJobs(lockstep)
   const work = async ({
     input: { rooms, holdMs, fail, nested, note, promise },
     user,

@@ -2,6 +2,8 @@
 // against.
 import pg from 'pg'
 import { receiptsTables, withdrawnType } from '../support/receipts-part.ts'
+import { isRunner, jobsChannel, jobTables } from './jobs.ts'
+import { noRuns, readRunOracle, type RunOracle } from './run-oracle.ts'
 
 export interface OracleOperation {
   readonly id: string
@@ -31,32 +33,46 @@ export interface Oracle {
   readonly receipts: ReadonlyMap<string, number>
   /** Channel of the promise that an operation left outside its transaction, by operation. */
   readonly promises: ReadonlyMap<string, string>
+  readonly runs: RunOracle
   /** Name of the history that the offsets belong to. */
   readonly epoch: string
 }
 
 export const noticeType = 'transaction_rolled_back'
-export { withdrawnType }
+export { noRuns, withdrawnType }
 
 /** The business tables of the fault lanes. No key forbids a second row of one operation: the checker looks for it. */
 export const businessTables = `
   create table effects (operation_id uuid not null);
   create table later_unique (operation_id uuid unique deferrable initially deferred);
-  ${receiptsTables}`
+  ${receiptsTables}
+  ${jobTables}`
 
+/** Operations of Lockstep's own that change a run. */
+const changesOfRuns = 'lockstep.runs.'
+const isOfRuns = ({ name, user_id: user }: { readonly name: string; readonly user_id: string }): boolean =>
+  isRunner(user) || name.startsWith(changesOfRuns)
+
+/** Reads it. Operations and channels of runs are left to `runs`. */
 export async function readOracle(url: string): Promise<Oracle> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
     await client.query('begin isolation level repeatable read read only')
-    const operations = await client.query<{ id: string; user_id: string; state: string; input_hash: string }>(
+    const operations = await client.query<{
+      id: string
+      name: string
+      user_id: string
+      state: string
+      input_hash: string
+    }>(
       // A user who asks for an id of another user closes it for themselves: a row of the same id, which does not count.
-      `(select distinct on (id) id, user_id, state, input_hash
+      `(select distinct on (id) id, name, user_id, state, input_hash
         from lockstep.operations order by id, input_hash = '')
        union all
-       select distinct on (k.id) k.id, k.user_id, 'started', k.input_hash
-       from lockstep.intents i cross join lateral unnest(i.ids, i.user_ids, i.input_hashes)
-         as k (id, user_id, input_hash)
+       select distinct on (k.id) k.id, k.name, k.user_id, 'started', k.input_hash
+       from lockstep.intents i cross join lateral unnest(i.ids, i.names, i.user_ids, i.input_hashes)
+         as k (id, name, user_id, input_hash)
        where not exists (select from lockstep.operations o where o.id = k.id and o.user_id = k.user_id)`,
     )
     const events = await client.query<{
@@ -67,10 +83,10 @@ export async function readOracle(url: string): Promise<Oracle> {
       data: string
     }>(
       `select channel, "offset", operation_id as id, type, data::text as data from lockstep.events
-       order by channel, "offset"`,
+       where channel not like '${jobsChannel}:%' order by channel, "offset"`,
     )
     const heads = await client.query<{ channel: string; head: string }>(
-      'select channel, head from lockstep.channels',
+      `select channel, head from lockstep.channels where channel not like '${jobsChannel}:%'`,
     )
     const effects = await client.query<{ id: string; count: string }>(
       'select operation_id as id, count(*) from effects group by 1',
@@ -84,11 +100,17 @@ export async function readOracle(url: string): Promise<Oracle> {
     const meta = await client.query<{ epoch: string }>('select epoch from lockstep.meta')
     return {
       epoch: meta.rows[0]?.epoch ?? '',
+      runs: {
+        ...(await readRunOracle(client)),
+        operations: new Map(operations.rows.filter(isOfRuns).map(({ id, state }) => [id, state])),
+      },
       operations: new Map(
-        operations.rows.map(({ id, user_id: user, state, input_hash: hash }) => [
-          id,
-          { id, user, state: state as OracleOperation['state'], unheard: hash === '' },
-        ]),
+        operations.rows
+          .filter((row) => !isOfRuns(row))
+          .map(({ id, user_id: user, state, input_hash: hash }) => [
+            id,
+            { id, user, state: state as OracleOperation['state'], unheard: hash === '' },
+          ]),
       ),
       events: events.rows.map((row) => ({ ...row, offset: Number(row.offset) })),
       heads: new Map(heads.rows.map(({ channel, head }) => [channel, Number(head)])),

@@ -20,6 +20,12 @@ export interface TestedBug extends Pick<Mutant, 'points' | 'database'> {
 
 export const testedBugs: readonly TestedBug[] = [
   {
+    bug: 'claim without its own lease',
+    database: ['claim without its own lease'],
+    file: 'integration/runs/run-rows.test.ts',
+    test: 'needs the lease of its own node',
+  },
+  {
     bug: 'operation known by its id alone',
     points: ['operation known by its id alone'],
     file: 'integration/transaction/ids-of-users.test.ts',

@@ -4,6 +4,7 @@ import { Arena, type ArenaOptions } from './arena.ts'
 import type { NodeBundles } from './build-node.ts'
 import type { Rule, Violation } from './checker.ts'
 import { mutants, type Mutant, type MutantName } from './mutants.ts'
+import * as jobs from './planted-jobs.ts'
 import * as schedules from './planted-schedules.ts'
 import type { Schedule } from './planted-schedules.ts'
 
@@ -76,6 +77,10 @@ export const plantedBugs: readonly Planted[] = [
   { bug: 'what a part has left not withdrawn', rule: 'I6', schedule: schedules.workLeavesSomething },
   { bug: 'heads of channels not compared', rule: 'I11', schedule: schedules.withoutBus },
   { bug: 'lease lost and not taken again', rule: 'I11', schedule: schedules.nodeStandsStill },
+  { bug: 'step committed without the gate', rule: 'I9', schedule: jobs.nodeStandsStillCommitting },
+  { bug: 'stop acknowledged and forgotten', rule: 'I15', schedule: jobs.anotherNodeStops },
+  { bug: "step's effect twice", rule: 'I15', schedule: jobs.nodeDiesBetweenSteps },
+  { bug: 'run left active without an owner', rule: 'I15', schedule: jobs.nodeDiesBetweenSteps },
   { bug: 'broken idle connection not listened to', rule: 'I12', schedule: schedules.idleConnectionsBreak },
 ]
 

@@ -49,6 +49,13 @@ async function stillMissing({ direct, callers, subscribers }: RecoveryOptions): 
     )
     if (open.rows.length > 0)
       missing.push(`${open.rows.length} operations are open, ${open.rows[0]?.id} for one`)
+    const runs = await direct.query<{ id: string; state: string }>(
+      'select id, state from lockstep.runs where ended_at is null',
+    )
+    if (runs.rows.length > 0)
+      missing.push(
+        `${runs.rows.length} runs have not ended, ${runs.rows[0]?.id} for one, which is ${runs.rows[0]?.state}`,
+      )
     const idle = await direct.query(
       `select pid from pg_stat_activity where datname = current_database() and state = 'idle in transaction'
          and xact_start < now() - interval '2 seconds'`,

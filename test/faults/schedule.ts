@@ -1,7 +1,7 @@
 // Schedule of the faults in a run. All choices come from the seed; the moments follow the clock.
 import type pg from 'pg'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres/index.ts'
-import { faultPoints } from '../../src/core/fault-point.ts'
+import { faultPoints, runFaultPoints, type FaultPoint } from '../../src/core/fault-point.ts'
 import { breakBusLink, killBroker } from './bus-faults.ts'
 import { commitFaultName, postgresCrashName, type Weight } from './check-weight.ts'
 import type { Cluster, Slot } from './cluster.ts'
@@ -147,7 +147,9 @@ async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random
   const slot = random.pick(slots)
   const { node } = slot
   if (random.chance(0.5)) {
-    const point = random.pick(faultPoints)
+    // Half of the deaths are in the phases of a run, where there are runs.
+    const isOfRuns = (options.weight.runs ?? 0) > 0 && random.chance(0.5)
+    const point = random.pick<FaultPoint>(isOfRuns ? runFaultPoints : faultPoints)
     const armed = node.arm({
       point,
       action: random.chance(0.9) ? 'kill' : 'throw',

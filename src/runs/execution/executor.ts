@@ -1,3 +1,4 @@
+import { mutationPoint } from '../../protocol/mutation-point.ts'
 import { faultPoint } from '../../core/fault-point.ts'
 import { detach, isLockstepError, messageOf, waitAtMost, type Clock, type Logger } from '../../core/index.ts'
 import type { LeaseState } from '../../cluster/index.ts'
@@ -237,7 +238,8 @@ export class Executor {
       const { input, user } = run
       const context = { input, user, runId: run.id, step, signal: execution.signal }
       execution.closing = () => step.close()
-      execution.begin(new CommittedSteps(rows), () => task.run(context))
+      const known = mutationPoint('committed steps not read by the next attempt') ? [] : rows
+      execution.begin(new CommittedSteps(known), () => task.run(context))
     } catch (error) {
       const facts = { run: run.id, task: task.name, error: messageOf(error) }
       logger.warn(facts, 'the steps of a run were not read')

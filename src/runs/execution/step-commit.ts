@@ -1,3 +1,4 @@
+import { faultPoint } from '../../core/fault-point.ts'
 import { isLockstepError, LockstepError, type ErrorCode, type UserContext } from '../../core/index.ts'
 import { thrownErrorCode } from '../../postgres/index.ts'
 import { handleIn, type EndedOperation, type Part, type Transaction } from '../../transaction/index.ts'
@@ -75,6 +76,7 @@ export async function commitStep(
   const { entry, number, who } = asked
   let kept: KeptValue | undefined
   try {
+    await faultPoint('runs.before-step')
     const ended = await run({
       id: derivedId('step', entry.run, entry.name, entry.attempt, number),
       name: asked.task,

@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { faultPoint } from '../../core/fault-point.ts'
 import {
   isLockstepError,
   LockstepError,
@@ -161,7 +160,6 @@ export class StepTries {
       const isStopped = execution.isStopped
       // Value of work alone is worth keeping: a step without it does not begin after a stop.
       if (isStopped && (plan.work === undefined || claimed.task.onStop === 'discard')) return over
-      await faultPoint('runs.before-step')
       const result = await commitStep(run, part, {
         entry: {
           run: execution.id,

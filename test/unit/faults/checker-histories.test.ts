@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { checkHistories } from '../../faults/check-histories.ts'
 import type { HistoryEntry, HistoryLine } from '../../faults/history.ts'
-import type { Oracle, OracleEvent } from '../../faults/oracle.ts'
+import { noRuns, type Oracle, type OracleEvent } from '../../faults/oracle.ts'
 
 const channel = 'room:a'
 const eventOf = (id: string, offset: number): OracleEvent => ({
@@ -21,6 +21,7 @@ const oracleOf = (epoch: string, events: readonly OracleEvent[]): Oracle => {
     effects: new Map(),
     receipts: new Map(),
     promises: new Map(),
+    runs: noRuns,
   }
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { checkWeight, type Weight } from '../../faults/check-weight.ts'
 import type { HistoryEntry, HistoryLine } from '../../faults/history.ts'
-import type { Oracle, OracleOperation } from '../../faults/oracle.ts'
+import { noRuns, type Oracle, type OracleOperation } from '../../faults/oracle.ts'
 
 const operation = (id: string, state: OracleOperation['state']): [string, OracleOperation] => {
   return [id, { id, user: 'bob', state, unheard: false }]
@@ -14,6 +14,7 @@ const oracle: Oracle = {
   effects: new Map(),
   receipts: new Map(),
   promises: new Map(),
+  runs: noRuns,
   epoch: 'first',
 }
 
