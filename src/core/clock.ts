@@ -6,6 +6,8 @@ export interface Clock {
   monotonic(): number
   /** Runs `work` once after `delayMs`; the returned function cancels it. */
   after(delayMs: number, work: () => void): () => void
+  /** Milliseconds for which the loop of this thread has been at work, or was kept from it. Absent where nobody knows. */
+  busyMs?(): number
 }
 
 export const systemClock: Clock = {
@@ -15,6 +17,7 @@ export const systemClock: Clock = {
     const timer = setTimeout(work, delayMs)
     return () => clearTimeout(timer)
   },
+  busyMs: () => performance.eventLoopUtilization().active,
 }
 
 /** Resolves after `delayMs`, or at once when the signal aborts. */

@@ -4,6 +4,7 @@ import { WebSocketServer } from 'ws'
 import { messageOf } from '../core/index.ts'
 import { closeCodes } from '../protocol/index.ts'
 import { AcknowledgementCollector, type AcknowledgementCounts } from './measure/acknowledgement-collector.ts'
+import { AnswerCosts } from './crowd/answer-costs.ts'
 import { addressOf, Addresses } from './crowd/addresses.ts'
 import { Connections } from './crowd/connections.ts'
 import { drain } from './crowd/drain.ts'
@@ -54,6 +55,7 @@ class WebSocketGateway implements Gateway {
       settings,
       crowd: this.#connections,
       refusals: new Refusals(ports.logger, settings.clock),
+      answerCosts: new AnswerCosts(),
       failedChecks: new FailedChecks(settings.clock),
       flusher: new Flusher(deliveryRecorder && (() => deliveryRecorder.flushed())),
       deliveryRecorder,

@@ -72,6 +72,7 @@ export const mutationPoints = [
   'step committed without the gate',
   'stop acknowledged and forgotten',
   'unheard id not closed',
+  'users who send far more read as fast while a node is busy',
 ] as const
 
 export type MutationPoint = (typeof mutationPoints)[number]

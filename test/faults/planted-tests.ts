@@ -80,6 +80,12 @@ export const testedBugs: readonly TestedBug[] = [
     test: 'a refresh with a token that has just expired makes the SDK ask for another one',
   },
   {
+    bug: 'lease over the connections of all statements',
+    points: ['lease over the connections of all statements'],
+    file: 'integration/cluster/node-lease.test.ts',
+    test: 'a node keeps its lease while all of its own connections are busy, and the pool with them',
+  },
+  {
     bug: 'operator of the flush left to the search_path',
     database: ['operator of the flush left to the search_path'],
     file: 'integration/postgres/settings.test.ts',

@@ -4,6 +4,7 @@ import { replyCodes } from '../../protocol/index.ts'
 import { userFields } from '../../auth/index.ts'
 import type { GatewayLimits } from '../contract/gateway-options.ts'
 import type { GatewayPorts, RpcHandler } from '../contract/ports.ts'
+import type { AnswerCosts } from '../crowd/answer-costs.ts'
 import { failureReply, methodUnknownReply, refusalReply, reply } from '../wire/replies.ts'
 
 export interface CallHost {
@@ -33,13 +34,15 @@ export class Calls {
   readonly #host: CallHost
   readonly #ports: GatewayPorts
   readonly #limits: GatewayLimits
+  readonly #costs: AnswerCosts
   readonly #abort = new AbortController()
   #outstanding = 0
 
-  constructor(host: CallHost, ports: GatewayPorts, limits: GatewayLimits) {
+  constructor(host: CallHost, ports: GatewayPorts, limits: GatewayLimits, costs: AnswerCosts) {
     this.#host = host
     this.#ports = ports
     this.#limits = limits
+    this.#costs = costs
     // Lift the limit of listeners: as many calls as are allowed may listen to the one signal.
     setMaxListeners(0, this.#abort.signal)
   }
@@ -60,7 +63,10 @@ export class Calls {
       return this.#host.push(refusalReply(call.id, 'LS_TOO_MANY_REQUESTS'))
     }
     this.#outstanding += 1
-    detach(this.#run(call, handler), this.#ports.logger, `the answer to ${call.method}`)
+    // Count a long answer before it is made: commands that came together would else be read together, too.
+    const expected = this.#costs.expected(call.method)
+    if (expected > 0) this.#host.charge(expected)
+    detach(this.#run(call, handler, expected), this.#ports.logger, `the answer to ${call.method}`)
   }
 
   /** The connection is gone. */
@@ -68,7 +74,7 @@ export class Calls {
     this.#abort.abort()
   }
 
-  async #run(call: Call, handler: RpcHandler): Promise<void> {
+  async #run(call: Call, handler: RpcHandler, paid: number): Promise<void> {
     const requestId = `${this.#host.id}/${call.id}`
     let answer: string
     try {
@@ -84,6 +90,8 @@ export class Calls {
       answer = failureReply(call.id, error, requestId)
     }
     this.#outstanding -= 1
+    const cost = this.#costs.note(call.method, answer.length)
+    if (cost !== paid) this.#host.charge(cost - paid)
     this.#host.push(answer)
   }
 

@@ -56,7 +56,12 @@ export class Dispatcher {
       case 'unsubscribe':
         return this.#enqueue(command.id, true, () => this.#unsubscribe(command.id, command.channel))
       case 'rpc':
-        this.#calls ??= new Calls(this.#host, this.#context.ports, this.#context.settings.limits)
+        this.#calls ??= new Calls(
+          this.#host,
+          this.#context.ports,
+          this.#context.settings.limits,
+          this.#context.answerCosts,
+        )
         return this.#calls.call({ ...command, user: this.user })
       case 'ping':
         return this.#host.push(reply(command.id, 'ping'))

@@ -5,6 +5,7 @@ import type { ConnectedUser } from '../crowd/connections.ts'
 import { Pace } from '../crowd/pace.ts'
 import { ReadingTurns, type Reader } from '../crowd/reading-turns.ts'
 import type { RefusalReason } from '../crowd/refusals.ts'
+import type { Strain } from '../crowd/strain.ts'
 import { decodeCommand, type ClientCommand } from '../wire/commands.ts'
 import { readFirstMessage, type Connect } from '../wire/first-message.ts'
 import { errorReply, refusalReply } from '../wire/replies.ts'
@@ -38,6 +39,7 @@ export class Inbound implements Reader {
   readonly #socket: GatewaySocket
   readonly #owner: InboundOwner
   readonly #settings: GatewaySettings
+  readonly #strain: Strain
   /** Place among the connections that wait for their user's pace; absent while this one is read. */
   #waiting: RingEntry<unknown> | undefined
   /** Message whose reading was interrupted by the user's pace. */
@@ -50,10 +52,11 @@ export class Inbound implements Reader {
     | { readonly messages: string[]; /** Counts a separator between two messages. */ length: number }
     | undefined
 
-  constructor(socket: GatewaySocket, owner: InboundOwner, settings: GatewaySettings) {
+  constructor(socket: GatewaySocket, owner: InboundOwner, settings: GatewaySettings, strain: Strain) {
     this.#socket = socket
     this.#owner = owner
     this.#settings = settings
+    this.#strain = strain
   }
 
   /** Whether the socket is not read for now. */
@@ -100,9 +103,9 @@ export class Inbound implements Reader {
   charge(cost: number): void {
     const { user } = this
     if (user === undefined) return
-    const { limits, clock } = this.#settings
+    const { clock } = this.#settings
     const now = clock.monotonic()
-    user.pace ??= new Pace(limits.maxCommandsPerSecond, now)
+    user.pace ??= new Pace(this.#strain, now)
     if (user.pace.charge(cost, now) === 0 || this.#waiting !== undefined || !this.#owner.isOpen) return
     user.turns ??= new ReadingTurns(user.pace, clock)
     this.#socket.pause()
@@ -195,7 +198,11 @@ export class Inbound implements Reader {
   }
 
   #carryOut(command: ClientCommand): void {
-    this.charge(command.kind === 'pong' ? 1 : costOf(command))
+    const cost = costOf(command)
+    this.charge(cost)
+    // Leave out what a page sends by itself, because it was pinged or was shown an event.
+    if (command.kind !== 'pong' && command.kind !== 'send')
+      this.user?.pace?.noteAsked(cost, this.#settings.clock.monotonic())
     this.#owner.carryOut(command)
   }
 }

@@ -1,4 +1,5 @@
 import type { AcknowledgementCollector } from '../measure/acknowledgement-collector.ts'
+import type { AnswerCosts } from '../crowd/answer-costs.ts'
 import type { Crowd } from '../crowd/connections.ts'
 import type { GatewaySettings } from '../contract/gateway-options.ts'
 import type { FailedChecks } from '../../auth/index.ts'
@@ -14,6 +15,7 @@ export interface SessionContext {
   readonly crowd: Crowd
   readonly flusher: Flusher
   readonly refusals: Refusals
+  readonly answerCosts: AnswerCosts
   readonly failedChecks: FailedChecks
   /** Absent where nobody measures. */
   readonly deliveryRecorder: DeliveryRecorder | undefined

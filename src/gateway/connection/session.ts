@@ -39,7 +39,7 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
     const { settings } = context
     this.#socket = socket
     this.#context = context
-    this.#inbound = new Inbound(socket, this, settings)
+    this.#inbound = new Inbound(socket, this, settings, context.crowd.strain)
     this.#outbound = new Outbound(socket, this, context)
     this.#heartbeat = new Heartbeat(settings)
     this.#authentication = new Authentication(this, context, request)

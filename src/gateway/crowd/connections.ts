@@ -2,6 +2,7 @@ import type { Clock } from '../../core/index.ts'
 import type { GatewaySettings } from '../contract/gateway-options.ts'
 import type { Pace } from './pace.ts'
 import type { ReadingTurns } from './reading-turns.ts'
+import { Strain } from './strain.ts'
 
 /** The part of a session that the registry uses. */
 export interface Connection {
@@ -10,6 +11,8 @@ export interface Connection {
 
 /** All connections of a gateway, as one of them sees them. */
 export interface Crowd {
+  /** How fast one user is read while the node is busy. */
+  readonly strain: Strain
   /** Counts a connection for its user; `undefined` when the user has as many as allowed. */
   admit(userId: string): ConnectedUser | undefined
   /** A connection that was admitted no longer speaks for its user. */
@@ -29,8 +32,12 @@ export interface ConnectedUser {
 /** Users without a connection whose pace is remembered. A pace is mostly restored in five seconds. */
 const mostGone = 10_000
 
+/** A user who asks for less than this, in commands a second, asks for nothing at present. */
+const idleRate = 0.01
+
 /** All connections of a gateway, how many each user has, and the one timer that looks after them all. */
 export class Connections<C extends Connection> implements Crowd {
+  readonly strain: Strain
   readonly #all = new Set<C>()
   readonly #perUser = new Map<string, ConnectedUser>()
   /** Users without a connection whose pace is not restored, the oldest first: reconnecting must not buy a new burst. */
@@ -46,6 +53,7 @@ export class Connections<C extends Connection> implements Crowd {
   constructor(settings: GatewaySettings) {
     const { limits, pingIntervalMs, pongTimeoutMs } = settings
     this.#clock = settings.clock
+    this.strain = new Strain(settings.clock, limits.maxCommandsPerSecond)
     this.#maxPerUser = limits.maxConnectionsPerUser
     // A deadline is met within a fraction of itself, at most a second late.
     const shortest = Math.min(pingIntervalMs, pongTimeoutMs, limits.connectTimeoutMs, limits.expiryGraceMs)
@@ -122,6 +130,13 @@ export class Connections<C extends Connection> implements Crowd {
     for (const connection of this.#all) connection.tick(monotonicMs, wallMs)
     for (const userId of this.#gone)
       if (isRestored(this.#perUser.get(userId), monotonicMs)) this.#forget(userId)
+    this.strain.compare(monotonicMs, () => this.#ratesAt(monotonicMs))
+  }
+
+  #ratesAt(monotonicMs: number): number[] {
+    return Array.from(this.#perUser.values(), ({ pace }) => pace?.rateAt(monotonicMs) ?? 0).filter(
+      (rate) => rate >= idleRate,
+    )
   }
 }
 

@@ -15,8 +15,6 @@ interface Waiting {
 
 /** A pace that is used up is looked at again after so long, in milliseconds: one command is not worth a timer. */
 const leastWaitMs = 10
-/** Wait after which one more command is read whatever the pace: the answer to a ping has to be read, too. */
-const longestWaitMs = 2_000
 
 /**
  * Connections of one user that wait until more may be read of them. They share one timer and are read on in turn: each
@@ -27,6 +25,8 @@ export class ReadingTurns {
   readonly #clock: Clock
   readonly #waiting = new Ring<Waiting>()
   #isScheduled = false
+  /** Monotonic time at which a connection was read on last. */
+  #readAt = -Infinity
 
   constructor(pace: Pace, clock: Clock) {
     this.#pace = pace
@@ -44,7 +44,9 @@ export class ReadingTurns {
   /** How long the one that has waited since then has to wait still. */
   #waitMs(since: number): number {
     const now = this.#clock.monotonic()
-    return Math.min(this.#pace.charge(0, now), since + longestWaitMs - now)
+    // The longest wait is one of the user: with one of each connection, a hundred of them would know no pace.
+    const longest = Math.max(since, this.#readAt) + this.#pace.longestWaitAt(now) - now
+    return Math.min(this.#pace.charge(0, now), longest)
   }
 
   #schedule(waitMs: number): void {
@@ -59,6 +61,7 @@ export class ReadingTurns {
       const waitMs = this.#waitMs(since)
       if (waitMs > 0) return this.#schedule(waitMs)
       first.leave()
+      this.#readAt = this.#clock.monotonic()
       reader.readOn()
     }
     this.#isScheduled = false

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Pace } from '../../../src/gateway/crowd/pace.ts'
+import { Strain } from '../../../src/gateway/crowd/strain.ts'
 import { ReadingTurns, type Reader } from '../../../src/gateway/crowd/reading-turns.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 
@@ -8,7 +9,7 @@ const perSecond = 100
 /** Connections of one user that have always more to read, and how much of each was read. */
 function createReaders(count: number) {
   const clock = new ManualClock()
-  const pace = new Pace(perSecond, clock.monotonic())
+  const pace = new Pace(new Strain(clock, perSecond), clock.monotonic())
   const turns = new ReadingTurns(pace, clock)
   const read = Array.from({ length: count }, () => 0)
   const readers = read.map((_, index): Reader => ({

@@ -22,7 +22,7 @@ it('each mutation point stands in the sources and is planted by a lane', () => {
     .join('\n')
   const called = [...text.matchAll(/mutationPoint\(\s*'([^']+)'\s*,?\s*\)/g)].map(([, name]) => name)
   expect(new Set(called)).toEqual(new Set(mutationPoints))
-  const planted = new Set<MutationPoint>(bugsOfFairness)
+  const planted = new Set<MutationPoint>(bugsOfFairness.map(({ bug }) => bug))
   for (const { points = [] } of [...bugs, ...bugsOfHistories, ...bugsOfSchedules])
     for (const point of points) planted.add(point)
   expect(planted).toEqual(new Set(mutationPoints))

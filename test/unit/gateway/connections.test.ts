@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Connections } from '../../../src/gateway/crowd/connections.ts'
 import { Pace } from '../../../src/gateway/crowd/pace.ts'
+import { Strain } from '../../../src/gateway/crowd/strain.ts'
 import { resolveOptions, type GatewayOptions } from '../../../src/gateway/contract/gateway-options.ts'
 
 /** A clock whose one timer the test fires, at the time it says. */
@@ -70,7 +71,7 @@ test('a user without a connection is remembered until their pace is restored, an
   all.add({ tick: () => {} })
   const sendMuch = (id: string): unknown => {
     const user = all.admit(id)
-    if (user !== undefined) user.pace ??= new Pace(10, timer.time)
+    if (user !== undefined) user.pace ??= new Pace(new Strain(timer.clock, 10), timer.time)
     user?.pace?.charge(20, timer.time)
     all.release(id)
     return user
