@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AbuserMessage, Deeds } from './deeds.ts'
+import type { AbuserMessage, Deeds, Storm } from './deeds.ts'
 
 /** Abusers, in a process of their own. */
 export class AbuserProcess {
@@ -14,16 +14,16 @@ export class AbuserProcess {
     return this.#child.pid ?? 0
   }
 
-  static start(env: NodeJS.ProcessEnv): AbuserProcess {
+  static start(storm: Storm, env: NodeJS.ProcessEnv): AbuserProcess {
     return new AbuserProcess(
       fork(new URL('./abusers.ts', import.meta.url), [], {
         execArgv: ['--import', 'tsx'],
-        env: { ...process.env, ...env },
+        env: { ...process.env, ...env, FAIRNESS_STORM: storm },
       }),
     )
   }
 
-  /** Waits until all of them are at work and every limit is full. @returns whether they were, within so many milliseconds */
+  /** Waits until all of them are at work and the first rush is over. @returns whether they were, within so many milliseconds */
   async begun(withinMs: number): Promise<boolean> {
     const begun = new Promise<boolean>((resolve, reject) => {
       this.#child.once('exit', (code) => reject(new Error(`the abusers ended with code ${code}`)))

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { newOperationId } from '../../src/index.ts'
 import { defaultLimits } from '../../src/gateway/contract/gateway-options.ts'
 import { endWithParent } from './end-with-parent.ts'
-import { kinds, noDeeds, type AbuserMessage, type Kind } from './deeds.ts'
+import { noDeeds, storms, type AbuserMessage, type Kind, type Storm } from './deeds.ts'
 import { LightSocket, type Reply } from './light-socket.ts'
 
 setPriority(10)
@@ -18,6 +18,7 @@ endWithParent()
 
 const ports = (process.env['FAIRNESS_PORTS'] ?? '').split(',').map(Number)
 const secret = process.env['FAIRNESS_SECRET'] ?? ''
+const kinds: readonly Kind[] = storms[(process.env['FAIRNESS_STORM'] ?? 'busy') as Storm]
 const users = 20
 /** Sockets of each user, on each node. */
 const sockets = defaultLimits.maxConnectionsPerUser
@@ -25,19 +26,22 @@ const sockets = defaultLimits.maxConnectionsPerUser
 const busySockets = 2
 /** Sockets of each user, on each node, that are not read. */
 const unreadSockets = 1
+/** Time that the gateway has for the first rush, in which it reads what it lets everybody send at once. */
+const rushMs = 5_000
 /** Pause between two writes to a socket that is not read: only by a write does the client learn that it was cut. */
 const probeMs = 100
 
 const deeds = noDeeds()
 let isServing = false
+let beganAt = Infinity
 
 const tell = (message: AbuserMessage): void => void process.send?.(message)
 
-/** Tells, once, when work of each kind is served and work beyond a limit is refused. */
+/** Tells, once, when the first rush is over and work of each kind was served. */
 function note(kind: Kind, answer: 'served' | 'refused'): void {
   deeds[kind][answer] += 1
   if (isServing || kinds.some((each) => deeds[each].served === 0)) return
-  if ((['calls', 'slow', 'failures'] as const).some((each) => deeds[each].refused === 0)) return
+  if (performance.now() - beganAt < rushMs) return
   isServing = true
   tell({ serving: deeds })
 }
@@ -52,7 +56,9 @@ async function open(user: string, port: number, count: number): Promise<readonly
 function keep(socket: LightSocket, count: number, kind: Kind, ask: () => Promise<Reply | undefined>): void {
   const loop = async (): Promise<void> => {
     while (socket.isOpen) {
+      deeds[kind].waiting += 1
       const reply = await ask()
+      deeds[kind].waiting -= 1
       if (reply !== undefined) note(kind, reply.error === undefined ? 'served' : 'refused')
     }
   }
@@ -77,6 +83,7 @@ const work: Readonly<Record<Kind, Work>> = {
   calls: callsOf('calls', 'send', {}),
   slow: callsOf('slow', 'slow', { holdMs: 3_000 }),
   failures: callsOf('failures', 'fail', {}),
+  holds: callsOf('holds', 'slow', { holdMs: 40 }),
   questions: (_, all) => {
     for (const socket of all.slice(0, busySockets)) {
       keep(socket, 100, 'questions', () =>
@@ -125,4 +132,5 @@ for (let n = 0; n < users; n += 1) {
   }
 }
 // Starts the work of all sockets together, once none of them has to wait for a connection any more.
+beganAt = performance.now()
 for (const begin of opened) begin()

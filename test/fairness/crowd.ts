@@ -1,5 +1,6 @@
 // Thousands of users who call now and then, the answers they got, and the time these took.
 import { newOperationId } from '../../src/index.ts'
+import { machineMs, type Moments } from './call-trace.ts'
 import { LightSocket } from './light-socket.ts'
 
 export interface CrowdOptions {
@@ -19,6 +20,8 @@ export interface Measured {
   readonly lateMs: number
   /** Replies other than committed, counted by their text. */
   readonly others: ReadonlyMap<string, number>
+  /** Times at which each call was sent and answered, by its number. */
+  readonly moments: ReadonlyMap<number, Moments>
 }
 
 export class Crowd {
@@ -54,14 +57,18 @@ export class Crowd {
     const took: number[] = []
     const late: number[] = []
     const others = new Map<string, number>()
+    const moments = new Map<number, Moments>()
     const call = async (): Promise<void> => {
       this.#called += 1
       // A stride that is prime to their number, so that neighbours are of different nodes, users and rooms.
       const socket = this.#sockets[(this.#called * 1_009) % this.#sockets.length]
       const room = String(this.#called % this.#rooms)
-      const began = performance.now()
-      const reply = await socket?.rpc('send', { id: newOperationId(), input: { room, n: this.#called } })
-      took.push(performance.now() - began)
+      const n = this.#called
+      const sent = machineMs()
+      const reply = await socket?.rpc('send', { id: newOperationId(), input: { room, n } })
+      const heard = machineMs()
+      took.push(heard - sent)
+      moments.set(n, { sent, heard })
       const answer = reply?.rpc?.data?.outcome ?? reply?.error?.message.split(':', 1)[0] ?? 'no answer'
       if (answer !== 'committed') others.set(answer, (others.get(answer) ?? 0) + 1)
     }
@@ -88,6 +95,7 @@ export class Crowd {
       max: at(1),
       lateMs: quantiles(late)(0.99),
       others,
+      moments,
     }
   }
 

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Trace } from './call-trace.ts'
 
 /** Pause between two questions whether all operations have ended: nodes send no word of it. */
 const askAgainMs = 100
@@ -21,8 +22,8 @@ export interface NodeState {
 }
 
 /** Message to the node: `profile` records processor time from now on until the next question for it. */
-export type NodeQuestion = 'state' | 'profile'
-export type NodeAnswer = NodeState | { readonly port: number } | { readonly profiled: boolean }
+export type NodeQuestion = 'state' | 'profile' | 'trace'
+export type NodeAnswer = NodeState | Trace | { readonly port: number } | { readonly profiled: boolean }
 
 /** A node in a process of its own. */
 export class NodeProcess {
@@ -69,6 +70,13 @@ export class NodeProcess {
 
   async profile(): Promise<void> {
     await this.#ask('profile')
+  }
+
+  /** Reads the trace since the last question, of a node that was started with one. */
+  async trace(): Promise<Trace> {
+    const answer = await this.#ask('trace')
+    if ('calls' in answer) return answer
+    throw new Error('a node answered something else')
   }
 
   kill(): void {

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { createLockstep, fromPool, silentLogger } from '../../src/index.ts'
 import { endWithParent } from './end-with-parent.ts'
 import type { NodeAnswer, NodeQuestion } from './node-process.ts'
+import { NodeTrace } from './node-trace.ts'
 import { LoopLag } from './usage.ts'
 
 endWithParent()
@@ -17,6 +18,7 @@ const pool = new pg.Pool({
   pipeline: true,
 })
 const secret = process.env['FAIRNESS_SECRET'] ?? ''
+const trace = process.env['FAIRNESS_TRACE'] === undefined ? undefined : new NodeTrace()
 
 const lockstep = createLockstep({
   database: fromPool(pool),
@@ -30,7 +32,9 @@ const room = lockstep.channel('room:{id}', {
 lockstep.operation('send', {
   input: z.object({ room: z.string(), n: z.number() }),
   async run({ input, user, tx }) {
+    const hasRun = trace?.runs(user.id, input.n)
     await tx.db.query('insert into sends (usr, room, n) values ($1, $2, $3)', [user.id, input.room, input.n])
+    hasRun?.()
     tx.emit(room({ id: input.room }), 'sent', { n: input.n })
   },
 })
@@ -89,4 +93,11 @@ const profile = async (): Promise<void> => {
   }
   answer({ profiled: true })
 }
-process.on('message', (question: NodeQuestion) => void (question === 'state' ? tell() : profile()))
+const questions: Readonly<Record<NodeQuestion, () => unknown>> = {
+  state: tell,
+  profile,
+  trace: () => {
+    if (trace !== undefined) answer(trace.lap())
+  },
+}
+process.on('message', (question: NodeQuestion) => void questions[question]())

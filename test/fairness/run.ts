@@ -4,12 +4,14 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { createNodeBundles } from '../faults/build-node.ts'
+import type { Storm } from './deeds.ts'
 import { plantedBugs } from './planted.ts'
 import { FairnessTrial } from './trial.ts'
 
 const { values } = parseArgs({
   options: {
     sockets: { type: 'string' },
+    /** Storms that make the nodes busy; one that exhausts their pools follows. */
     rounds: { type: 'string' },
     /** Seconds of a window. */
     calm: { type: 'string' },
@@ -19,20 +21,22 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     /** Folder for processor profiles of the nodes during the storm. */
     profiles: { type: 'string' },
+    /** Says of each window where the time of its slowest calls went. */
+    trace: { type: 'boolean', default: false },
   },
 })
 if (values.profiles !== undefined) mkdirSync(values.profiles, { recursive: true })
 const whole = { sockets: 3_000, rounds: 3, calm: 10, storm: 15, fillMs: 45_000 }
 // A bug shows in one storm, and with fewer who listen.
-const short = { sockets: 300, rounds: 1, calm: 6, storm: 8, fillMs: 15_000 }
+const short = { sockets: 300, rounds: 1, calm: 6, storm: 8, fillMs: 30_000 }
 const defaults = values.planted ? short : whole
 const trial = new FairnessTrial({
   sockets: Number(values.sockets ?? defaults.sockets),
-  rounds: Number(values.rounds ?? defaults.rounds),
   calmMs: Number(values.calm ?? defaults.calm) * 1_000,
   stormMs: Number(values.storm ?? defaults.storm) * 1_000,
   fillMs: defaults.fillMs,
   profiles: values.profiles,
+  isTraced: values.trace,
 })
 
 const bundles = await createNodeBundles('test/fairness/node.ts')
@@ -46,7 +50,8 @@ const count = (holds: boolean): void => {
 }
 
 async function play(): Promise<void> {
-  const { checks, invalid } = await trial.run(await bundles.build('plain'))
+  const busy = Array.from({ length: Number(values.rounds ?? defaults.rounds) }, (): Storm => 'busy')
+  const { checks, invalid } = await trial.run(await bundles.build('plain'), [...busy, 'pool'])
   for (const { name, holds, shown } of checks) {
     count(holds)
     console.log(`  ${holds ? 'ok    ' : 'FAILED'}  ${name}: ${shown}`)
@@ -58,10 +63,10 @@ async function play(): Promise<void> {
 }
 
 async function playPlanted(): Promise<void> {
-  const chosen = plantedBugs.filter((bug) => bug.includes(values.only))
-  for (const [n, bug] of chosen.entries()) {
+  const chosen = plantedBugs.filter(({ bug }) => bug.includes(values.only))
+  for (const [n, { bug, storm }] of chosen.entries()) {
     const began = performance.now()
-    const { checks } = await trial.run(await bundles.build(`planted-${n}`, [bug]))
+    const { checks } = await trial.run(await bundles.build(`planted-${n}`, [bug]), [storm])
     const found = checks.filter(({ holds, isOfRun }) => !holds && isOfRun !== true)
     count(found.length > 0)
     const seconds = Math.round((performance.now() - began) / 1_000)

@@ -2,31 +2,26 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { startOwnPostgres } from '../support/postgres.ts'
 import { AbuserProcess } from './abuser-process.ts'
-import { Crowd, type Measured } from './crowd.ts'
-import { deedsSince, deedsSum, noDeeds, shownDeeds, type Deeds } from './deeds.ts'
+import { shownStandstills, StandstillWatch, type Trace } from './call-trace.ts'
+import { Crowd } from './crowd.ts'
+import { DatabaseWatch } from './database-watch.ts'
+import { deedsSince, shownDeeds, type Storm } from './deeds.ts'
 import { LeaseWatch } from './lease-watch.ts'
 import { NodeProcess, type NodeState } from './node-process.ts'
-import { LoopLag, shownShares, Usage, type Shares } from './usage.ts'
+import { LoopLag, Usage } from './usage.ts'
+import { checksOf, invalidities, show, shownTraces, type Check, type Phase, type Round } from './verdict.ts'
 
 export interface TrialOptions {
   readonly sockets: number
-  /** Pairs of a calm window and a stormy one. */
-  readonly rounds: number
   /** Length of one calm window, in milliseconds. */
   readonly calmMs: number
   readonly stormMs: number
-  /** Time in which the abusers must have filled every limit. */
+  /** Time in which the abusers must all be at work. */
   readonly fillMs: number
   /** Folder for profiles of the nodes. */
   readonly profiles?: string | undefined
-}
-
-export interface Check {
-  readonly name: string
-  /** Set for what says that the run was one, and not how the nodes did. */
-  readonly isOfRun?: boolean
-  readonly holds: boolean
-  readonly shown: string
+  /** Whether to show where the time of the slowest calls went. */
+  readonly isTraced?: boolean
 }
 
 export interface Verdict {
@@ -36,28 +31,11 @@ export interface Verdict {
 }
 
 const callsPerSecond = 200
-/** Bound of the latency in a storm, as a multiple of the calm p99. */
-const mostTimesSlower = 5
 const nodeCount = 2
 const poolSize = 10
 const warmUpMs = 8_000
-/** How late the driver may send and read, 99th percentile, so that what it measures is the nodes' doing. */
-const mostLateMs = 20
-/**
- * Share of the machine that other processes may use: with more, times are compared only with the calm ones of the same
- * minute.
- */
-const mostByOthers = 0.1
 /** Time in which all work must have ended that was begun. */
 const idleMs = 30_000
-
-/** A window of the run. */
-interface Phase {
-  readonly measured: Measured
-  readonly loopLagMs: number
-  readonly shares: Shares
-  readonly states: readonly NodeState[]
-}
 
 /** Two nodes, a crowd, and then the abusers. */
 export class FairnessTrial {
@@ -67,7 +45,8 @@ export class FairnessTrial {
     this.#options = options
   }
 
-  async run(bundle: string): Promise<Verdict> {
+  /** @param storms played one after the other, each behind a calm window */
+  async run(bundle: string, storms: readonly Storm[]): Promise<Verdict> {
     // The disk is shared with whatever else runs on the machine, and users do not compete for it in any way of Lockstep's.
     const postgres = await startOwnPostgres({ durable: false })
     const db = new pg.Pool({ connectionString: postgres.server.url, max: 2 })
@@ -79,10 +58,11 @@ export class FairnessTrial {
         FAIRNESS_DATABASE_URL: postgres.server.url,
         FAIRNESS_SECRET: secret,
         FAIRNESS_POOL: String(poolSize),
+        ...(this.#options.isTraced === true ? { FAIRNESS_TRACE: '1' } : {}),
         ...(this.#options.profiles === undefined ? {} : { FAIRNESS_PROFILES: this.#options.profiles }),
       }
       for (let n = 0; n < nodeCount; n += 1) nodes.push(await NodeProcess.start(bundle, env))
-      return await this.#play({ db, nodes, env, secret, postgresPid: postgres.server.pid })
+      return await this.#play({ db, nodes, env, secret, postgresPid: postgres.server.pid }, storms)
     } finally {
       for (const node of nodes) node.kill()
       await db.end()
@@ -90,62 +70,24 @@ export class FairnessTrial {
     }
   }
 
-  async #play(world: World): Promise<Verdict> {
-    const { sockets, rounds, calmMs, stormMs, fillMs, profiles } = this.#options
-    const { db, nodes, env, secret } = world
+  async #play(world: World, storms: readonly Storm[]): Promise<Verdict> {
+    const { sockets, stormMs } = this.#options
+    const { db, nodes, secret } = world
     const ports = nodes.map(({ port }) => port)
     const users = Math.ceil(sockets / 5)
     const crowd = await Crowd.open({ ports, secret, sockets, users, rooms: Math.ceil(sockets / 10) })
     const names = (await statesOf(nodes)).map(({ node }) => node)
     const watch = new LeaseWatch(db, names)
-    const lag = new LoopLag()
-    let abusers: AbuserProcess | undefined
-    const phase = async (forMs: number): Promise<Phase> => {
-      const usage = new Usage(
-        new Map([
-          ['driver', [process.pid]],
-          ['nodes', nodes.map(({ pid }) => pid)],
-          ['postgres', [world.postgresPid]],
-          ['abusers', abusers === undefined ? [] : [abusers.pid]],
-        ]),
-      )
-      lag.lap()
-      await statesOf(nodes)
-      const measured = await crowd.call(callsPerSecond, forMs)
-      return { measured, loopLagMs: lag.lap(), shares: usage.lap(), states: await statesOf(nodes) }
-    }
+    const gauge = new Gauge(world, crowd, this.#options.isTraced === true)
     try {
       // Code that the processes compile at first belongs to no calm.
       await crowd.call(callsPerSecond, warmUpMs)
-      const profile = async (): Promise<void> => {
-        if (profiles !== undefined) await Promise.all(nodes.map((node) => node.profile()))
-      }
-      const [calms, storms, invalid]: [Phase[], Phase[], string[]] = [[], [], []]
-      let deeds: Deeds = noDeeds()
-      for (let round = 1; round <= rounds; round += 1) {
-        const calm = await phase(calmMs)
-        show('calm ', calm)
-        abusers = AbuserProcess.start({ ...env, FAIRNESS_PORTS: ports.join(',') })
-        // Calls that come while the limits are being filled are not measured.
-        const hasBegun = await abusers.begun(fillMs)
-        await profile()
-        const before = await abusers.deeds()
-        if (!hasBegun)
-          invalid.push(`the abusers had not filled every limit after ${fillMs} ms: ${shownDeeds(before)}`)
-        const storm = await phase(stormMs)
-        deeds = deedsSum(deeds, deedsSince(before, await abusers.deeds()))
-        show('storm', storm)
-        await profile()
-        abusers.kill()
-        abusers = undefined
-        calms.push(calm)
-        storms.push(storm)
-        // Wait until the abusers' calls have ended: before that it is not calm again.
-        await Promise.all(nodes.map((node) => node.idle(idleMs)))
-      }
+      const invalid: string[] = []
+      const rounds: Round[] = []
+      for (const storm of storms) rounds.push(await this.#round(world, storm, gauge, invalid))
       const looks = await watch.end()
       const checks = [
-        ...checksOf(calms, storms, deeds),
+        ...checksOf(rounds),
         {
           name: 'no socket of theirs was closed',
           holds: crowd.closed === 0,
@@ -153,19 +95,93 @@ export class FairnessTrial {
         },
         {
           name: 'no node lost its lease',
-          holds: looks.lost === 0 && looks.count > (rounds * stormMs) / 1_000,
+          holds: looks.lost === 0 && looks.count > (storms.length * stormMs) / 1_000,
           shown: `${looks.count} looks, ${looks.lost} without it`,
         },
         await whatStaysOpen(nodes),
         await whatWasNotTold(db),
       ]
-      invalid.push(...invalidities([...calms, ...storms]))
-      return { checks, invalid }
+      return { checks, invalid: [...invalid, ...invalidities(rounds)] }
     } finally {
-      abusers?.kill()
       await watch.end()
       crowd.close()
     }
+  }
+
+  async #round(world: World, storm: Storm, gauge: Gauge, invalid: string[]): Promise<Round> {
+    const { calmMs, stormMs, fillMs, profiles } = this.#options
+    const { nodes, env } = world
+    const profile = async (): Promise<void> => {
+      if (profiles !== undefined) await Promise.all(nodes.map((node) => node.profile()))
+    }
+    const calm = await gauge.measure(calmMs)
+    show('calm', calm)
+    const ports = nodes.map(({ port }) => port)
+    const abusers = AbuserProcess.start(storm, { ...env, FAIRNESS_PORTS: ports.join(',') })
+    try {
+      // Calls that come in the first rush are not measured.
+      const hasBegun = await abusers.begun(fillMs)
+      await profile()
+      const before = await abusers.deeds()
+      if (!hasBegun) invalid.push(`the abusers were not at work after ${fillMs} ms: ${shownDeeds(before)}`)
+      const stormy = await gauge.measure(stormMs, abusers)
+      const deeds = deedsSince(before, await abusers.deeds())
+      show(storm, stormy, deeds)
+      await profile()
+      return { storm, calm, stormy, deeds }
+    } finally {
+      abusers.kill()
+      // Wait until the abusers' calls have ended: before that it is not calm again.
+      await Promise.all(nodes.map((node) => node.idle(idleMs)))
+    }
+  }
+}
+
+/** Measures windows of a run. */
+class Gauge {
+  readonly #world: World
+  readonly #crowd: Crowd
+  readonly #lag = new LoopLag()
+  readonly #standstills: StandstillWatch | undefined
+
+  constructor(world: World, crowd: Crowd, isTraced: boolean) {
+    this.#world = world
+    this.#crowd = crowd
+    this.#standstills = isTraced ? new StandstillWatch() : undefined
+  }
+
+  async measure(forMs: number, abusers?: AbuserProcess): Promise<Phase> {
+    const { nodes, postgresPid } = this.#world
+    const usage = new Usage(
+      new Map([
+        ['driver', [process.pid]],
+        ['nodes', nodes.map(({ pid }) => pid)],
+        ['postgres', [postgresPid]],
+        ['abusers', abusers === undefined ? [] : [abusers.pid]],
+      ]),
+    )
+    this.#lag.lap()
+    await statesOf(nodes)
+    const trace = await this.#startTrace()
+    const measured = await this.#crowd.call(callsPerSecond, forMs)
+    const phase = {
+      measured,
+      loopLagMs: this.#lag.lap(),
+      shares: usage.lap(),
+      states: await statesOf(nodes),
+    }
+    if (trace === undefined) return phase
+    const driver = `driver: ${shownStandstills(trace.standstills.lap())}`
+    const own = `${driver}\nconnections, on average: ${trace.database.end()}`
+    return { ...phase, traced: shownTraces(measured, await tracesOf(nodes), own) }
+  }
+
+  async #startTrace(): Promise<{ standstills: StandstillWatch; database: DatabaseWatch } | undefined> {
+    const standstills = this.#standstills
+    if (standstills === undefined) return undefined
+    standstills.lap()
+    await tracesOf(this.#world.nodes)
+    return { standstills, database: new DatabaseWatch(this.#world.db) }
   }
 }
 
@@ -181,87 +197,8 @@ function statesOf(nodes: readonly NodeProcess[]): Promise<readonly NodeState[]> 
   return Promise.all(nodes.map((node) => node.state()))
 }
 
-function shownOf({ calls, p50, p99, max, others }: Measured): string {
-  return (
-    `${calls} calls, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, longest ${max.toFixed(0)} ms` +
-    [...others].map(([answer, count]) => `, ${count} × ${answer}`).join('')
-  )
-}
-
-function show(name: string, phase: Phase | undefined): void {
-  if (phase === undefined) return
-  const { measured, loopLagMs, shares, states } = phase
-  console.log(`  ${name}  ${shownOf(measured)}`)
-  console.log(`         processors: ${shownShares(shares)}`)
-  const nodes = states.map(
-    (node) => `${node.loopLagMs.toFixed(0)} ms (${node.waiting} wait, ${node.refused} refused)`,
-  )
-  console.log(
-    `         late, p99: driver ${loopLagMs.toFixed(1)} ms, its calls ${measured.lateMs.toFixed(1)} ms, nodes ${nodes.join(', ')}`,
-  )
-}
-
-function checksOf(calms: readonly Phase[], storms: readonly Phase[], deeds: Deeds): readonly Check[] {
-  // Compares each storm with the calm before it, since the other work on the machine changes from minute to minute.
-  const times = storms
-    .map(({ measured }, n) => measured.p99 / (calms[n]?.measured.p99 ?? 0))
-    .toSorted((a, b) => a - b)
-  // The higher of two in the middle: an even number of rounds must not look better than an odd one.
-  const middle = times[Math.floor(times.length / 2)] ?? Infinity
-  const megabytes = storms.flatMap(({ states }) => states.map(({ rss }) => Math.round(rss / 1e6)))
-  const refused = storms.filter(({ measured }) => measured.others.size > 0)
-  return [
-    {
-      name: 'other users’ operations are accepted',
-      holds: refused.length === 0,
-      shown:
-        refused.length === 0
-          ? `all ${storms.reduce((sum, { measured }) => sum + measured.calls, 0)}`
-          : refused.map(({ measured }) => shownOf(measured)).join('; '),
-    },
-    {
-      name: `their p99 stays within ${mostTimesSlower} × of the calm one`,
-      holds: middle <= mostTimesSlower,
-      shown: `${middle.toFixed(2)} × (${times.map((each) => each.toFixed(2)).join(', ')})`,
-    },
-    {
-      name: 'memory stays bounded',
-      holds: megabytes.every((each) => each < 900),
-      shown: `${megabytes.join(', ')} MB`,
-    },
-    {
-      name: 'the storm was one',
-      isOfRun: true,
-      holds:
-        deeds.calls.served > 500 &&
-        deeds.slow.served >= 10 &&
-        deeds.failures.served > 100 &&
-        deeds.questions.served > 10 &&
-        deeds.subscribes.served > 500 &&
-        // Sockets that read nothing were each filled to their bound, and cut by the server.
-        deeds.unread.served >= 3 &&
-        deeds.calls.refused + deeds.slow.refused + deeds.failures.refused > 100,
-      shown: shownDeeds(deeds),
-    },
-  ]
-}
-
-/**
- * Finds reasons why a run is invalid: on a machine that others use, the driver is late because of them, in the calm as
- * in the storm.
- */
-function invalidities(phases: readonly Phase[]): string[] {
-  const own = phases.filter(({ shares }) => shares.others <= mostByOthers)
-  if (own.length < phases.length)
-    console.log(
-      `  others took more than ${100 * mostByOthers} % of the machine in ${phases.length - own.length} of ${phases.length} windows: judged by ratio`,
-    )
-  return own
-    .filter(({ measured, loopLagMs }) => measured.lateMs > mostLateMs || loopLagMs > mostLateMs)
-    .map(
-      ({ measured, loopLagMs }) =>
-        `the driver was late itself: its calls ${measured.lateMs.toFixed(1)} ms, its loop ${loopLagMs.toFixed(1)} ms (99th percentiles, at most ${mostLateMs})`,
-    )
+function tracesOf(nodes: readonly NodeProcess[]): Promise<readonly Trace[]> {
+  return Promise.all(nodes.map((node) => node.trace()))
 }
 
 /** Checks that every operation the abusers had open comes to an end. */
