@@ -24,7 +24,7 @@ export class FeedEvent {
   wasHanded = false
   /** Number of offsets right before it whose entries no subscriber is shown. */
   skipped = 0
-  /** Encoded forms of the event, kept here by the sender for all subscribers. */
+  /** Encoded forms of the event by the name of their codec, kept here by the sender for all subscribers. */
   forms: object | undefined
 
   /**

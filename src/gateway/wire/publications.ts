@@ -1,5 +1,6 @@
 import type { FeedEvent, PublicationTags, TransientEvent } from '../../feeds/index.ts'
 import { skippedTag } from '../../protocol/index.ts'
+import { formOf, type EventCodec } from './codec.ts'
 
 /** An event as JSON text, made once for all who are sent it. */
 export interface Publication {
@@ -9,14 +10,11 @@ export interface Publication {
   readonly push: string
 }
 
-/** Encoded forms of an event, by the protocol of the connection. Another protocol gets another key. */
-interface Forms {
-  json?: Publication
-}
+/** The format of the Centrifuge client protocol, as JSON. */
+export const jsonCodec: EventCodec<Publication> = { name: 'json', encode }
 
 export function publicationOf(event: FeedEvent): Publication {
-  const forms: Forms = (event.forms ??= {})
-  return (forms.json ??= encode(event))
+  return formOf(jsonCodec, event)
 }
 
 function encode(event: FeedEvent): Publication {
