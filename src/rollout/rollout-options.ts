@@ -25,7 +25,7 @@ export interface RolloutProviderLogger {
 /** Option `rollout` of `createLockstep`. */
 export interface RolloutOptions {
   /** Mode of operations without a setting of their own. Default `enforce`. */
-  readonly default?: Mode | RolloutSetting
+  readonly mode?: Mode | RolloutSetting
   readonly operations?: Readonly<Record<string, Mode | RolloutSetting>>
   /** Provider that is asked first, for every call; the settings decide where it answers with no mode. */
   readonly provider?: RolloutProvider
@@ -33,7 +33,7 @@ export interface RolloutOptions {
 
 /** The settings themselves are checked by `toRolloutSetting`. */
 export const rolloutShape: Shape<RolloutOptions> = {
-  default: anything,
+  mode: anything,
   operations: valuesOf(anything),
   provider: withMethods('resolveStringEvaluation'),
 }

@@ -55,7 +55,7 @@ export class Rollout {
     this.#host = host
     const { provider } = options
     this.#provider = provider && new ProviderQuestions(provider, host.clock, host.logger)
-    this.#default = toRolloutSetting(options.default ?? enforced, 'rollout.default')
+    this.#default = toRolloutSetting(options.mode ?? enforced, 'rollout.mode')
     for (const [name, setting] of Object.entries(options.operations ?? {})) {
       assertSettable(name)
       this.#configured.set(name, toRolloutSetting(setting, `rollout.operations["${name}"]`))

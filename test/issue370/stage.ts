@@ -91,7 +91,7 @@ export class Stage {
       database,
       auth: { secret },
       logger: silentLogger,
-      rollout: { default: mode, operations: { [fence]: 'enforce', [sentinel]: 'observe' } },
+      rollout: { mode, operations: { [fence]: 'enforce', [sentinel]: 'observe' } },
       monitor: { rollupMs: 500 },
     })
     const slowStep = new SlowStep()

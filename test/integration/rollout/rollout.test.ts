@@ -145,7 +145,7 @@ describe.each(['off', 'observe'] as const)('in mode %s', (mode) => {
   })
 
   it('an entry goes with the savepoint in which its event was emitted, and comes once for each channel', async () => {
-    const node = await start({ default: mode })
+    const node = await start({ mode })
     await node.world.lockstep.transaction({ name: 'touch', user: 'ann' }, async (tx) => {
       tx.emit(room({ id: '1' }), 'counted', { n: 1 })
       tx.emit(room({ id: '1' }), 'counted', { n: 2 })
@@ -194,7 +194,7 @@ describe.each(['off', 'observe'] as const)('in mode %s', (mode) => {
 
 it('an early event reaches the subscribers of other nodes, too', async () => {
   const gate = createGate()
-  const first = await start({ default: 'observe' }, () => gate.opened)
+  const first = await start({ mode: 'observe' }, () => gate.opened)
   const second = await start({}, undefined, first.world.url)
   const inbox = await hear(second, 'listener', 'room:1')
   // The bus may still be on its way to hear the channel: what is in no log is then missed, so it is sent again.
@@ -265,8 +265,8 @@ describe('a change at run time', () => {
 
 describe('operations of Lockstep itself', () => {
   it.each([
-    ['off by default', { default: 'off' }],
-    ['observed by default', { default: 'observe' }],
+    ['off by default', { mode: 'off' }],
+    ['observed by default', { mode: 'observe' }],
     ['off by a provider', { provider: { resolveStringEvaluation: async () => ({ value: 'off' }) } }],
   ] as const)(
     'are enforced where others are %s: a revocation reaches the other nodes',

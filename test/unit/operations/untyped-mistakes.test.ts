@@ -80,10 +80,10 @@ describe('createLockstep', () => {
       () => create({ monitor: { alerts: { webhook: { url: 'https://a.example' } } } }),
       'webhook.secret',
     ],
-    ['a misspelt option of rollout', () => create({ rollout: { defaults: 'off' } }), '"rollout.default"'],
+    ['a misspelt option of rollout', () => create({ rollout: { modes: 'off' } }), '"rollout.mode"'],
     [
       'a misspelt mode',
-      () => create({ rollout: { default: 'enforced' } }),
+      () => create({ rollout: { mode: 'enforced' } }),
       'observe',
       'Did you mean "enforce"?',
       '"enforced"',
@@ -95,7 +95,7 @@ describe('createLockstep', () => {
     ],
     [
       'a share as text',
-      () => create({ rollout: { default: { mode: 'off', percentage: '50' } } }),
+      () => create({ rollout: { mode: { mode: 'off', percentage: '50' } } }),
       'the text "50"',
     ],
     [
