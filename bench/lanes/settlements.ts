@@ -3,7 +3,7 @@ import { CountingAppender } from '../../src/log/index.ts'
 import { createNotice } from '../../src/transaction/settle/notice.ts'
 import { Settler } from '../../src/transaction/index.ts'
 import { fromPool, newOperationId, silentLogger } from '../../src/index.ts'
-import { silentProbe, systemClock, type Statement } from '../../src/core/index.ts'
+import { systemClock, type Statement } from '../../src/core/index.ts'
 import { readOperations, type OperationKey } from '../../src/postgres/index.ts'
 import { query } from '../harness/database.ts'
 import { Latencies } from '../harness/histogram.ts'
@@ -41,7 +41,6 @@ export const settlements: Lane = {
       log: new CountingAppender(own, schema),
       clock: systemClock,
       logger: silentLogger,
-      probe: silentProbe,
       deliver: () => {},
     })
     const settleBy: Readonly<Record<Variant, Settle>> = {

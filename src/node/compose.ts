@@ -18,32 +18,20 @@ import { isMeasuring } from '../monitor/index.ts'
 import { thrownErrorCode } from '../postgres/index.ts'
 import { Rollout } from '../rollout/index.ts'
 import { RunsPart, type Runs } from '../runs/index.ts'
-import type { OperationGuard } from '../transaction/index.ts'
 import {
-  IntentWriter,
-  LateCalls,
-  OrphanWatch,
-  RollbackEventWriter,
-  Settler,
-  OutcomeAnswers,
-  StoredOutcomes,
-  TransactionCoordinator,
   UserScope,
+  type OperationGuard,
+  type OrphanWatch,
   type Part,
+  type TransactionCoordinator,
 } from '../transaction/index.ts'
 import { toAuthenticator } from './authenticator.ts'
-import {
-  assertDurations,
-  closedIdRetentionMs,
-  createRetention,
-  eventRetentionMs,
-  operationRetentionMs,
-  type Base,
-} from './durations.ts'
+import { assertDurations, createRetention, eventRetentionMs, type Base } from './durations.ts'
 import { createAdmission, createGuard, isProduction, loggerOf } from './guards.ts'
 import { NodeLife } from './life.ts'
 import { Health } from './monitoring.ts'
 import type { LockstepOptions } from './options.ts'
+import { createOperations } from './operation-room.ts'
 import { createRpc, type Callables } from './rpc.ts'
 import { busOf, createLease } from './from-options.ts'
 import { createRuns } from './run-room.ts'
@@ -119,43 +107,13 @@ export function composeRooms<Db>(
   const admission = createAdmission(base, options)
   const scope = new UserScope({ database, admission, onBegin: options.onBegin })
   const guard = createGuard(logger, database)
-  const late = new LateCalls({ clock, lateAfterMs: closedIdRetentionMs(options) / 2 })
-  const { deliver, deliverTransient } = deliveries
   const runsPart = new RunsPart(database.schema)
   const parts = [...otherParts, runsPart as Part<unknown>]
-  const { ownConnections } = database
-  const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
-  const settler = new Settler({ ...base, log: log.append, ownConnections, rollbackEvents, probe, deliver })
-  const retentionMs = operationRetentionMs(options)
-  const outcomes = new StoredOutcomes({ ...base, log: log.append, retentionMs })
-  const answers = new OutcomeAnswers(outcomes, settler, clock)
-  const coordinator = new TransactionCoordinator({
-    guard,
-    parts,
-    rollbackEvents,
-    database,
-    log: log.append,
-    intents: new IntentWriter({ ...base, late }),
-    late,
-    settler,
-    outcomes,
-    lease,
-    rollout,
-    admission,
-    clock,
-    logger,
-    probe,
-    epoch,
-    deliver,
-    deliverTransient,
-  })
-  const orphans = new OrphanWatch({
-    settler,
-    clock,
-    logger,
-    rollbackOf: (name) => callables.rollbackOf(name),
-    openLeases: () => coordinator.openLeases,
-  })
+  const { coordinator, answers, orphans } = createOperations(
+    { ...base, database, log: log.append, lease, rollout, admission, probe, deliveries, guard, parts, epoch },
+    callables,
+    options,
+  )
   const retention = createRetention(base, log, options)
 
   const channels = new ChannelRegistry({ checks: scope, logger, databaseCode: thrownErrorCode })

@@ -2,9 +2,9 @@
  * Room `transaction`: one operation, from its intent to its outcome: the user's work, the flush, the notice, and
  * the settlement of what a dead node left. It refuses to know sockets, and SQL of its own.
  */
-export type { OperationRequest } from './operation/attempts.ts'
-export { TransactionCoordinator } from './operation/coordinator.ts'
-export type { EndedOperation } from './operation/failure-settlement.ts'
+export type { TransactionCoordinator } from './operation/coordinator.ts'
+export { createCoordinator } from './operation/create-coordinator.ts'
+export type { EndedOperation, OperationRequest } from './operation/operation-request.ts'
 export { IntentWriter } from './intents/intent-writer.ts'
 export { LateCalls } from './intents/late-calls.ts'
 export { createNotice, rollbackExpectation, type RollbackOptions } from './settle/notice.ts'

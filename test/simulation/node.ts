@@ -13,7 +13,8 @@ import {
   Settler,
   OutcomeAnswers,
   StoredOutcomes,
-  TransactionCoordinator,
+  type TransactionCoordinator,
+  createCoordinator,
 } from '../../src/transaction/index.ts'
 import { ModelBus, type ModelBroker } from './model/bus.ts'
 import { ModelDatabase, type Leg, type ModelDb } from './model/database.ts'
@@ -67,11 +68,11 @@ export class SimulatedNode {
     this.#deliveries = deliveries
     const { ownConnections } = database
     const rollbackEvents = new RollbackEventWriter({ ...base, inMemory: database.singleSession })
-    const settler = new Settler({ ...base, log: log.append, ownConnections, rollbackEvents, probe, deliver })
+    const settler = new Settler({ ...base, log: log.append, ownConnections, rollbackEvents, deliver })
     const outcomes = new StoredOutcomes({ ...base, log: log.append, retentionMs: outcomesMs })
     this.answers = new OutcomeAnswers(outcomes, settler, clock)
     const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
-    this.coordinator = new TransactionCoordinator({
+    this.coordinator = createCoordinator({
       database,
       log: log.append,
       parts: [shownPart],
@@ -91,9 +92,9 @@ export class SimulatedNode {
       deliverTransient,
     })
     this.#orphans = new OrphanWatch({
+      ...base,
       settler,
-      clock,
-      logger,
+      probe,
       rollbackOf: () => ({}),
       openLeases: () => this.coordinator.openLeases,
     })

@@ -1,7 +1,7 @@
 // Settlements against a real database, without a node: keys, notices, settlers, and flushes that are left open.
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { silentProbe, systemClock, type Queryable, type Statement } from '../../src/core/index.ts'
+import { systemClock, type Queryable, type Statement } from '../../src/core/index.ts'
 import { newOperationId, silentLogger } from '../../src/index.ts'
 import { CountingAppender, type StoredEvent } from '../../src/log/index.ts'
 import { flushOperation, fromPool, type OperationKey, type PendingEvent } from '../../src/postgres/index.ts'
@@ -59,7 +59,6 @@ export async function createSettlementsWorld() {
       log: new CountingAppender(own, schema),
       clock: systemClock,
       logger: silentLogger,
-      probe: silentProbe,
       deliver: (events) => void delivered.push(...events),
       ...(options.commitWaitMs === undefined ? {} : { commitWaitMs: options.commitWaitMs }),
     })

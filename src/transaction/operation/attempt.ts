@@ -1,85 +1,14 @@
 import { mutationPoint } from '../../protocol/mutation-point.ts'
 import { faultPoint } from '../../core/fault-point.ts'
-import {
-  disregard,
-  whenSettled,
-  type Database,
-  type ErrorCode,
-  type Isolation,
-  type Mode,
-  type Moment,
-  type OpenTransaction,
-  type UserContext,
-} from '../../core/index.ts'
-import type { Append, EmittedCounts, Landed, LogAppender } from '../../log/index.ts'
-import { forgetRollbackEvents, type OperationKey, type PendingEvent } from '../../postgres/index.ts'
-import { afterCommit, afterWork, codeOfFailure } from './attempt-rules.ts'
-import type { FlushQueue } from './flush-queue.ts'
-import type { Hook } from './hook-runner.ts'
-import type { Interruption } from './interruption.ts'
-import type { LateCalls } from '../intents/late-calls.ts'
+import { disregard, whenSettled, type Database, type OpenTransaction } from '../../core/index.ts'
+import type { Append, Landed } from '../../log/index.ts'
+import { forgetRollbackEvents, type PendingEvent } from '../../postgres/index.ts'
 import { failureCode } from '../settle/notice.ts'
-import type { OperationGuard } from './operation-guard.ts'
+import type { AttemptRequest, AttemptResult, HooksOf } from './attempt-result.ts'
+import { afterCommit, afterWork, codeOfFailure } from './attempt-rules.ts'
 import type { Flush } from './operation-parts.ts'
-import type { OperationTrace } from './operation-trace.ts'
-import type { OperationRollbackEvents } from '../parts/operation-rollback-events.ts'
-import type { Part } from '../parts/part.ts'
 import { toResultJson } from './result-json.ts'
-import { TransactionScope, type Transaction } from './transaction.ts'
-
-export interface AttemptRequest<Db, Result> {
-  readonly key: OperationKey
-  readonly log: Pick<LogAppender, 'flush'>
-  readonly since: Moment
-  readonly late: LateCalls
-  readonly user: UserContext
-  readonly interruption: Interruption
-  /** Guard, in development, with the place where the operation was called. */
-  readonly guard: OperationGuard | undefined
-  readonly origin: Error | undefined
-  /** Settles to whether this id has no outcome yet. Absent when no intent is written. */
-  readonly intent: Promise<boolean> | undefined
-  /** The history in which the intent was asked for. */
-  readonly notedIn: string
-  readonly mode: Mode
-  readonly isolation: Isolation | undefined
-  readonly trace: OperationTrace
-  readonly flushes: FlushQueue
-  /** Sends an event at once, where the mode lets events leave before the commit. */
-  readonly emitNow?: ((event: PendingEvent) => void) | undefined
-  /** Parts beside the events. */
-  readonly parts: readonly Part<unknown>[]
-  readonly rollbackEvents: OperationRollbackEvents
-  readonly work: (tx: Transaction<Db>) => Promise<Result>
-}
-
-/** The hooks of the ending that stands: of an unknown one, once it is known. */
-type HooksOf = (ending: 'committed' | 'rolled_back') => readonly Hook[]
-
-interface Failure {
-  readonly error: unknown
-  readonly code: ErrorCode
-  readonly affectedLayers: readonly string[]
-  readonly hooksOf: HooksOf
-}
-
-/** How one attempt at an operation ended, as far as this process could hear. */
-export type AttemptResult<Result> =
-  | {
-      readonly ending: 'committed'
-      readonly result: Result
-      readonly landed: Landed
-      /** Gives each part what its own rows answered. */
-      readonly notifyParts: (failed: (part: string, error: unknown) => void) => void
-      readonly hooksOf: HooksOf
-      /** Epoch of the history that it was committed in. Absent where the database knows only one. */
-      readonly epoch: string | undefined
-    }
-  | (Failure & { readonly ending: 'rolled_back' })
-  /** `emitted` is what the log has of it, if it has committed. */
-  | (Failure & { readonly ending: 'unknown'; readonly emitted: EmittedCounts; readonly result: unknown })
-  /** The id was known already: nothing of this attempt was kept, and the stored outcome counts. */
-  | { readonly ending: 'known' }
+import { TransactionScope } from './transaction.ts'
 
 /** Runs the user's work in one transaction and ends it. Never throws. */
 export async function attempt<Db, Result>(
@@ -188,7 +117,7 @@ async function workAndCommit<Db, Result>(
     // A copy may fail by what the first has left, and before it is known that there was one.
     return (await isKnown(request.intent)) ? { ending: 'known' } : rolledBack(error)
   }
-  const ending = await inTurn(request.flushes, events, () => {
+  const ending = await request.flushes.inTurn(events, () => {
     // Check for lateness last of all, since nothing else tells other nodes of this operation.
     const tooLate = request.intent === undefined ? request.late.refusalOf(request.since) : undefined
     if (tooLate !== undefined) return rollBack(open, tooLate)
@@ -244,23 +173,6 @@ function runWork<Db, Result>(
 ): Promise<Result> {
   if (guard === undefined) return work(scope)
   return guard.run({ name: key.name, origin, isOpen: () => scope.isOpen }, () => work(scope))
-}
-
-/** Commits in turn where there is one channel. A wait for several would hold some of them meanwhile. */
-async function inTurn<T>(
-  flushes: FlushQueue,
-  events: readonly PendingEvent[],
-  commit: () => Promise<T>,
-): Promise<T> {
-  const channel = events[0]?.channel
-  if (channel === undefined || events.some((event) => event.channel !== channel)) return commit()
-  const turn = flushes.enter(channel)
-  if (turn !== undefined) await turn
-  try {
-    return await commit()
-  } finally {
-    flushes.leave(channel)
-  }
 }
 
 /** Error of this file alone: the id turned out to be known, so this copy of the work counts for nothing. */

@@ -1,5 +1,5 @@
 import { faultPoint } from '../../core/fault-point.ts'
-import { disregard, pause, type Clock, type Database, type Isolation, type Moment } from '../../core/index.ts'
+import { disregard, pause, type Clock, type Database } from '../../core/index.ts'
 import type { TransientEvent } from '../../feeds/index.ts'
 import type { LogAppender } from '../../log/index.ts'
 import type { PendingEvent } from '../../postgres/index.ts'
@@ -10,32 +10,15 @@ import { OperationRollbackEvents } from '../parts/operation-rollback-events.ts'
 import type { Part } from '../parts/part.ts'
 import type { RollbackEventWriter } from '../parts/rollback-event-writer.ts'
 import type { StoredOutcomes } from '../settle/stored-outcomes.ts'
+import type { AttemptRequest, AttemptResult } from './attempt-result.ts'
 import { nextAttemptWithinMs } from './attempt-rules.ts'
-import { attempt, neverBegun, type AttemptResult, type AttemptRequest } from './attempt.ts'
-import type { EndedOperation, RequestFacts } from './failure-settlement.ts'
+import { attempt, neverBegun } from './attempt.ts'
 import { FlushQueue } from './flush-queue.ts'
 import type { OpenOperation } from './open-operation.ts'
 import type { OperationGuard } from './operation-guard.ts'
+import type { EndedOperation, OperationRequest, RequestFacts } from './operation-request.ts'
 import type { OperationTrace } from './operation-trace.ts'
-import type { Transaction } from './transaction.ts'
-import { WorkLimits, type WorkLimit } from './work-limits.ts'
-
-/** An operation that is ready to run: validated and authorized. */
-export interface OperationRequest<Db, Result> extends RequestFacts, WorkLimit {
-  /** Earliest time at which the call may have come; see `earliestArrival`. */
-  readonly since: Moment
-  /** Digest of name and input. */
-  readonly inputHash: string
-  /**
-   * False: no durable note is written at the start. When the process dies before the end, the user has no notice, and
-   * learns it only where the client asks.
-   */
-  readonly intent: boolean
-  readonly isolation?: Isolation | undefined
-  /** Error with the stack of the call, in development. */
-  readonly origin?: Error | undefined
-  readonly work: (tx: Transaction<Db>) => Promise<Result>
-}
+import { WorkLimits } from './work-limits.ts'
 
 export interface AttemptsOptions<Db> {
   readonly database: Database<Db>
@@ -54,9 +37,9 @@ export interface AttemptsOptions<Db> {
    * Attempts in all at an operation that meets serialization failures or deadlocks. Default 5. One that met a read-only
    * server has a second one, over a connection that was made since.
    */
-  readonly maxAttempts?: number
+  readonly maxAttempts?: number | undefined
   /** Parts of an operation beside its events, in the order of their rows. Default: none. */
-  readonly parts?: readonly Part<unknown>[]
+  readonly parts?: readonly Part<unknown>[] | undefined
   readonly rollbackEvents: RollbackEventWriter
 }
 
@@ -69,12 +52,34 @@ export interface Accepted<Db, Result> {
 
 /** Writes the intent of an operation, and tries its work until it has ended. */
 export class Attempts<Db> {
-  readonly #options: AttemptsOptions<Db>
+  readonly #database: Database<Db>
+  readonly #log: LogAppender
+  readonly #clock: Clock
+  readonly #intents: IntentWriter
+  readonly #late: LateCalls
+  readonly #outcomes: StoredOutcomes
+  readonly #guard: OperationGuard | undefined
+  readonly #epoch: () => string
+  readonly #deliverTransient: (event: TransientEvent) => void
+  readonly #maxAttempts: number
+  readonly #parts: readonly Part<unknown>[]
+  readonly #rollbackEvents: RollbackEventWriter
   readonly #limits = new WorkLimits()
   readonly #flushes: FlushQueue
 
   constructor(options: AttemptsOptions<Db>) {
-    this.#options = options
+    this.#database = options.database
+    this.#log = options.log
+    this.#clock = options.clock
+    this.#intents = options.intents
+    this.#late = options.late
+    this.#outcomes = options.outcomes
+    this.#guard = options.guard
+    this.#epoch = options.epoch
+    this.#deliverTransient = options.deliverTransient
+    this.#maxAttempts = options.maxAttempts ?? 5
+    this.#parts = options.parts ?? []
+    this.#rollbackEvents = options.rollbackEvents
     this.#flushes = new FlushQueue(options.clock)
   }
 
@@ -97,28 +102,27 @@ export class Attempts<Db> {
   }: Accepted<Db, Result>): Promise<AttemptResult<Result>> {
     const { interruption } = operation
     const { key } = operation
-    const { database, log, clock, guard, late, maxAttempts = 5, parts = [] } = this.#options
     const emitNow = this.#emitNowOf(operation)
     await faultPoint('transaction.before-intent')
-    const notedIn = this.#options.epoch()
-    if (request.intent) operation.intent = this.#options.intents.write(key, request.since)
+    const notedIn = this.#epoch()
+    if (request.intent) operation.intent = this.#intents.write(key, request.since)
     // Ignore a failure until the intent is awaited, before the flush.
     if (operation.intent !== undefined) disregard(operation.intent.landed)
     if (mutationPoint('intent let go before the outcome')) operation.intent?.ended()
     // The one session belongs to the transaction from BEGIN on, so the intent has to come first. And what may have been
     // done already is not done again only to be undone.
-    if (database.singleSession || request.repeat === true) {
+    if (this.#database.singleSession || request.repeat === true) {
       const early = await this.#endedBefore(request, operation)
       if (early !== undefined) return early
     }
     const asked: AttemptRequest<Db, Result> = {
       key,
-      log,
+      log: this.#log,
       since: request.since,
-      late,
+      late: this.#late,
       user: request.user,
       interruption,
-      guard,
+      guard: this.#guard,
       origin: request.origin,
       intent: operation.intent?.landed,
       notedIn,
@@ -127,8 +131,8 @@ export class Attempts<Db> {
       trace,
       flushes: this.#flushes,
       emitNow,
-      parts,
-      rollbackEvents: new OperationRollbackEvents(this.#options.rollbackEvents, {
+      parts: this.#parts,
+      rollbackEvents: new OperationRollbackEvents(this.#rollbackEvents, {
         key,
         intent: operation.intent?.landed,
         interruption,
@@ -136,12 +140,13 @@ export class Attempts<Db> {
       work: request.work,
     }
     for (let number = 1; ; number++) {
-      const ending = await attempt(database, asked)
+      const ending = await attempt(this.#database, asked)
       const code = ending.ending === 'rolled_back' ? ending.code : undefined
       const isInterrupted = interruption.reason !== undefined
+      const maxAttempts = this.#maxAttempts
       const withinMs = nextAttemptWithinMs({ code, number, maxAttempts, isInterrupted })
       if (withinMs === undefined) return ending
-      await pause(clock, Math.random() * withinMs)
+      await pause(this.#clock, Math.random() * withinMs)
     }
   }
 
@@ -153,7 +158,7 @@ export class Attempts<Db> {
     try {
       if (intent !== undefined) return (await intent.landed) ? undefined : { ending: 'known' }
       if (request.repeat !== true) return undefined
-      return (await this.#options.outcomes.has(key)) ? { ending: 'known' } : undefined
+      return (await this.#outcomes.has(key)) ? { ending: 'known' } : undefined
     } catch (error) {
       return neverBegun(error)
     }
@@ -165,11 +170,10 @@ export class Attempts<Db> {
     mode,
   }: OpenOperation<EndedOperation<unknown>>): ((event: PendingEvent) => void) | undefined {
     if (mode === 'enforce' && !mutationPoint('event shown before it has a place')) return undefined
-    const { deliverTransient, clock } = this.#options
     return (event) => {
-      const sent = { ...event, operationId: key.id, userId: key.userId, at: new Date(clock.now()) }
+      const sent = { ...event, operationId: key.id, userId: key.userId, at: new Date(this.#clock.now()) }
       const stack = mode === 'observe' ? new Error('emitted before the commit').stack : undefined
-      deliverTransient(stack === undefined ? sent : { ...sent, stack })
+      this.#deliverTransient(stack === undefined ? sent : { ...sent, stack })
     }
   }
 }

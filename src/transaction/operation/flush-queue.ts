@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/index.ts'
+import type { PendingEvent } from '../../postgres/index.ts'
 
 /** Flushes of one channel that are under way at once: one that has its head locked, and the next. */
 const width = 2
@@ -25,6 +26,19 @@ export class FlushQueue {
 
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /** Commits in turn where the events are of one channel. A wait for several would hold some of them meanwhile. */
+  async inTurn<T>(events: readonly PendingEvent[], commit: () => Promise<T>): Promise<T> {
+    const channel = events[0]?.channel
+    if (channel === undefined || events.some((event) => event.channel !== channel)) return commit()
+    const turn = this.enter(channel)
+    if (turn !== undefined) await turn
+    try {
+      return await commit()
+    } finally {
+      this.leave(channel)
+    }
   }
 
   /** Every `enter` needs its `leave`. Undefined: it may go on at once. */

@@ -40,7 +40,7 @@ export class OpenOperation<Answer> {
   }
 
   /** The mode that decides whether its user gets the notice of a rollback. */
-  get toldMode(): Mode {
+  get reportedMode(): Mode {
     return this.isQuiet ? 'off' : this.mode
   }
 

@@ -1,13 +1,10 @@
 import { mutationPoint } from '../../protocol/mutation-point.ts'
-import { messageOf, Repeat, type Clock, type Logger } from '../../core/index.ts'
+import { messageOf, Repeat } from '../../core/index.ts'
 import type { OperationKey } from '../../postgres/index.ts'
 import { createNotice, type RollbackOptions } from './notice.ts'
-import type { Settler } from './settlement.ts'
+import { OrphanSettlement, type OrphanSettlementOptions } from './orphan-settlement.ts'
 
-export interface OrphanWatchOptions {
-  readonly settler: Settler
-  readonly clock: Clock
-  readonly logger: Logger
+export interface OrphanWatchOptions extends OrphanSettlementOptions {
   /** Finds the rollback options in an operation's definition, where this node knows it. */
   readonly rollbackOf: (operationName: string) => RollbackOptions
   /** Leases under which something still runs on this node: it is not dead, whatever has become of them. */
@@ -20,13 +17,23 @@ const batch = 200
 
 /** Settles, round after round, what dead nodes left open. Every node watches; the database lets one decide. */
 export class OrphanWatch {
-  readonly #settler: Settler
+  readonly #orphans: OrphanSettlement
   readonly #rollbackOf: (operationName: string) => RollbackOptions
   readonly #openLeases: () => readonly string[]
   readonly #rounds: Repeat
 
-  constructor({ settler, clock, logger, rollbackOf, openLeases, intervalMs = 1_000 }: OrphanWatchOptions) {
-    this.#settler = settler
+  constructor({
+    settler,
+    own,
+    schema,
+    clock,
+    logger,
+    probe,
+    rollbackOf,
+    openLeases,
+    intervalMs = 1_000,
+  }: OrphanWatchOptions) {
+    this.#orphans = new OrphanSettlement({ settler, own, schema, clock, logger, probe })
     this.#rollbackOf = rollbackOf
     this.#openLeases = openLeases
     this.#rounds = new Repeat({
@@ -49,7 +56,7 @@ export class OrphanWatch {
 
   async #settleAll(): Promise<void> {
     const settle = (): Promise<number> =>
-      this.#settler.settleOrphans({
+      this.#orphans.settleAll({
         noticeFor: (key) => this.#noticeFor(key),
         limit: batch,
         except: this.#openLeases(),

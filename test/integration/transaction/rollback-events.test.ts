@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { PGlite } from '@electric-sql/pglite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentProbe, systemClock, type Statement } from '../../../src/core/index.ts'
+import { systemClock, type Statement } from '../../../src/core/index.ts'
 import { fromPglite, newOperationId, silentLogger } from '../../../src/index.ts'
 import { createLockstepWith } from '../../../src/lockstep.ts'
 import {
@@ -63,7 +63,7 @@ function otherNode() {
   const node = fromPool(at.pool)
   const facts = { own: node.own, schema, clock: systemClock }
   const log = new CountingAppender(node.own, schema)
-  const settler = new Settler({ ...facts, log, logger: silentLogger, probe: silentProbe, deliver: () => {} })
+  const settler = new Settler({ ...facts, log, logger: silentLogger, deliver: () => {} })
   return {
     own: node.own,
     settler,

@@ -7,6 +7,7 @@ import { CountingAppender } from '../../../src/log/index.ts'
 import { fromPool, readOrphans, type OperationKey } from '../../../src/postgres/index.ts'
 import { OrphanWatch, Settler } from '../../../src/transaction/index.ts'
 import { createNotice } from '../../../src/transaction/settle/notice.ts'
+import { OrphanSettlement } from '../../../src/transaction/settle/orphan-settlement.ts'
 import { newOperationId, silentLogger } from '../../../src/index.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
@@ -31,22 +32,23 @@ const noticeFor = ({ id, name }: OperationKey) =>
     affectedLayers: [],
   })
 
-function createSettler(
-  ended: OperationReport[],
-  wrap: (own: Queryable) => Queryable = (own) => own,
-): Settler {
+/** Facts of a node, for what settles there. */
+function nodeFacts(wrap: (own: Queryable) => Queryable = (own) => own) {
   const { own, schema } = fromPool(pool)
+  return { own: wrap(own), schema, clock: systemClock, logger: silentLogger }
+}
+
+function createSettler(wrap?: (own: Queryable) => Queryable): Settler {
+  const facts = nodeFacts(wrap)
+  return new Settler({ ...facts, log: new CountingAppender(facts.own, facts.schema), deliver: () => {} })
+}
+
+function createOrphanSettlement(
+  ended: OperationReport[],
+  wrap?: (own: Queryable) => Queryable,
+): OrphanSettlement {
   const probe = { ...silentProbe, isOn: true, ended: (report: OperationReport) => void ended.push(report) }
-  const wrapped = wrap(own)
-  return new Settler({
-    own: wrapped,
-    schema,
-    log: new CountingAppender(wrapped, schema),
-    clock: systemClock,
-    logger: silentLogger,
-    probe,
-    deliver: () => {},
-  })
+  return new OrphanSettlement({ ...nodeFacts(wrap), settler: createSettler(wrap), probe })
 }
 
 /** Writes the intent of an operation whose node is not there any more. */
@@ -63,20 +65,20 @@ async function plantOrphan(): Promise<OperationKey> {
 test('an orphan that two nodes read at once is reported by the one that settles it', async () => {
   const { id } = await plantOrphan()
   const [first, second]: [OperationReport[], OperationReport[]] = [[], []]
-  const quick = createSettler(second)
+  const quick = createOrphanSettlement(second)
   let hasRead = false
-  const slow = createSettler(first, (own) => ({
+  const slow = createOrphanSettlement(first, (own) => ({
     async query<Row>(statement: Parameters<Queryable['query']>[0]) {
       const answer = await own.query<Row>(statement)
       // A second node reads and settles between this node's read and its settlement.
       if (!hasRead) {
         hasRead = true
-        await quick.settleOrphans({ noticeFor, limit: 10 })
+        await quick.settleAll({ noticeFor, limit: 10 })
       }
       return answer
     },
   }))
-  expect(await slow.settleOrphans({ noticeFor, limit: 10 })).toBe(1)
+  expect(await slow.settleAll({ noticeFor, limit: 10 })).toBe(1)
   expect(second.map(({ operationId }) => operationId)).toEqual([id])
   expect(first).toEqual([])
 })
@@ -91,7 +93,7 @@ test('a full batch of orphans that cannot be settled is left for the next round,
   )
   await pool.query('alter table lockstep.operations add constraint full_disk check (false) not valid')
   let reads = 0
-  const settler = createSettler([], (own) => ({
+  const counted = nodeFacts((own) => ({
     async query<Row>(statement: Parameters<Queryable['query']>[0]) {
       if (statement.text === readOrphans('"lockstep"', 200).text) reads += 1
       return own.query<Row>(statement)
@@ -100,7 +102,9 @@ test('a full batch of orphans that cannot be settled is left for the next round,
   const clock = new ManualClock()
   const pauses: number[] = []
   const watch = new OrphanWatch({
-    settler,
+    ...counted,
+    settler: createSettler(),
+    probe: silentProbe,
     clock: {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
@@ -109,7 +113,6 @@ test('a full batch of orphans that cannot be settled is left for the next round,
         return clock.after(delayMs, work)
       },
     },
-    logger: silentLogger,
     rollbackOf: () => ({}),
     openLeases: () => [],
     intervalMs: 1_000,
@@ -124,13 +127,13 @@ test('a full batch of orphans that cannot be settled is left for the next round,
 test('a settlement says whether somebody had decided before, except after a reply that was lost', async () => {
   const key = await plantOrphan()
   const notice = noticeFor(key)
-  const settler = createSettler([])
+  const settler = createSettler()
   expect(await settler.settle(key, notice)).not.toHaveProperty('wasDecidedBefore')
   expect(await settler.settle(key, notice)).toMatchObject({ state: 'rolled_back', wasDecidedBefore: true })
 
   const other = await plantOrphan()
   let isLost = false
-  const unlucky = createSettler([], (own) => ({
+  const unlucky = createSettler((own) => ({
     async query<Row>(statement: Parameters<Queryable['query']>[0]) {
       const answer = await own.query<Row>(statement)
       if (!isLost) {

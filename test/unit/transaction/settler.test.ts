@@ -4,7 +4,6 @@ import {
   LockstepError,
   newOperationId,
   silentLogger,
-  silentProbe,
   systemClock,
   type Queryable,
 } from '../../../src/core/index.ts'
@@ -46,7 +45,6 @@ function createSettler(failures: number): Settler {
     log: new CountingAppender(own, '"lockstep"'),
     clock: systemClock,
     logger: silentLogger,
-    probe: silentProbe,
     deliver: () => {},
   })
 }
