@@ -1,5 +1,6 @@
 import type { Channel, ChannelEvent, ChannelState } from './client-channel.ts'
 import type { SharedSubscription } from './shared-subscription.ts'
+import type { DraftView } from './draft-view.ts'
 import type { LockstepClientError } from './errors.ts'
 import { assertListener, type Off } from './listeners.ts'
 
@@ -35,6 +36,11 @@ export class ChannelHandle implements Channel {
         type === '*' || type === event.type ? listener(event.data, event) : undefined,
       ),
     )
+  }
+
+  onDraft(name: string, listener: (draft: DraftView) => unknown): Off {
+    assertListener(listener)
+    return this.#keep(this.#feed.drafts.on(name, listener))
   }
 
   onReset(listener: () => void): Off {

@@ -7,6 +7,7 @@ import type { ChannelEvent, ChannelOptions } from './client-channel.ts'
 import { assertKind, assertOptions, misuse, ofPosition } from './client-options.ts'
 import type { ConnectionWait } from './connection-wait.ts'
 import type { LockstepClientError } from './errors.ts'
+import type { DraftView } from './draft-view.ts'
 import type { ErrorListener, Off } from './listeners.ts'
 import { SharedSubscription } from './shared-subscription.ts'
 
@@ -19,6 +20,7 @@ export interface ChannelsOptions {
   /** Hears each event of each channel that is open. */
   readonly onEvent: (event: ChannelEvent) => void
   readonly onJoined: (channel: string, joined: Joined) => void
+  readonly onDraft: (draft: DraftView) => void
 }
 
 /** Channels that are open, one subscription each: for the page, and for the runs that it follows. */
@@ -64,6 +66,11 @@ export class Channels {
         followed.handle.close()
       },
     }
+  }
+
+  /** The open draft of a run. */
+  draftOf(channel: string, runId: string, name: string): DraftView | undefined {
+    return this.#feeds.get(channel)?.drafts.of(runId, name)
   }
 
   offline(): void {

@@ -1,4 +1,5 @@
 import type { StreamPosition } from '../protocol/index.ts'
+import type { DraftView } from './draft-view.ts'
 import type { Off } from './listeners.ts'
 import type { LockstepClientError } from './errors.ts'
 
@@ -58,7 +59,10 @@ export interface ChannelOptions {
 }
 
 /** Events of one channel, in the channel's order, each once. */
-export interface Channel<Events = Readonly<Record<string, unknown>>> {
+export interface Channel<
+  Events = Readonly<Record<string, unknown>>,
+  Drafts = Readonly<Record<string, unknown>>,
+> {
   readonly name: string
   readonly state: ChannelState
   /** Reason why the server refused or ended the subscription. */
@@ -67,6 +71,14 @@ export interface Channel<Events = Readonly<Record<string, unknown>>> {
   on<Type extends keyof Events & string>(
     type: Type,
     listener: (data: Events[Type], event: ChannelEvent<Type, Events[Type]>) => void,
+  ): Off
+  /**
+   * Hears of a draft at each change, and at first of those that are open. Its end comes in the same turn as the event that
+   * committed it, behind that.
+   */
+  onDraft<Name extends keyof Drafts & string>(
+    name: Name,
+    listener: (draft: DraftView<Drafts[Name]>) => void,
   ): Off
   /** Events were missed that are no longer kept: reload what was built from them. `getState` does so by itself. */
   onReset(listener: () => void): Off

@@ -74,9 +74,12 @@ type RunOf<Name extends string, Task, Started = false> = Task extends {
   readonly result: infer Result
 }
   ? Started extends true
-    ? StartedRun<Name, Result, RefusalOf<Task>, ProgressOf<Task>>
-    : Run<Name, Result, RefusalOf<Task>, ProgressOf<Task>>
+    ? StartedRun<Name, Result, RefusalOf<Task>, ProgressOf<Task>, DraftsOf<Task>>
+    : Run<Name, Result, RefusalOf<Task>, ProgressOf<Task>, DraftsOf<Task>>
   : never
+
+/** Drafts of a channel or a task; none where its types have none. */
+type DraftsOf<Shown> = Required<Shown> extends { readonly drafts: infer Drafts } ? Drafts : {}
 
 type ProgressOf<Task> = Task extends { readonly progress?: infer Progress } ? Progress : unknown
 type InputOf<Task> = Task extends { readonly input: infer Input } ? Input : never
@@ -113,7 +116,7 @@ export interface Client<App extends AppShape = AppShape> {
   channel<const Name extends Key<App['channels']>>(
     name: Name,
     options?: ChannelOptions,
-  ): Channel<App['channels'][Name]['events'] & RunEventTypes>
+  ): Channel<App['channels'][Name]['events'] & RunEventTypes, DraftsOf<App['channels'][Name]>>
   /**
    * Calls an operation. It is remembered before it is sent. Without a connection it is queued. A reply that was
    * lost is neither guessed nor sent again: the server is asked what became of the operation. When the server has too

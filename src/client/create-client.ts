@@ -142,6 +142,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     onError,
     onEvent: (event) => runs.hear(event),
     onJoined: (channel, joined) => runs.joined(channel, joined),
+    onDraft: (draft) => runs.draftChanged(draft),
   })
 
   const openChannel = (name: string, channelOptions?: ChannelOptions): Channel => {
@@ -180,6 +181,7 @@ export function createClient<App extends AppShape = AppShape>(options: ClientOpt
     onError,
     query,
     call: (name, input) => operations.call(name, input, {}),
+    draftOf: (name, runId, draft) => channels.draftOf(name, runId, draft),
     // The user's own channel is joined with the connection.
     follow: (name) =>
       name.startsWith(ownChannel) ? { isJoined: true, off: () => {} } : channels.follow(name),

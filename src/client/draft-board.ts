@@ -88,7 +88,8 @@ export class DraftBoard {
       if (this.#isLate(operation, runId, attempt)) continue
       const draft = this.#add({ id, name, operationId: operation, runId: runId ?? undefined, attempt }, 0)
       // A list that does not begin with the first chunk goes on where the one that was held ends.
-      const before = held.get(id)?.chunks.slice(0, from - 1) ?? []
+      const known = held.get(id)
+      const before = known?.facts.attempt === attempt ? known.chunks.slice(0, from - 1) : []
       append(draft, [...before, ...chunks])
       held.delete(id)
       this.#show(draft)
@@ -110,9 +111,12 @@ export class DraftBoard {
   push({ draft: { operation, name, attempt, from, after }, runId, chunks }: DraftPush): DraftNews {
     if (this.#isLate(operation, runId, attempt)) return this.#news()
     const id = idOf(operation, name)
-    const draft =
-      this.#drafts.get(id) ??
-      this.#add({ id, name, operationId: operation, runId: runId ?? undefined, attempt }, after)
+    const held = this.#drafts.get(id)
+    // An operation that is tried again shows its drafts anew.
+    if (held !== undefined && held.facts.attempt > attempt) return this.#news()
+    if (held !== undefined && held.facts.attempt < attempt) this.#end(id, 'retracted')
+    const facts = { id, name, operationId: operation, runId: runId ?? undefined, attempt }
+    const draft = this.#drafts.get(id) ?? this.#add(facts, after)
     const next = draft.chunks.length + 1
     if (from > next) {
       draft.ahead.set(from, chunks)
@@ -132,8 +136,7 @@ export class DraftBoard {
     this.#offset = offset
     this.#ended.add(operationId)
     for (const [id, { facts }] of this.#drafts)
-      if (facts.operationId === operationId)
-        this.#end(id, type === 'draft.retracted' ? 'retracted' : 'committed')
+      if (facts.operationId === operationId) this.#end(id, endOf(facts.name, type, data))
     if (type === runEvents.state) {
       const { runId, attempt } = Object(data) as RunStateData
       this.#begins(runId, attempt)
@@ -201,6 +204,13 @@ export class DraftBoard {
 }
 
 const rememberedRuns = 1_000
+
+/** A retraction that names drafts leaves the others of its operation, which has committed. */
+function endOf(name: string, type: string, data: unknown): 'committed' | 'retracted' {
+  if (type !== 'draft.retracted') return 'committed'
+  const { names } = Object(data) as { readonly names?: unknown }
+  return Array.isArray(names) && !names.includes(name) ? 'committed' : 'retracted'
+}
 
 const idOf = (operation: string, name: string): string => `${operation} ${name}`
 

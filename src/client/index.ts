@@ -27,6 +27,7 @@ export type {
   OperationState,
   PendingOperation,
 } from './pending-operation.ts'
+export type { DraftView } from './draft-view.ts'
 export type { Run, RunEnd, StartedRun } from './run.ts'
 export type { StoredOperation } from './stored-operations.ts'
 export type { Off } from './listeners.ts'

@@ -13,6 +13,7 @@ import { RolledBackError } from './call.ts'
 import type { Joined } from './channel-event.ts'
 import { createDeferred, type Deferred } from './deferred.ts'
 import { detach, disregard } from './detach.ts'
+import type { DraftView } from './draft-view.ts'
 import { clientError, fromWireError, LockstepClientError } from './errors.ts'
 import { assertEvent, Listeners, type ErrorListener, type Off } from './listeners.ts'
 import type { Call, FinalOutcome } from './pending-operation.ts'
@@ -30,6 +31,7 @@ export interface RunHandleOptions {
   readonly call: (method: string, input: unknown) => Call
   /** Subscribes to the channel of the run; answers whether its events came already. */
   readonly follow: (channel: string) => { readonly isJoined: boolean; readonly off: Off }
+  readonly draftOf: (channel: string, runId: string, name: string) => DraftView | undefined
   /** The run needs no events any more. */
   readonly onOver: (handle: RunHandle) => void
 }
@@ -114,6 +116,15 @@ export class RunHandle implements StartedRun {
 
   get result(): Promise<unknown> {
     return (this.#result ??= this.ended.then(resultOf))
+  }
+
+  draft(name: string): DraftView | undefined {
+    return this.#channel === undefined ? undefined : this.#options.draftOf(this.#channel, this.id, name)
+  }
+
+  /** A draft of the run has changed. */
+  draftChanged(): void {
+    if (!this.#isOver) this.#changes.emit()
   }
 
   on(event: 'change', listener: () => void): Off {

@@ -1,4 +1,5 @@
 import type { Notice, PlainRefusal, RunPhase, RunRef, RunReport, RunState } from '../protocol/index.ts'
+import type { DraftView } from './draft-view.ts'
 import type { LockstepClientError } from './errors.ts'
 import type { Off } from './listeners.ts'
 import type { FinalOutcome } from './pending-operation.ts'
@@ -20,6 +21,7 @@ export interface Run<
   Result = unknown,
   Refused = PlainRefusal,
   Progress = unknown,
+  Drafts = Readonly<Record<string, unknown>>,
 > {
   readonly id: string
   /** Names the run wherever it is kept, as JSON: `client.run(ref)` follows it again. */
@@ -31,6 +33,8 @@ export interface Run<
   readonly progress: Progress | undefined
   /** Steps that had committed when the run was last asked for: at the beginning, after a reconnect, and at its end. */
   readonly steps: RunReport['steps']
+  /** The draft of that name which the run shows now. */
+  draft<Draft extends keyof Drafts & string>(name: Draft): DraftView<Drafts[Draft]> | undefined
   readonly end: RunEnd<Result, Refused> | undefined
   /** Reason why the run cannot be followed. */
   readonly error: LockstepClientError | undefined
@@ -54,7 +58,8 @@ export interface StartedRun<
   Result = unknown,
   Refused = PlainRefusal,
   Progress = unknown,
-> extends Run<Name, Result, Refused, Progress> {
+  Drafts = Readonly<Record<string, unknown>>,
+> extends Run<Name, Result, Refused, Progress, Drafts> {
   /** Outcome of the start, which is an operation. Settles as that of a call does. */
   readonly outcome: Promise<FinalOutcome<RunRef<Name>, Refused>>
 }

@@ -8,6 +8,7 @@ import {
 } from '../protocol/index.ts'
 import type { Joined } from './channel-event.ts'
 import { misuse } from './client-options.ts'
+import type { DraftView } from './draft-view.ts'
 import type { LockstepClientError } from './errors.ts'
 import { RunHandle, type RunHandleOptions } from './run-handle.ts'
 import type { Call } from './pending-operation.ts'
@@ -53,6 +54,11 @@ export class Runs {
     if (type !== runEvents.state && type !== runEvents.progress) return
     const told = Object(data) as RunStateData & RunProgressData
     for (const handle of Array.from(this.#handles)) if (handle.id === told.runId) handle.hear(type, told)
+  }
+
+  draftChanged({ run }: DraftView): void {
+    if (run === undefined) return
+    for (const handle of Array.from(this.#handles)) if (handle.id === run.id) handle.draftChanged()
   }
 
   joined(channel: string, joined: Joined): void {

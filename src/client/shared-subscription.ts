@@ -7,9 +7,12 @@ import {
 import type { AcknowledgementSender } from './acknowledgement-sender.ts'
 import { refusedChannel, toEvent, type Joined } from './channel-event.ts'
 import { backoffMs, later, type Delays } from './backoff.ts'
+import { ChannelDrafts, draftPush } from './channel-drafts.ts'
 import type { Centrifuge, PublicationContext, SubscribedContext, Subscription } from './centrifuge.ts'
 import type { ChannelEvent, ChannelOptions, ChannelState } from './client-channel.ts'
 import { clientError, fromWireError, isRefusal, readable, type LockstepClientError } from './errors.ts'
+import type { DraftView } from './draft-view.ts'
+import { hearSubscription } from './hear-subscription.ts'
 import { Listeners, type ErrorListener } from './listeners.ts'
 import { JoinWaiters } from './join-waiters.ts'
 import { assertKind, ofPosition } from './client-options.ts'
@@ -25,6 +28,8 @@ interface SharedSubscriptionOptions extends ChannelOptions {
   readonly delays: Delays
   readonly onError: ErrorListener
   readonly connectionWait: ConnectionWait
+  /** Hears of each change of a draft. */
+  readonly onDraft: (draft: DraftView) => void
   /** Called when the last handle was closed. */
   onEmpty(): void
 }
@@ -41,6 +46,7 @@ export class SharedSubscription {
   readonly onJoined: Listeners<[Joined]>
   readonly onChange: Listeners<[ChannelState]>
   readonly reportError: ErrorListener
+  readonly drafts: ChannelDrafts
   readonly #options: SharedSubscriptionOptions
   readonly #handles = new Set<object>()
   #subscription: Subscription | undefined
@@ -63,6 +69,11 @@ export class SharedSubscription {
     this.onReset = new Listeners(options.onError)
     this.onJoined = new Listeners(options.onError)
     this.#waiters = new JoinWaiters(options.connectionWait)
+    this.drafts = new ChannelDrafts({
+      onError: options.onError,
+      rejoin: () => this.#restart(this.#position),
+      onChange: options.onDraft,
+    })
     this.onChange = new Listeners(options.onError)
     this.#position = options.since
     this.#begun = options.since !== undefined
@@ -128,34 +139,15 @@ export class SharedSubscription {
       ...(getState === undefined ? {} : { getState: () => this.#loadState(getState) }),
     })
     this.#subscription = subscription
-    // A listener that throws would stop the package's client. A subscription that was replaced may still speak.
-    const whileCurrent =
-      <Context>(hear: (context: Context) => void) =>
-      (context: Context): void => {
-        if (this.#subscription === subscription) hear(context)
-      }
-    subscription.on(
-      'subscribing',
-      whileCurrent(() => this.#move('subscribing', undefined)),
-    )
-    subscription.on(
-      'subscribed',
-      whileCurrent((context) => this.#subscribed(context)),
-    )
-    subscription.on(
-      'unsubscribed',
-      whileCurrent(({ code, reason }) => this.#unsubscribed(code, reason)),
-    )
-    subscription.on(
-      'publication',
-      whileCurrent((context) => this.#received(context)),
-    )
-    subscription.on(
-      'error',
-      whileCurrent(({ error }) => {
+    hearSubscription(subscription, () => this.#subscription === subscription, {
+      subscribing: () => this.#move('subscribing', undefined),
+      subscribed: (context) => this.#subscribed(context),
+      unsubscribed: ({ code, reason }) => this.#unsubscribed(code, reason),
+      publication: (context) => this.#received(context),
+      error: ({ error }) => {
         if (error.code !== getStateFailed) onError(fromWireError(error))
-      }),
-    )
+      },
+    })
     subscription.subscribe()
   }
 
@@ -193,7 +185,9 @@ export class SharedSubscription {
       this.#reset()
     }
     this.#begun = true
-    this.onJoined.emit({ recovered, data })
+    const joined = { recovered, data }
+    this.drafts.joined(joined, this.#position?.offset ?? 0)
+    this.onJoined.emit(joined)
     this.#move('subscribed', undefined)
   }
 
@@ -224,10 +218,14 @@ export class SharedSubscription {
       if (last !== undefined) this.#position = { offset, epoch: last.epoch }
       this.#restarts = 0
     }
+    const isDraft = offset === undefined && (Object(data) as { readonly type?: unknown }).type === draftPush
+    if (isDraft) return this.drafts.push(data)
     const event = toEvent(this.name, data, offset)
     if (event === undefined) this.reportError(clientError('LS_CLIENT_EVENT_MALFORMED'))
     else {
       this.onEvent.emit(event)
+      // Ends drafts behind the event: the page has what they showed by then.
+      this.drafts.event(event)
       this.#options.acknowledgements.add(publication)
     }
   }

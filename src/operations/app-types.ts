@@ -1,5 +1,5 @@
 import type { AppShape } from '../protocol/index.ts'
-import type { EventSchemas, Jsonify, NameOf, OutputOf } from '../core/index.ts'
+import type { EventSchemas, Jsonify, NameOf, NoEvents, OutputOf } from '../core/index.ts'
 
 /** Parts of an application that its clients see. */
 type Part = { readonly kind: 'channel' | 'operation' | 'query' | 'task'; readonly internal: false }
@@ -26,10 +26,18 @@ type EventsOf<Events extends EventSchemas> = {
   readonly [Type in keyof Events & string]: Jsonify<OutputOf<Events[Type]>>
 }
 
+/** Types of one chunk, by the draft's name. */
+type DraftsOf<Channel> = Channel extends { readonly drafts: infer Drafts extends EventSchemas }
+  ? EventsOf<Drafts>
+  : NoEvents
+
 type AnyChannel = { readonly kind: 'channel'; readonly pattern: string; readonly events: EventSchemas }
 
 type ChannelsOf<P> = {
-  readonly [C in Extract<P, AnyChannel> as NameOf<C['pattern']>]: { readonly events: EventsOf<C['events']> }
+  readonly [C in Extract<P, AnyChannel> as NameOf<C['pattern']>]: {
+    readonly events: EventsOf<C['events']>
+    readonly drafts: DraftsOf<C>
+  }
 }
 
 /** Object type, written out so that an editor shows names rather than how they were found. */

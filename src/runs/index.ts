@@ -10,7 +10,8 @@ export type { Ending, WorkContext } from './execution/step-tries.ts'
 export { RunCalls } from './run-calls.ts'
 export { Runs, type RunsOptions } from './runs.ts'
 export { RunsPart } from './store/runs-part.ts'
-export { Task, type RunEnd, type TaskHost } from './task.ts'
+export { Task, type TaskHost } from './task.ts'
+export type { RunEnd } from './task-types.ts'
 export type {
   ControlQuestion,
   EndedOptions,

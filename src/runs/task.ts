@@ -21,7 +21,7 @@ import {
   type UserContext,
 } from '../core/index.ts'
 import { databaseErrorCode, toLockstepError, type NewRun } from '../postgres/index.ts'
-import { declaredRefusalOf, type Notice, type PlainRefusal, type RunRef } from '../protocol/index.ts'
+import { declaredRefusalOf, type RunRef } from '../protocol/index.ts'
 import { toUser, type OperationHost } from '../operations/index.ts'
 import {
   handleIn,
@@ -34,6 +34,7 @@ import type { RunContext, RunnableTask } from './execution/runnable-task.ts'
 import { fromKept } from './model/kept-value.ts'
 import { defaultRetry, type Retry } from './model/retry-rules.ts'
 import type { Runs } from './runs.ts'
+import type { DraftsOf, RunEnd } from './task-types.ts'
 import { TaskStart, type AddedRun, type StartCall } from './task-start.ts'
 import {
   endedShape,
@@ -46,17 +47,6 @@ import {
   type Steps,
   type TaskOptions,
 } from './task-options.ts'
-
-/** How a run has ended. */
-export type RunEnd<Result = unknown, Refused = PlainRefusal> =
-  | { readonly state: 'completed'; readonly result: Result }
-  | { readonly state: 'cancelled' }
-  | {
-      readonly state: 'failed' | 'timeout' | 'dead'
-      readonly notice: Notice
-      /** Refusal that the task declares; undefined after any other failure. */
-      readonly refusal: Refused | undefined
-    }
 
 /** Services of the instance that a task belongs to. */
 export interface TaskHost<Db> {
@@ -92,6 +82,7 @@ export class Task<
     readonly input: InputOf<In>
     readonly result: Jsonify<Result>
     readonly refusal: RefusalOf<Refusals>
+    readonly drafts: DraftsOf<Ch>
     readonly progress: unknown extends OutputOf<P> ? undefined : Jsonify<OutputOf<P>>
   }
 
