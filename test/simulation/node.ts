@@ -5,6 +5,7 @@ import { Admission, silentProbe, type Logger } from '../../src/core/index.ts'
 import { Deliveries, EventHub } from '../../src/feeds/index.ts'
 import { createCountedLog, Retention } from '../../src/log/index.ts'
 import { operationPages, trimOperations } from '../../src/postgres/index.ts'
+import { Runs, RunsPart } from '../../src/runs/index.ts'
 import {
   IntentWriter,
   LateCalls,
@@ -13,6 +14,7 @@ import {
   Settler,
   OutcomeAnswers,
   StoredOutcomes,
+  type Part,
   type TransactionCoordinator,
   createCoordinator,
 } from '../../src/transaction/index.ts'
@@ -30,6 +32,8 @@ export interface NodeFacts {
   readonly leg: Leg
   readonly broker: ModelBroker
   readonly logger: Logger
+  /** The node has runs. */
+  readonly hasRuns: boolean
 }
 
 export class SimulatedNode {
@@ -39,6 +43,8 @@ export class SimulatedNode {
   readonly hub: EventHub
   readonly answers: OutcomeAnswers
   readonly coordinator: TransactionCoordinator<ModelDb>
+  readonly runsPart: RunsPart | undefined
+  readonly runs: Runs<ModelDb> | undefined
   readonly #database: ModelDatabase
   readonly #deliveries: Deliveries
   readonly #bus: NodeBus
@@ -46,7 +52,7 @@ export class SimulatedNode {
   readonly #retention: Retention
   #isReady = false
 
-  constructor({ leg, broker, logger }: NodeFacts) {
+  constructor({ leg, broker, logger, hasRuns }: NodeFacts) {
     const { host } = leg
     const { clock } = host
     this.host = host
@@ -72,10 +78,11 @@ export class SimulatedNode {
     const outcomes = new StoredOutcomes({ ...base, log: log.append, retentionMs: outcomesMs })
     this.answers = new OutcomeAnswers(outcomes, settler, clock)
     const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
+    this.runsPart = hasRuns ? new RunsPart(schema) : undefined
     this.coordinator = createCoordinator({
       database,
       log: log.append,
-      parts: [shownPart],
+      parts: [shownPart, ...(this.runsPart === undefined ? [] : [this.runsPart as Part<unknown>])],
       rollbackEvents,
       intents: new IntentWriter({ ...base, late }),
       late,
@@ -91,6 +98,24 @@ export class SimulatedNode {
       deliver,
       deliverTransient,
     })
+    const part = this.runsPart
+    this.runs =
+      part &&
+      new Runs<ModelDb>({
+        ...base,
+        lease: this.lease,
+        part,
+        concurrency: 20,
+        epoch,
+        deliver,
+        push: deliverTransient,
+        run: (request) => this.coordinator.run(request),
+        recall: (id, claim) => this.coordinator.recall(id, claim),
+        earliestArrival: () => this.coordinator.earliestArrival,
+        // Clients ask for nothing here.
+        authorizeSubscription: () => Promise.reject(new Error('nobody asks')),
+      })
+    this.epochs.onChange(() => this.runs?.historyChanged())
     this.#orphans = new OrphanWatch({
       ...base,
       settler,
@@ -137,6 +162,7 @@ export class SimulatedNode {
     this.hub.start()
     await this.#bus.start(this.epochs.epoch)
     this.#orphans.start()
+    this.runs?.start()
     this.#retention.start()
     this.#isReady = true
   }

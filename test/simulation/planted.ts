@@ -9,6 +9,8 @@ interface Planted {
   readonly bug: string
   readonly rule: Rule
   readonly points: readonly MutationPoint[]
+  /** The bug shows with runs of tasks. */
+  readonly hasRuns?: boolean
 }
 
 const bug = (point: MutationPoint, rule: Rule): Planted => ({ bug: point, rule, points: [point] })
@@ -42,6 +44,14 @@ export const plantedBugs: readonly Planted[] = [
   bug('notice written twice', 'notice'),
   bug('notice sent to another user', 'notice'),
   bug('operation known by its id alone', 'outcome'),
+  // Bugs of runs.
+  ...(
+    [
+      ['step committed without the gate', 'runs'],
+      ['stop acknowledged and forgotten', 'runs'],
+      ['run left active without an owner', 'quiet'],
+    ] as const
+  ).map(([point, rule]) => ({ ...bug(point, rule), hasRuns: true })),
 ]
 
 export interface PlantedResult {
@@ -69,7 +79,7 @@ export async function runPlanted(seeds: number, only = ''): Promise<readonly Pla
 }
 
 async function runOne({
-  planted: { bug: name, rule, points },
+  planted: { bug: name, rule, points, hasRuns = false },
   seeds,
 }: {
   readonly planted: Planted
@@ -79,7 +89,7 @@ async function runOne({
   plantMutations(points)
   try {
     for (const seed of seeds) {
-      const { violations } = await simulate(seed)
+      const { violations } = await simulate(seed, hasRuns)
       const found = violations.find((violation) => violation.rule === rule)
       if (found !== undefined) return { bug: name, rule, seed, what: found.what, others: [] }
       for (const violation of violations) others.add(violation.rule)

@@ -11,6 +11,8 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '200' },
     seed: { type: 'string' },
     minutes: { type: 'string' },
+    /** Runs of tasks instead of calls. */
+    runs: { type: 'boolean', default: false },
     planted: { type: 'boolean', default: false },
     /** Text that the names of planted bugs must hold. */
     only: { type: 'string', default: '' },
@@ -30,6 +32,17 @@ const leastOfEach: Partial<Counts> = {
   outages: 0.5,
   busOutages: 0.5,
 }
+/** The same for seeds with runs of tasks. */
+const leastWithRuns: Partial<Counts> = {
+  runs: 20,
+  runSteps: 80,
+  stops: 2,
+  takeovers: 5,
+  deaths: 2,
+  freezes: 0.5,
+  failovers: 0.25,
+  outages: 0.5,
+}
 const witnesses = 3
 
 interface Run extends SimulationResult {
@@ -40,8 +53,8 @@ interface Run extends SimulationResult {
 
 /** Runs a seed twice: a step that depends on anything but the seed makes the two schedules differ. */
 async function runTwice(seed: number): Promise<Run> {
-  const first = await simulate(seed)
-  const second = await simulate(seed)
+  const first = await simulate(seed, values.runs)
+  const second = await simulate(seed, values.runs)
   const length = Math.max(first.trace.length, second.trace.length)
   for (let line = 0; line < length; line++) {
     const [one, other] = [first.trace[line], second.trace[line]]
@@ -84,7 +97,9 @@ async function runAll(seeds: Iterable<number>, isOver: () => boolean): Promise<v
     if (run.difference !== undefined) console.log(`  its two runs part at ${run.difference}`)
     printViolations(run.violations)
     if (failed === 0) printSchedule(run)
-    console.log(`  again: node --import tsx test/simulation/run.ts --seed ${seed}`)
+    console.log(
+      `  again: node --import tsx test/simulation/run.ts ${values.runs ? '--runs ' : ''}--seed ${seed}`,
+    )
     console.log(`  for test/simulation/regressions.ts: { seed: ${seed}, found: '…' }`)
     failed += 1
   }
@@ -92,7 +107,7 @@ async function runAll(seeds: Iterable<number>, isOver: () => boolean): Promise<v
   const runs = passed + failed
   console.log(`${runs} seeds, each twice, in ${seconds.toFixed(1)} s`)
   for (const [name, count] of totals) console.log(`  ${name}: ${count}`)
-  for (const [name, least] of Object.entries(leastOfEach)) {
+  for (const [name, least] of Object.entries(values.runs ? leastWithRuns : leastOfEach)) {
     if ((totals.get(name) ?? 0) >= least * runs) continue
     console.log(`INVALID  too few ${name}: ${totals.get(name) ?? 0}, at least ${least * runs} are needed`)
     failed += 1
@@ -131,5 +146,5 @@ else if (values.seed !== undefined) {
 } else {
   const known = regressions.map(({ seed }) => seed)
   const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => index + 1)
-  await runAll(new Set([...known, ...seeds]), () => false)
+  await runAll(new Set([...(values.runs ? [] : known), ...seeds]), () => false)
 }

@@ -14,6 +14,7 @@ export const rules = {
   lease: 'a node takes its lease for held only while the database does',
   history: 'nothing is written to a history before it has a name of its own',
   reload: 'a subscriber reloads only where what it missed cannot be had',
+  runs: 'a run follows its states, each step commits once and in the attempt that has it, and a stop is kept',
   quiet: 'when all is quiet, everyone is at the head and nothing is open',
   alive: 'no part of a node throws what nobody handles',
 } as const

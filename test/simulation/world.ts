@@ -6,6 +6,7 @@ import { seeded, type Random } from '../faults/random.ts'
 import { Calls, rooms, users } from './calls.ts'
 import { ModelBroker } from './model/bus.ts'
 import { ModelServer } from './model/server.ts'
+import { Jobs } from './jobs.ts'
 import { leaseMs, SimulatedNode } from './node.ts'
 import { Host, Scheduler } from './scheduler.ts'
 import { SimulatedSubscriber } from './subscriber.ts'
@@ -34,6 +35,10 @@ const noCounts = {
   outages: 0,
   busOutages: 0,
   steps: 0,
+  runs: 0,
+  runSteps: 0,
+  stops: 0,
+  takeovers: 0,
 }
 
 export type Counts = typeof noCounts
@@ -52,6 +57,8 @@ export class World {
   readonly server: ModelServer
   readonly broker: ModelBroker
   readonly calls = new Calls(this)
+  /** Set where the world has runs of tasks instead of calls. */
+  readonly jobs: Jobs | undefined
   readonly counts: Counts = { ...noCounts }
   isCalm = false
   readonly #nodes = new Map<string, SimulatedNode>()
@@ -60,12 +67,13 @@ export class World {
   #lives = 0
   #failedOverAt = -Infinity
 
-  constructor(seed: number) {
+  constructor(seed: number, hasRuns: boolean) {
     this.random = seeded(seed)
     this.#faults = this.random.fork('faults')
     this.weather = new Weather(this.random.fork('weather'))
     this.server = new ModelServer(this.scheduler, this.verdict)
     this.broker = new ModelBroker(this.scheduler, this.weather)
+    this.jobs = hasRuns ? new Jobs(this) : undefined
   }
 
   async run(): Promise<void> {
@@ -88,6 +96,7 @@ export class World {
       await this.scheduler.runUntil(stormMs + recoveryMs, () => isDone)
       for (const what of this.#open()) this.verdict.broken('quiet', what)
       this.calls.check()
+      this.jobs?.check()
     } finally {
       setFaultHook(undefined)
     }
@@ -114,7 +123,14 @@ export class World {
     this.#lives += 1
     const host = new Host(`${name}.${this.#lives}`, this.scheduler)
     const leg = { host, server: this.server, weather: this.weather }
-    const node = new SimulatedNode({ leg, broker: this.broker, logger: silentLogger })
+    const node = new SimulatedNode({
+      leg,
+      broker: this.broker,
+      logger: silentLogger,
+      hasRuns: this.jobs !== undefined,
+    })
+    const { jobs } = this
+    if (jobs !== undefined) node.runs?.declare(jobs.taskOf(node))
     this.#nodes.set(name, node)
     host.onDeath(() => {
       this.counts.deaths += 1
@@ -127,7 +143,8 @@ export class World {
   #callLater(): void {
     this.scheduler.after(this.random.between(20, 500), () => {
       if (this.isCalm) return
-      this.calls.begin()
+      if (this.jobs === undefined) this.calls.begin()
+      else this.jobs.begin()
       this.#callLater()
     })
   }
@@ -233,14 +250,15 @@ export class World {
         if (server.outcomeOf(id, userId) === undefined)
           open.push(`${name} of ${scheduler.nameOf('lease', node)} has no outcome`)
     }
+    open.push(...(this.jobs?.open ?? []))
     if (!this.calls.areTold) open.push('a caller does not know how a call ended')
     return open
   }
 }
 
 /** Runs a seed. The same seed gives the same trace. */
-export async function simulate(seed: number): Promise<SimulationResult> {
-  const world = new World(seed)
+export async function simulate(seed: number, hasRuns = false): Promise<SimulationResult> {
+  const world = new World(seed, hasRuns)
   const { random } = Math
   const unhandled = (error: unknown): void =>
     world.verdict.broken('alive', error instanceof Error ? (error.stack ?? error.message) : String(error))

@@ -15,7 +15,7 @@ import {
 import type { Host } from '../scheduler.ts'
 import type { Weather } from '../weather.ts'
 import type { ModelServer } from './server.ts'
-import { schema } from './statements.ts'
+import { schema } from './state.ts'
 
 /** Database handle for the code of an operation, whose statements only take time here. */
 export interface ModelDb {
@@ -169,7 +169,7 @@ export class ModelDatabase implements Database<ModelDb> {
             server.commit(flush, host, weather.commitMs()),
             (rows) => {
               if (rows === undefined || fate === 'replyLost') return unknown()
-              const flushed = [{ rows, count: 1 }]
+              const flushed = rows.map((each) => ({ rows: each, count: each.length }))
               answerIn(weather.replyMs(), { ending: 'committed', flushed })
             },
             (error) => answerIn(weather.latencyMs(), { ending: 'rolled_back', error }),

@@ -12,6 +12,7 @@ import {
   type ModelRollbackEvent,
   type ModelState,
 } from './state.ts'
+import { assertNewStep, beginRun, enterStep, flushTexts, gateOf, keepStep } from './runs.ts'
 import { createStatements, type Handler } from './statements.ts'
 
 export type Rows = readonly Record<string, unknown>[]
@@ -43,6 +44,8 @@ export class ModelServer {
   readonly lost = new Set<string>()
   /** Events of each epoch, kept for as long as the simulation runs. */
   readonly #journal = new Map<string, Map<string, string>>()
+  /** Told of each step of a run, at the moment in which it commits. */
+  onStep: (run: string, name: string, operation: string) => void = () => {}
   readonly #handlers: ReadonlyMap<string, Handler>
 
   constructor(scheduler: Scheduler, verdict: Verdict) {
@@ -159,12 +162,22 @@ export class ModelServer {
    * Flushes and commits a transaction; what comes behind the flush drops rollback events. The flush takes its locks, `commitMs` later everyone sees it.
    * @throws LS_OPERATION_FENCED for an operation with an outcome; resolves to nothing when the server is gone meanwhile
    */
-  async commit([flush, ...others]: Statements, from: Host, commitMs: number): Promise<Rows | undefined> {
+  async commit(statements: Statements, from: Host, commitMs: number): Promise<Rows[] | undefined> {
+    const of = (text: string): readonly Statement[] =>
+      statements.filter((statement) => statement.text === text)
+    const [fences, begun, steps] = [of(flushTexts.enter), of(flushTexts.run), of(flushTexts.step)]
+    const ofRuns = new Set([...fences, ...begun, ...steps])
+    const [flush, ...others] = statements.filter((statement) => !ofRuns.has(statement))
+    if (flush === undefined) throw new Error('a transaction commits without its outcome')
     const flushed = readFlush(flush)
     const { operation, events } = flushed
     const channels = [...new Set(events.map(({ channel }) => channel))]
     const flight: Flight = {
-      keys: [...channels.map((channel) => `head ${channel}`), keyOf(operation.id, operation.userId)],
+      keys: [
+        ...fences.map(({ values = [] }) => gateOf(String(values[0]))),
+        ...channels.map((channel) => `head ${channel}`),
+        keyOf(operation.id, operation.userId),
+      ],
       generation: this.generation,
     }
     if (!(await this.locks.take(flight.keys))) return undefined
@@ -172,9 +185,19 @@ export class ModelServer {
       this.locks.release(flight.keys)
       throw new LockstepError('LS_OPERATION_FENCED')
     }
+    try {
+      for (const { values = [] } of fences) enterStep(this, values)
+      for (const { values = [] } of steps) assertNewStep(this, values)
+    } catch (error) {
+      this.locks.release(flight.keys)
+      throw error
+    }
     await this.scheduler.pause(commitMs)
     if (flight.generation !== this.generation) return undefined
-    this.#assertIntent(operation, from)
+    // A step has no intent: its run says that something was begun.
+    if (steps.length === 0) this.#assertIntent(operation, from)
+    for (const { values = [] } of steps) keepStep(this, values)
+    for (const { values = [] } of begun) beginRun(this, values)
     const offsets = this.append(events)
     if (others.length > 0) this.#forgetRollbackEvents(keyOf(operation.id, operation.userId))
     const positions: Record<string, number> = {}
@@ -185,7 +208,8 @@ export class ModelServer {
     this.scheduler.note('database', `commits ${operation.name} ${JSON.stringify(positions)} of ${from.name}`)
     const [only] = channels
     const isOne = events.length === 1 && only !== undefined
-    return [{ flushed: isOne ? `${positions[only]} ${at}` : JSON.stringify({ positions, at }) }]
+    const row = { flushed: isOne ? `${positions[only]} ${at}` : JSON.stringify({ positions, at }) }
+    return statements.map((statement) => (statement === flush ? [row] : []))
   }
 
   #forgetRollbackEvents(operation: string): void {

@@ -1,4 +1,7 @@
-import type { Notice } from '../../../src/protocol/index.ts'
+import type { Notice, RunState } from '../../../src/protocol/index.ts'
+
+/** Schema of the simulation; any name would do. */
+export const schema = 'lockstep'
 
 export interface ModelEvent {
   readonly offset: number
@@ -45,6 +48,38 @@ export interface ModelLease {
   renewals: number
 }
 
+export interface ModelRun {
+  readonly id: string
+  readonly task: string
+  readonly userId: string
+  /** JSON text. */
+  readonly startedBy: string
+  readonly channel: string
+  readonly input: string
+  state: RunState
+  attempt: number
+  deaths: number
+  node: string | null
+  notBeforeMs: number
+  isStopRequested: boolean
+  endedAtMs: number | null
+  result: string | null
+}
+
+export interface ModelStep {
+  readonly run: string
+  readonly name: string
+  readonly result: string | null
+}
+
+export interface ModelThrows {
+  readonly run: string
+  readonly name: string
+  readonly thrown: number
+  readonly attempt: number
+  readonly throws: number
+}
+
 /** State that a server stores: a crash loses it as a whole, and a replica lags behind in it. */
 export interface ModelState {
   epoch: string
@@ -61,6 +96,10 @@ export interface ModelState {
   /** Events to append on a rollback, by operation, part, key and node. */
   readonly rollbackEvents: Map<string, ModelRollbackEvent>
   readonly leases: Map<string, ModelLease>
+  readonly runs: Map<string, ModelRun>
+  /** Committed steps by run and name, in the order of their flushes. */
+  readonly steps: Map<string, ModelStep>
+  readonly tries: Map<string, ModelThrows>
 }
 
 export function emptyState(): ModelState {
@@ -75,6 +114,9 @@ export function emptyState(): ModelState {
     intents: new Map(),
     rollbackEvents: new Map(),
     leases: new Map(),
+    runs: new Map(),
+    steps: new Map(),
+    tries: new Map(),
   }
 }
 

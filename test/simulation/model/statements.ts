@@ -2,11 +2,9 @@
 import { LockstepError, type Statement } from '../../../src/core/index.ts'
 import * as sql from '../../../src/postgres/index.ts'
 import type { Host } from '../scheduler.ts'
+import { createRunStatements } from './runs.ts'
 import type { ModelServer, Rows } from './server.ts'
-import { keyOf, type ModelOperation } from './state.ts'
-
-/** Schema of the simulation; any name would do. */
-export const schema = 'lockstep'
+import { keyOf, schema, type ModelOperation } from './state.ts'
 
 export type Handler = (values: readonly unknown[], from: Host) => Rows | Promise<Rows>
 
@@ -22,6 +20,7 @@ export function createStatements(server: ModelServer): ReadonlyMap<string, Handl
     ...intents(server, on),
     ...operations(server, on),
     ...rollbackEvents(server, on),
+    ...createRunStatements(server, on),
   ])
 }
 
@@ -48,7 +47,9 @@ function leases(server: ModelServer, on: On) {
       if (lease === undefined || server.isDead(id)) return []
       lease.untilMs = scheduler.nowMs + Number(seconds) * 1_000
       lease.renewals += 1
-      return answer(id)
+      const runs = [...server.state.runs.values()].filter((run) => run.node === id && run.state === 'running')
+      const open = runs.map((run) => ({ id: run.id, attempt: run.attempt, stop: run.isStopRequested }))
+      return answer(id).map((row) => ({ ...row, open_runs: open }))
     }),
     on(sql.releaseLease(schema, noId), ([node]) => {
       const lease = server.state.leases.get(String(node))
