@@ -28,6 +28,7 @@ import { toNodeHandler, type NodeHandler } from './gateway/index.ts'
 import {
   type Health,
   LockstepNode,
+  operationHostOf,
   type Rooms,
   assertCloseOptions,
   assertLockstepOptions,
@@ -85,16 +86,14 @@ class LockstepInstance<Db, User extends UserContext> {
   readonly #node: LockstepNode<Db>
   readonly #rooms: Rooms<Db>
   readonly #undeclared: UndeclaredOperations<Db>
+  readonly #operationHost: OperationHost<Db>
 
   constructor(options: LockstepOptions<Db, User>, parts: readonly Part<unknown>[], createLog?: CreateLog) {
-    this.#node = new LockstepNode(
-      options as unknown as LockstepOptions<Db>,
-      this.#callables,
-      parts,
-      createLog,
-    )
+    const ofAnyUser = options as unknown as LockstepOptions<Db>
+    this.#node = new LockstepNode(ofAnyUser, this.#callables, parts, createLog)
     this.#rooms = this.#node.rooms
     this.#undeclared = new UndeclaredOperations(this.#rooms)
+    this.#operationHost = operationHostOf(this.#rooms, () => this.start())
     this.rollout = this.#rooms.rollout
     this.health = this.#rooms.health
   }
@@ -151,7 +150,7 @@ class LockstepInstance<Db, User extends UserContext> {
   ): Operation<Name, Db, User, InputSchema, Result, Refusals, Internal> {
     assertCallableName(name, 'operation')
     const operation = new Operation<Name, Db, User, InputSchema, Result, Refusals, Internal>(name, options, {
-      ...this.#operationHost(),
+      ...this.#operationHost,
       guard: this.#rooms.guard,
     })
     this.#callables.declare(operation)
@@ -197,7 +196,7 @@ class LockstepInstance<Db, User extends UserContext> {
   ): Task<Name, Db, User, In, Result, Refusals, P, Ch> {
     assertCallableName(name, 'task')
     const { runs } = this.#rooms
-    const operations = this.#operationHost()
+    const operations = this.#operationHost
     const task = new Task(name, options, { runs, operations, ready: () => this.start() })
     this.#callables.declare(task)
     runs.declare(task)
@@ -227,10 +226,8 @@ class LockstepInstance<Db, User extends UserContext> {
     assertOperationName(options.name)
     assertWork(work, `transaction "${options.name}"`)
     const untyped = work as (tx: Transaction<Db>) => Promise<Result>
-    const result = await this.#undeclared.run(
-      options as unknown as TransactionOptions,
-      this.#rooms.scope.begin(untyped),
-    )
+    const ofAnyUser = options as unknown as TransactionOptions
+    const result = await this.#undeclared.run(ofAnyUser, this.#rooms.scope.begin(untyped))
     return options.id === undefined ? result : (toJson(result) as Jsonify<Result>)
   }
 
@@ -247,14 +244,9 @@ class LockstepInstance<Db, User extends UserContext> {
   ): void {
     assertOperationId(operationId)
     assertChannel(channel, 'emitUncommitted')
-    const text = toEventJson(validateEvent(channel, type, data), type)
-    this.#rooms.deliveries.deliverTransient({
-      channel: channel.name,
-      type,
-      operationId,
-      data: text,
-      at: new Date(this.#rooms.clock.now()),
-    })
+    const json = toEventJson(validateEvent(channel, type, data), type)
+    const at = new Date(this.#rooms.clock.now())
+    this.#rooms.deliveries.deliverTransient({ channel: channel.name, type, operationId, data: json, at })
   }
 
   /** Serves the WebSocket on a Node HTTP server, beside whatever else it does. @throws LS_CONFIG_INVALID */
@@ -298,20 +290,5 @@ class LockstepInstance<Db, User extends UserContext> {
   async close(options: { readonly drainMs?: number } = {}): Promise<void> {
     assertCloseOptions(options)
     return this.#node.close(options.drainMs ?? 5_000)
-  }
-
-  #operationHost(): OperationHost<Db> {
-    return {
-      scope: this.#rooms.scope,
-      run: async (request) => {
-        await this.start()
-        return this.#rooms.coordinator.run(request)
-      },
-      earliestArrival: () => this.#rooms.coordinator.earliestArrival,
-      recall: async (id, claim) => {
-        await this.start()
-        return this.#rooms.coordinator.recall(id, claim)
-      },
-    }
   }
 }

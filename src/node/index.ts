@@ -9,6 +9,7 @@ export type {
 export { Health } from './monitoring.ts'
 export type { Rooms } from './compose.ts'
 export { LockstepNode } from './node.ts'
+export { operationHostOf } from './operation-host.ts'
 export {
   assertCloseOptions,
   assertLockstepOptions,

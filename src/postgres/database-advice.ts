@@ -1,3 +1,5 @@
+import { messageOf, peek, peekList } from '../core/index.ts'
+
 const address = 'the address that the pool was given (DATABASE_URL, or the variables PGHOST, PGUSER, …)'
 
 /** The server asks for a password, and `pg` has none. */
@@ -34,3 +36,26 @@ export function adviceOnMissing(schemaName: string): string {
     'empty, so that outcomes and events from before are lost.'
   )
 }
+
+/** Words for what happened, and for what to check where that can be said. */
+export function explained(error: unknown): string {
+  // Node's error for all addresses of a name has no text of its own.
+  const text = messageOf(error) || peekList(error, 'errors').map(messageOf).join('; ')
+  const advice = [error, ...peekList(error, 'errors')].map(adviceOn).find((one) => one !== undefined)
+  return advice === undefined ? text : `${text.replace(/\.$/, '')}. ${advice}`
+}
+
+function adviceOn(error: unknown): string | undefined {
+  const code = peek(error, 'code')
+  if (typeof code === 'string') return Object.hasOwn(adviceByCode, code) ? adviceByCode[code] : undefined
+  const text = messageOf(error)
+  if (isOfClosed.test(text)) return adviceOnClosed
+  if (!isOfLogin.test(text)) return undefined
+  return /client password must be/.test(text) ? adviceOnNoPassword : adviceByCode['28P01']
+}
+
+/** Texts, without a code, by which `pg` and PGlite say that the application has ended them. */
+export const isOfClosed = /^(?:Cannot use a pool after calling end|PGlite is clos)/
+
+/** Texts, without a code, by which `pg` gives up a login by password before the server has refused it. */
+export const isOfLogin = /^SASL: (?:SCRAM-|Only mechanism)/

@@ -1,24 +1,21 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
 import type { Pool, PoolClient } from 'pg'
 import {
-  aFlag,
-  aFunction,
-  aNumber,
   assertOptions,
   assertWholeNumbers,
-  aText,
   guarded,
   jsonLogger,
   TimeLimit,
   type BeginOptions,
   type Database,
-  type Shape,
   type Snapshot,
   type Statement,
 } from '../core/index.ts'
+import { fromPoolShape, type FromPoolOptions } from './from-pool-options.ts'
 import { assertPool } from './given-database.ts'
 import { GuardedPool } from './guarded-pool.ts'
 import { beginOwn } from './own-connection.ts'
+import { createLeasePool } from './lease-pool.ts'
 import { OwnPool } from './own-pool.ts'
 import { openPgSession } from './pg-session.ts'
 import { send, sendScript, type SendOptions } from './pg-statements.ts'
@@ -39,43 +36,13 @@ import { TransactionGuard } from './transaction-guard.ts'
 /** Client that user code gets as `tx.db` with `fromPool`: the promise form of `pg`'s `query`. */
 export type PgDatabase = Pick<PgTransactionClient, 'query'>
 
-export interface FromPoolOptions {
-  /** Schema of Lockstep's tables. Default `lockstep`. */
-  readonly schema?: string
-  /** Connections for Lockstep's own statements, beside the pool's and the one of the node's lease. Default 3. */
-  readonly ownConnections?: number
-  /** How long to wait for a connection of the pool, in milliseconds. Default 5,000. */
-  readonly acquireTimeoutMs?: number
-  /**
-   * How long one statement of Lockstep's own may take, BEGIN, COMMIT and ROLLBACK included, before its connection
-   * is given up, in milliseconds. Default 10,000. Your statements are yours to bound (`statement_timeout`).
-   */
-  readonly statementTimeoutMs?: number
-  /**
-   * Whether Lockstep's own hot statements are prepared once for each connection. Default `true`; a pooler that
-   * cannot have that is noticed, and the names are left out from then on.
-   */
-  readonly preparedStatements?: boolean
-  /** Called when a connection breaks while nobody uses it. */
-  readonly onConnectionError?: (error: Error) => void
-}
-
-const optionShape: Shape<FromPoolOptions> = {
-  schema: aText,
-  ownConnections: aNumber,
-  acquireTimeoutMs: aNumber,
-  statementTimeoutMs: aNumber,
-  preparedStatements: aFlag,
-  onConnectionError: aFunction,
-}
-
 /**
  * The driver for `pg`, with its JavaScript client. The pool stays yours: `close` ends only Lockstep's own connections.
  * @throws LS_CONFIG_INVALID
  */
 export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<PgDatabase> {
   assertPool(pool)
-  assertOptions('fromPool', options, optionShape, 'fromPool(pool, { schema })')
+  assertOptions('fromPool', options, fromPoolShape, 'fromPool(pool, { schema })')
   const schemaName = options.schema ?? 'lockstep'
   const schema = quoteSchema(schemaName)
   const { ownConnections = 3, acquireTimeoutMs = 5_000, statementTimeoutMs = 10_000 } = options
@@ -177,7 +144,7 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
       let hasLearned = false
       const read = (): Promise<T> =>
         inTransaction({ connect: acquireKnown }, { ...sending, begin, onError }, async (client) => {
-          const snapshot = new PgSnapshot(client, { ...sending, roles })
+          const snapshot = new PgSnapshot(client, sending, roles)
           try {
             return await work(snapshot.handle)
           } finally {
@@ -211,27 +178,4 @@ export function fromPool(pool: Pool, options: FromPoolOptions = {}): Database<Pg
       await Promise.all([own.close(), lease.close()])
     },
   }
-}
-
-/** A lease lives for 3 s by default: a connection that has broken in silence is given up within that time. */
-const longestLeaseStatementMs = 3_000
-
-/**
- * Pool with one connection, for the lease. It opens a second one while the first does not answer, because a connection
- * can break in silence, and closes it again once it is not needed.
- */
-function createLeasePool(
-  pool: Pool,
-  { acquireTimeoutMs, limit, ...sending }: SendOptions & { readonly acquireTimeoutMs: number },
-): OwnPool {
-  return new OwnPool(pool, {
-    ...sending,
-    limit: new TimeLimit(Math.min(limit.ms, longestLeaseStatementMs)),
-    config: {
-      max: 2,
-      connectionTimeoutMillis: Math.min(acquireTimeoutMs, longestLeaseStatementMs),
-      idleTimeoutMillis: 10_000,
-      application_name: 'lockstep lease',
-    },
-  })
 }

@@ -3,7 +3,8 @@
  * know why a statement is sent.
  */
 export { toAscii } from './ascii.ts'
-export { fromPool, type FromPoolOptions, type PgDatabase } from './from-pool.ts'
+export { fromPool, type PgDatabase } from './from-pool.ts'
+export type { FromPoolOptions } from './from-pool-options.ts'
 export { fromPglite, type FromPgliteOptions } from './from-pglite.ts'
 export type { PgliteLike } from './pglite-statements.ts'
 export { databaseExpectation, isPool } from './given-database.ts'

@@ -8,22 +8,20 @@ import { asOwn, RoleWatch, type RoleRestore } from './role-restore.ts'
 import { toLockstepError, toOwnError } from './sqlstate.ts'
 import { TransactionGuard, whileOpen } from './transaction-guard.ts'
 
-export interface PgSnapshotOptions extends SendOptions {
-  readonly roles: RoleRestore
-}
-
 /** Reads of user code in one state of the database, over one connection that has begun. */
 export class PgSnapshot implements PgTarget {
   readonly handle: Snapshot<PgTransactionClient>
   readonly #client: PoolClient
-  readonly #options: PgSnapshotOptions
+  readonly #sending: SendOptions
+  readonly #roles: RoleRestore
   readonly #guard = new TransactionGuard()
   readonly #watch = new RoleWatch()
   #hasLearned = false
 
-  constructor(client: PoolClient, options: PgSnapshotOptions) {
+  constructor(client: PoolClient, sending: SendOptions, roles: RoleRestore) {
     this.#client = client
-    this.#options = options
+    this.#sending = sending
+    this.#roles = roles
     this.handle = {
       db: new PgTransactionClient(this, this.#guard),
       own: whileOpen({ query: <Row>(statement: Statement) => this.#queryOwn<Row>(statement) }, this.#guard),
@@ -45,20 +43,19 @@ export class PgSnapshot implements PgTarget {
   }
 
   async #queryOwn<Row>(statement: Statement): Promise<Rows<Row>> {
-    const { roles } = this.#options
     const rights = PgBackend.known(this.#client)?.rights
-    if (rights === undefined || !roles.isNeededAfter(this.#watch)) {
-      return send<Row>(this.#client, statement, this.#options).catch((error: unknown) => {
-        this.#hasLearned ||= roles.learn(toLockstepError(error).cause, this.#watch)
+    if (rights === undefined || !this.#roles.isNeededAfter(this.#watch)) {
+      return send<Row>(this.#client, statement, this.#sending).catch((error: unknown) => {
+        this.#hasLearned ||= this.#roles.learn(toLockstepError(error).cause, this.#watch)
         throw error
       })
     }
     try {
-      const flight = { ...asOwn(rights), statement: timed(statement, this.#options) }
+      const flight = { ...asOwn(rights), statement: timed(statement, this.#sending) }
       const [result] = await sendFlight(this.#client, flight)
       return toRows<Row>(result)
     } catch (error) {
-      throw toOwnError(error, this.#options.schemaName)
+      throw toOwnError(error, this.#sending.schemaName)
     }
   }
 }

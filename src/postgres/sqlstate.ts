@@ -8,7 +8,7 @@ import {
   peekList,
   type ErrorCode,
 } from '../core/index.ts'
-import { adviceByCode, adviceOnClosed, adviceOnMissing, adviceOnNoPassword } from './database-advice.ts'
+import { adviceOnMissing, explained, isOfClosed, isOfLogin } from './database-advice.ts'
 
 /**
  * The one place where SQLSTATE becomes a catalogue code. Sources: Postgres manual, appendix A; those that begin with LS are raised
@@ -188,29 +188,6 @@ function isOfMissing(error: unknown, schemaName: string): boolean {
 }
 
 const missing: ReadonlySet<string> = new Set(['3F000', '42P01', '42883'])
-
-/** Words for what happened, and for what to check where that can be said. */
-function explained(error: unknown): string {
-  // Node's error for all addresses of a name has no text of its own.
-  const text = messageOf(error) || peekList(error, 'errors').map(messageOf).join('; ')
-  const advice = [error, ...peekList(error, 'errors')].map(adviceOn).find((one) => one !== undefined)
-  return advice === undefined ? text : `${text.replace(/\.$/, '')}. ${advice}`
-}
-
-function adviceOn(error: unknown): string | undefined {
-  const code = peek(error, 'code')
-  if (typeof code === 'string') return Object.hasOwn(adviceByCode, code) ? adviceByCode[code] : undefined
-  const text = messageOf(error)
-  if (isOfClosed.test(text)) return adviceOnClosed
-  if (!isOfLogin.test(text)) return undefined
-  return /client password must be/.test(text) ? adviceOnNoPassword : adviceByCode['28P01']
-}
-
-/** Texts, without a code, by which `pg` and PGlite say that the application has ended them. */
-const isOfClosed = /^(?:Cannot use a pool after calling end|PGlite is clos)/
-
-/** Texts, without a code, by which `pg` gives up a login by password before the server has refused it. */
-const isOfLogin = /^SASL: (?:SCRAM-|Only mechanism)/
 
 // pg reports a dead connection by these texts and no code at all (measured with pg 8.23).
 function driverCode(error: unknown): ErrorCode | undefined {

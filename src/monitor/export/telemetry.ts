@@ -40,14 +40,14 @@ const gapAttributes = Object.fromEntries(
 ) as Readonly<Record<GapKind, { readonly 'lockstep.gap.kind': GapKind }>>
 
 class TelemetrySink implements TelemetryExport {
-  readonly #options: TelemetryOptions
+  readonly #create: (provider: MeterProvider) => Instruments
   readonly #names: LabelValues
   #provider: MeterProvider | undefined
   #instruments: Instruments | undefined
   #isClosed = false
 
   constructor(options: TelemetryOptions) {
-    this.#options = options
+    this.#create = (provider) => createInstruments(provider.getMeter('lockstep'), options)
     this.#names = new LabelValues(options.maxOperationNames)
     // Create the gauges before the first operation.
     this.#current()
@@ -85,7 +85,7 @@ class TelemetrySink implements TelemetryExport {
     if (provider !== this.#provider) {
       this.#instruments?.unregister()
       this.#provider = provider
-      this.#instruments = createInstruments(provider.getMeter('lockstep'), this.#options)
+      this.#instruments = this.#create(provider)
     }
     return this.#instruments
   }

@@ -8,7 +8,7 @@ import type { AttemptRequest, AttemptResult, HooksOf } from './attempt-result.ts
 import { afterCommit, afterWork, codeOfFailure } from './attempt-rules.ts'
 import type { Flush } from './operation-parts.ts'
 import { toResultJson } from './result-json.ts'
-import { TransactionScope } from './transaction.ts'
+import { TransactionScope } from './transaction-scope.ts'
 
 /** Runs the user's work in one transaction and ends it. Never throws. */
 export async function attempt<Db, Result>(
