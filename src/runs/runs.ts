@@ -119,9 +119,8 @@ export class Runs<Db> {
       const effect = effectOfStop(run.facts)
       if (effect === 'hasEnded') return
       const { attempt, deaths, isStopRequested } = run.facts
-      const isNothingToDo =
-        isStopRequested || (effect === 'asks' && mutationPoint('stop acknowledged and forgotten'))
-      const changed = isNothingToDo
+      const isKnown = mutationPoint('stop acknowledged and forgotten') ? effect === 'asks' : isStopRequested
+      const changed = isKnown
         ? { isChanged: true }
         : effect === 'asks'
           ? await this.#store.requestStop(run, options)
