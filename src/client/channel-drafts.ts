@@ -1,7 +1,7 @@
-import { runEvents, type RunRef, type RunStateData } from '../protocol/index.ts'
+import { runEvents, type OpenDraft, type RunRef, type RunStateData } from '../protocol/index.ts'
 import type { Joined } from './channel-event.ts'
 import type { ChannelEvent } from './client-channel.ts'
-import { DraftBoard, type DraftFacts, type DraftNews, type DraftPush, type OpenDraft } from './draft-board.ts'
+import { DraftBoard, type DraftFacts, type DraftNews, type DraftPush } from './draft-board.ts'
 import type { DraftView } from './draft-view.ts'
 import { Listeners, type ErrorListener, type Off } from './listeners.ts'
 

@@ -1,16 +1,5 @@
-import { runEvents, type EventEnvelope, type RunStateData } from '../protocol/index.ts'
+import { runEvents, type EventEnvelope, type OpenDraft, type RunStateData } from '../protocol/index.ts'
 import { RecentIds } from './recent-ids.ts'
-
-/** A draft that is open, as the answer to a subscription has it. */
-export interface OpenDraft {
-  readonly operation: string
-  readonly name: string
-  readonly attempt: number
-  readonly runId: string | null
-  /** Number of the first of `chunks`, counted from 1. */
-  readonly from: number
-  readonly chunks: readonly unknown[]
-}
 
 /** Chunks of a draft, as they are pushed. */
 export interface DraftPush {

@@ -2,7 +2,7 @@ import {
   declaredRefusalOf,
   reservedMethods,
   runEvents,
-  type OpenRun,
+  type OngoingRun,
   type RunProgressData,
   type RunRef,
   type RunReport,
@@ -154,7 +154,9 @@ export class RunHandle implements StartedRun {
     if (channel !== this.#channel && !(channel === 'user:' && this.#channel?.startsWith(channel))) return
     this.#isDoubtful ||= !recovered
     const { runs } = Object(data) as { readonly runs?: unknown }
-    const open = Array.isArray(runs) ? (runs as OpenRun[]).find(({ runId }) => runId === this.id) : undefined
+    const open = Array.isArray(runs)
+      ? (runs as OngoingRun[]).find(({ runId }) => runId === this.id)
+      : undefined
     if (open !== undefined) {
       const isWhole = this.#isDoubtful
       this.#isDoubtful = false

@@ -1,4 +1,4 @@
-import type { OpenRun, RunPhase, RunReport, RunState, RunStateData } from '../protocol/index.ts'
+import type { OngoingRun, RunPhase, RunReport, RunState, RunStateData } from '../protocol/index.ts'
 
 /** Facts of a run that the page has been told. */
 export interface KnownRun {
@@ -50,10 +50,10 @@ export function withState(known: KnownRun, told: Told): KnownRun {
  * Takes an answer of the server.
  * @param isWhole replaces what is known: the history is another one
  */
-export function withAnswer(known: KnownRun, answer: OpenRun | RunReport, isWhole = false): KnownRun {
-  const { progress = known.progress } = answer
+export function withAnswer(known: KnownRun, answer: OngoingRun | RunReport, isWhole = false): KnownRun {
   const steps = 'steps' in answer ? answer.steps : known.steps
   const { state, phase, attempt } = answer
   const base = isWhole ? { state, phase, attempt } : withState(known, answer)
-  return { ...base, progress, steps }
+  // A null says that there is none, and takes away nothing that was pushed meanwhile.
+  return { ...base, progress: answer.progress ?? known.progress, steps }
 }

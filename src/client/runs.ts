@@ -1,7 +1,7 @@
 import {
   reservedMethods,
   runEvents,
-  type OpenRun,
+  type OngoingRun,
   type RunProgressData,
   type RunRef,
   type RunStateData,
@@ -43,7 +43,7 @@ export class Runs {
 
   async list(channel: string): Promise<readonly RunRef[]> {
     const { runs } = (await this.#options.query(reservedMethods.listRuns, { channel })) as {
-      readonly runs: readonly OpenRun[]
+      readonly runs: readonly OngoingRun[]
     }
     return runs.map(({ runId, task }) => ({ id: runId, task }))
   }

@@ -1,5 +1,3 @@
-import type { Notice } from './outcome.ts'
-
 /** States of a run. The last five are final. */
 export const runStates = [
   'pending',
@@ -70,32 +68,6 @@ export interface RunProgressData<Progress = unknown> {
 export interface RunEventTypes {
   readonly 'run.state': RunStateData
   readonly 'run.progress': RunProgressData
-}
-
-/** A run that has not ended, as the question for those of a channel is answered. */
-export interface OpenRun extends Omit<RunStateData, 'code'> {
-  /** The newest one. Absent where there is none. */
-  readonly progress?: unknown
-}
-
-/** A run, as the question for it is answered. */
-export interface RunReport extends OpenRun {
-  /** Channel on which it is shown. */
-  readonly channel: string
-  /** Steps that have committed, in their order: the newest of them, where there are many. */
-  readonly steps: readonly { readonly name: string; readonly at: string }[]
-  /** Present where it has completed with a result. */
-  readonly result?: unknown
-  /** Present where it has failed. */
-  readonly notice?: Notice
-}
-
-/** Result of a stop: the state that it found. */
-export interface FoundRun {
-  readonly runId: string
-  readonly task: string
-  readonly state: RunState
-  readonly phase: RunPhase
 }
 
 /** Names a run. The task's name gives a client its types. */

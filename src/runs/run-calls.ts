@@ -12,7 +12,7 @@ import {
   phaseOf,
   reservedMethods,
   type FoundRun,
-  type OpenRun,
+  type OngoingRun,
   type Outcome,
   type RunReport,
   type StreamPosition,
@@ -120,12 +120,12 @@ export class RunCalls<Db> {
   async list(
     channel: unknown,
     user: UserContext,
-  ): Promise<{ readonly runs: readonly OpenRun[]; readonly position: StreamPosition }> {
+  ): Promise<{ readonly runs: readonly OngoingRun[]; readonly position: StreamPosition }> {
     if (typeof channel !== 'string')
       throw new LockstepError('LS_INPUT_INVALID', { message: 'channel: expected the name of a channel' })
     await this.#options.authorizeSubscription(user, channel)
     const { runs, position } = await this.#options.store.openIn(channel)
-    return { runs: runs.map(toOpenRun), position }
+    return { runs: runs.map(toOngoingRun), position }
   }
 
   async #authorizeStop(user: UserContext, run: StoredRun | undefined, runId: string): Promise<void> {
@@ -179,15 +179,15 @@ function forbidden(run: string): LockstepError {
   return new LockstepError('LS_FORBIDDEN', { details: { run } })
 }
 
-function toOpenRun({ id, task, user_id: startedBy, state, attempt, progress }: OpenRunRow): OpenRun {
-  const facts = { runId: id, task, state, phase: phaseOf(state), attempt, startedBy }
-  return progress === null ? facts : { ...facts, progress: fromKept(progress) }
+function toOngoingRun({ id, task, user_id: startedBy, state, attempt, progress }: OpenRunRow): OngoingRun {
+  const facts = { runId: id, task, state, phase: phaseOf(state), attempt, startedBy, waits: [] }
+  return { ...facts, progress: fromKept(progress) ?? null }
 }
 
 function toReport(row: RunReportRow): RunReport {
   const { channel, steps, result, notice } = row
   return {
-    ...toOpenRun(row),
+    ...toOngoingRun(row),
     channel,
     steps,
     ...(result === null ? {} : { result: fromKept(result) }),

@@ -4,7 +4,7 @@ import type { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { newOperationId, refuse } from '../../../src/index.ts'
-import type { OpenRun, Outcome, RunReport } from '../../../src/protocol/index.ts'
+import type { OngoingRun, Outcome, RunReport } from '../../../src/protocol/index.ts'
 import { statesOf, stepsOf } from '../../support/runs.ts'
 import { centrifuge, connected, listen, serve, type Served } from '../../support/sockets.ts'
 import { createWorld, room, type World } from '../../support/world.ts'
@@ -324,11 +324,12 @@ describe('whoever may subscribe', () => {
         phase: 'active',
         attempt: 1,
         startedBy: 'ada',
+        waits: [],
         progress: { done: 1 },
         steps: [{ name: 'first', at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/) }],
       }),
     )
-    const listed = await rpc<{ runs: OpenRun[]; position: unknown }>('bob', 'lockstep.runs.list', {
+    const listed = await rpc<{ runs: OngoingRun[]; position: unknown }>('bob', 'lockstep.runs.list', {
       channel: 'room:look',
     })
     const { rows } = await world.direct.query(
@@ -343,6 +344,7 @@ describe('whoever may subscribe', () => {
           phase: 'active',
           attempt: 1,
           startedBy: 'ada',
+          waits: [],
           progress: { done: 1 },
         },
       ],

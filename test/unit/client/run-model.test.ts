@@ -50,4 +50,6 @@ test('an end is never left, and an answer brings steps and progress', () => {
   // Another history may have fewer attempts.
   const anew = withAnswer(ended, { ...running, attempt: 1, progress: null }, true)
   expect(anew).toMatchObject({ state: 'running', attempt: 1, steps: [{ name: 's', at: 'now' }] })
+  expect(withAnswer(known, { ...running, progress: null })).toEqual(known)
+  expect(withAnswer(askedRun, { ...running, progress: null }).progress).toBeUndefined()
 })
