@@ -15,7 +15,7 @@ afterAll(async () => {
   await demo.stop()
 })
 
-it('tells the truth after the server was killed: what was open is rolled back, what was missed arrives once', async () => {
+it('reports the truth after the server was killed: what was open is rolled back, what was missed arrives once', async () => {
   const ada = await Person.signIn(browser, demo, 'ada')
   const grace = await Person.signIn(browser, demo, 'grace')
   await ada.say('before the crash')

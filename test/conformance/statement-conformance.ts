@@ -16,7 +16,7 @@ export function statementConformance(driver: string, open: () => Promise<Databas
     })
     afterAll(() => fixture.close())
 
-    it('tells of each savepoint, by SQL and by scopes, once it was carried out', async () => {
+    it('reports each savepoint, by SQL and by scopes, once it was carried out', async () => {
       const told: string[] = []
       const transaction = await database.begin({ operationId: newOperationId() })
       transaction.watchSavepoints((savepoint) => {

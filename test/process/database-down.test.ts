@@ -24,7 +24,7 @@ afterAll(async () => {
 const told = (publication: ServerPublicationContext | undefined): unknown =>
   (publication?.data as { readonly data: unknown } | undefined)?.data
 
-it('tells the user at once that it was not saved, and durably when the database is back', async () => {
+it('notifies the user at once that it was not saved, and durably when the database is back', async () => {
   const client = await connected(centrifuge(served.url, 'ada'))
   const notices = new Inbox<ServerPublicationContext>()
   client.on('publication', notices.push)

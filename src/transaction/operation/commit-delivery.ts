@@ -29,7 +29,7 @@ export class CommitDelivery {
   committed(operationId: string, ending: Committed, epoch: string, trace: OperationTrace): void {
     trace.publish(ending.landed.events, (events) => this.#deliver(events, epoch))
     ending.notifyParts((part, error) => {
-      this.#logger.error({ operationId, part, error }, 'a part failed when it was told of a commit')
+      this.#logger.error({ operationId, part, error }, 'a part failed on the answers to a commit')
     })
   }
 

@@ -107,7 +107,7 @@ test('a client without getToken whose cookies are nobody is refused for good, in
   expect(heard).toHaveLength(1)
 })
 
-test('a connection by cookies is told no end, since it has no token to refresh, and connects anew after it', async () => {
+test('a connection by cookies is given no end, since it has no token to refresh, and connects anew after it', async () => {
   const { served, asked } = await serveByCookie({ expiresInMs: 200 })
   const client = await open(served.url, { cookie: 'session=ann' })
   client.send({ id: 1, connect: {} })

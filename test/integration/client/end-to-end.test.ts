@@ -58,7 +58,7 @@ describe('an unmodified centrifuge client', () => {
     )
   })
 
-  it('is told of its rollback, in the reply and as a notice on its own channel', async () => {
+  it('gets its rollback in the reply, and as a notice on its own channel', async () => {
     const grace = await connect('grace')
     const notices = new Inbox<ServerPublicationContext>()
     grace.on('publication', notices.push)

@@ -258,7 +258,7 @@ it('costs one read for any number that recover what memory no longer holds at on
   anchor.leave()
 })
 
-it('tells subscribers to start over when the missing events are gone, or the history was replaced', async () => {
+it('asks subscribers to start over when the missing events are gone, or the history was replaced', async () => {
   const { hub } = createHub({ headCheckMs: 20 })
   hub.start()
   const gone = createSubscriber()

@@ -32,7 +32,7 @@ async function join(channel: string): Promise<{ data: Ongoing | undefined; leave
   return { data: (await data) as Ongoing | undefined, leave: () => client.disconnect() }
 }
 
-it('a subscriber is told of the open runs of the channel, as they stand at its position', async () => {
+it('a subscriber gets the open runs of the channel, as they stand at its position', async () => {
   const [begun, goOn] = [gate(), gate()]
   const task = world.lockstep.task('write', {
     input: z.object({}),
@@ -70,7 +70,7 @@ it('a subscriber is told of the open runs of the channel, as they stand at its p
   after.leave()
 })
 
-it('the first subscriber on a node is told of runs that had begun before', async () => {
+it('the first subscriber on a node gets runs that had begun before', async () => {
   const task = world.lockstep.task('later', {
     input: z.object({}),
     channel: () => room({ id: 'b' }),

@@ -102,7 +102,7 @@ test('recovers everything that was missed, once and in order, on both kinds of c
   expect(own.offsets).toEqual([1, 2, 3, 4])
 })
 
-test('is told plainly when it cannot recover, and goes on from the top', async () => {
+test('gets a plain answer when it cannot recover, and goes on from the top', async () => {
   const client = sdk('ann')
   const subscription = client.newSubscription('room:1')
   const inbox = new Inbox(subscription)

@@ -130,7 +130,7 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     await vi.waitFor(() => expect(heard).toEqual(places(4)))
   })
 
-  it('is told when events behind its position are removed, and goes on behind them', async () => {
+  it('hears when events behind its position are removed, and goes on behind them', async () => {
     await commit(1, 2, 3)
     const epoch = await epochOf()
     await pool.query('delete from lockstep.events where channel = $1 and "offset" <= 2', [channel])
@@ -144,7 +144,7 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     expect(all.heard).toEqual([[4, 4]])
   })
 
-  it('is told of another history, and of a position that is of none', async () => {
+  it('hears of another history, and of a position that is of none', async () => {
     await commit(1, 2)
     const stranger = await follow({ from: { offset: 1, epoch: 'of a backup' } })
     expect(stranger.resets).toEqual([{ offset: 2, epoch: await epochOf() }])

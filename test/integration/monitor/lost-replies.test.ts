@@ -35,7 +35,7 @@ function losingReply(own: Queryable, pattern: RegExp): Queryable & { readonly lo
   }
 }
 
-test('violations whose INSERT lost its reply are counted and told once', async () => {
+test('violations whose INSERT lost its reply are counted and reported once', async () => {
   const own = losingReply(world.database.own, /insert into \S*health_violations/)
   const told: Violation[] = []
   const sink: HealthSink = { operation() {}, gap() {}, violation: (violation) => void told.push(violation) }
@@ -55,7 +55,7 @@ test('violations whose INSERT lost its reply are counted and told once', async (
   expect(await world.rows('select from lockstep.health_violations')).toHaveLength(4)
 })
 
-test('an alert whose move lost its reply is told once, by the node that moved it', async () => {
+test('an alert whose move lost its reply is sent once, by the node that moved it', async () => {
   const own = losingReply(world.database.own, /insert into \S*health_alerts/)
   const [first, second] = [world.monitor({ own }), world.monitor({ alertBelow: 0 })]
   run(first, newIds(10), { early: true })

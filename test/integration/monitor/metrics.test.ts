@@ -106,7 +106,7 @@ test('counts what was done, and how far apart it was', async () => {
   }
 })
 
-test('tells how many bytes wait for those who do not read', async () => {
+test('shows how many bytes wait for those who do not read', async () => {
   const node = await start({ gateway: { limits: { maxQueuedBytes: 64 * 1024 * 1024 } } })
   const { world } = node
   const reader = new WebSocket(node.ws)

@@ -187,7 +187,7 @@ test('two nodes: one alert, one count of each violation, the same score, and the
   ])
 })
 
-test('history, violations and the state of the alert survive a restart, and no alert is told again', async () => {
+test('history, violations and the state of the alert survive a restart, and no alert is sent again', async () => {
   const before = world.monitor()
   runWell(before, 50)
   runEarly(before, newIds(50))

@@ -62,7 +62,7 @@ describe('a schema that was dropped', () => {
     }
   })
 
-  it('rolls back the operations that are open, and tells them why', async () => {
+  it('rolls back the operations that are open, and reports why', async () => {
     const world = await createWorld({ health, bus: false })
     try {
       const outcome = world.lockstep.transaction({ name: 'open', user: 'ada' }, async (tx) => {

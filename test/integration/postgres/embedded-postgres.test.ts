@@ -344,7 +344,7 @@ describe('a directory and its owner', () => {
     expect(server.pid).not.toBe(left.pid)
   })
 
-  it('stops the server when the owner is told to end', async () => {
+  it('stops the server when the owner is asked to end', async () => {
     const child = startChild(directory)
     const { url } = await child.next()
     piped(child.process.stdin).end()

@@ -47,7 +47,7 @@ function createHang(): Hang {
   }
 }
 
-it('a stop interrupts a commit that was not told of it, which then commits what the work had', async () => {
+it('a stop interrupts a commit that was not given it, which then commits what the work had', async () => {
   const hang = createHang()
   const task = world.lockstep.task('streams', {
     input,

@@ -279,7 +279,7 @@ describe('a stop over the wire', () => {
     expect(await tasks.controlled.ended(run)).toEqual({ state: 'cancelled' })
   })
 
-  it('tells nobody who may not look whether there is such a run', async () => {
+  it('shows nobody who may not look whether there is such a run', async () => {
     const run = await tasks.wait.start({ room: 'private' }, { user: 'owner' })
     await untilRunning(run.id, 'room:private')
     const nothing = { code: 107, message: 'LS_RUN_UNKNOWN: There is no such run.' }

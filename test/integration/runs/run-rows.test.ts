@@ -164,7 +164,7 @@ describe('a step', () => {
     await expect(own.query(entry(run, node))).rejects.toMatchObject(lost)
   })
 
-  it('is refused where it was told otherwise of a stop than is so', async () => {
+  it('is refused where it was given another answer about a stop than is so', async () => {
     const [run, node] = [await addRun(own), await addNode(own)]
     await claim(own, run, node)
     await expect(own.query(entry(run, node, { isStopped: true }))).rejects.toMatchObject({

@@ -222,7 +222,7 @@ describe('a late copy', () => {
   })
 })
 
-it('a copy whose first has ended is told that the outcome is not known, while it cannot be read', async () => {
+it('a copy whose first has ended hears that the outcome is not known, while it cannot be read', async () => {
   const id = newOperationId()
   const call = (lockstep: typeof one.lockstep) =>
     lockstep.transaction({ name: 'copied', user: 'ada', id }, async () => 'saved')

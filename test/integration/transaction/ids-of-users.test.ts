@@ -160,7 +160,7 @@ it("a notice that is missing is found, though another user has one of the same i
     .toMatchObject([{ kind: 'missing_rollback_notification', userId: 'ada' }])
 }, 30_000)
 
-it("what a dead node left open is settled and told, though another user's operation of that id has ended", async () => {
+it("what a dead node left open is settled with a notice, though another user's operation of that id has ended", async () => {
   const { one } = await twoNodes('enforce')
   const eve = await one.client('eve')
   const { own, schema } = fromPool(one.world.pool)

@@ -68,7 +68,7 @@ describe('an intent', () => {
     expect(await slots()).toBe(0)
   })
 
-  it('tells another node that the operation runs, if it is the same user who asks', async () => {
+  it('shows another node that the operation runs, if it is the same user who asks', async () => {
     const other = await createWorld({ databaseUrl: world.url })
     const served = await serve(other)
     const [ada, eve] = [

@@ -235,7 +235,7 @@ describe('conflicts', () => {
     expect(attempts).toBeGreaterThan(4)
   })
 
-  it('gives up after a bounded number of attempts, and tells', async () => {
+  it('gives up after a bounded number of attempts, and reports it', async () => {
     let attempts = 0
     const id = newOperationId()
     await expect(
@@ -342,7 +342,7 @@ describe('bad input', () => {
     await expect(world.addNote.call(input as never, { user: 'ada' })).rejects.toMatchObject({ code })
   })
 
-  it('rolls back a result that is too large to be told', async () => {
+  it('rolls back a result that is too large to be sent', async () => {
     const id = newOperationId()
     await expect(
       world.lockstep.transaction({ name: 'large', user: 'large', id }, async () => 'x'.repeat(300_000)),

@@ -100,7 +100,7 @@ describe('a COMMIT that hangs', () => {
     expect(await eventsOf('user:ann')).toHaveLength(51)
   })
 
-  it('is told to its own asker as a timeout, and is found out later', async () => {
+  it('is reported to its own asker as a timeout, and is found out later', async () => {
     const { settler } = world.createSettler({ commitWaitMs: 150 })
     const keys = [keyOf('bob'), keyOf('bob'), keyOf('bob'), keyOf('bob')]
     const stuck = keys[3] ?? keyOf('bob')

@@ -23,7 +23,7 @@ function changes(client: Client): Queue<string> {
   return states
 }
 
-test('the connection tells its state, and why it ended', async () => {
+test('the connection shows its state, and why it ended', async () => {
   const client = connect({ autoConnect: false })
   expect(client.connection.state).toBe('disconnected')
   const states = changes(client)

@@ -33,7 +33,7 @@ describe('chunks', () => {
     expect(board.open[0]).toMatchObject({ chunks: ['a', 'b', 'c', 'd'], operationId: 'op', name: 'answer' })
   })
 
-  test('ahead of a hole are held until it is closed, and the hole is told', () => {
+  test('ahead of a hole are held until it is closed, and the hole is reported', () => {
     const board = new DraftBoard()
     board.push(push(1, ['a']))
     expect(board.push(push(3, ['c']))).toEqual({ changed: [], isMissing: true })

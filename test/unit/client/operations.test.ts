@@ -72,7 +72,7 @@ describe('an operation', () => {
     expect(client.pending).toEqual([])
   })
 
-  test('whose reply does not come in time is asked for, and one the server never saw is told so', async () => {
+  test('whose reply does not come in time is asked for, and one the server never saw is reported as such', async () => {
     const client = connect({ timeoutMs: 50 })
     const call = client.call('send_message', 1)
     await gateway.calls.next()
@@ -91,7 +91,7 @@ describe('an operation', () => {
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
   })
 
-  test('rolled back while the database was away is told at once, once, and asked for until its id is closed', async () => {
+  test('rolled back while the database was away is reported at once, once, and asked for until its id is closed', async () => {
     const client = connect()
     const settled: unknown[] = []
     client.operations.on('settled', (operation, outcome) => settled.push([operation.id, outcome.outcome]))

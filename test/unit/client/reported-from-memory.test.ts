@@ -35,7 +35,7 @@ const toldIds = (): string[] =>
   (JSON.parse(browser.storage.getItem(key('notices')) ?? '[]') as [string][]).map(([id]) => id)
 
 describe('a notice', () => {
-  test('that an earlier page has told is not told again, and others are', async () => {
+  test('that an earlier page has reported is not reported again, and others are', async () => {
     const before = await page()
     push(before, 'a')
     await browser.quiet(before.client)
@@ -50,7 +50,7 @@ describe('a notice', () => {
     expect(toldIds()).toEqual(['a', 'b'])
   })
 
-  test('that an earlier page told with its call is not told again by the channel', async () => {
+  test('that an earlier page reported with its call is not reported again by the channel', async () => {
     const before = await page()
     const call = before.client.call('send_message', 1)
     const rpc = await browser.gateway.calls.next()
@@ -63,7 +63,7 @@ describe('a notice', () => {
     expect([before.notices, after.notices]).toEqual([[call.id], []])
   })
 
-  test('is told by every living tab', async () => {
+  test('is reported by every living tab', async () => {
     const tabs = [await page(), await page()]
     for (const tab of tabs) {
       push(tab, 'a')
@@ -73,7 +73,7 @@ describe('a notice', () => {
     expect(toldIds()).toEqual(['a'])
   })
 
-  test('that nobody heard is told by the next page', async () => {
+  test('that nobody heard is reported by the next page', async () => {
     const before = browser.tab()
     const connection = await browser.gateway.connects.next()
     connection.publish('user:ann', undefined, envelope('transaction_rolled_back', noticeFor('a')))
@@ -85,7 +85,7 @@ describe('a notice', () => {
     expect(after.notices).toEqual(['a'])
   })
 
-  test('told to one user is told to another', async () => {
+  test('reported to one user is reported to another', async () => {
     const before = await page()
     push(before, 'a')
     await browser.quiet(before.client)
@@ -123,7 +123,7 @@ describe('a notice', () => {
     },
   )
 
-  test('is told without a storage, and with one that fails', async () => {
+  test('is reported without a storage, and with one that fails', async () => {
     vi.spyOn(browser.storage, 'setItem').mockImplementation(() => {
       throw new Error('QuotaExceededError')
     })
@@ -190,7 +190,7 @@ describe('a rollback reported from memory', () => {
     expect(browser.storage.getItem(key(lost))).toBeNull()
   })
 
-  test('is forgotten once the page that told it knows', async () => {
+  test('is forgotten once the page that reported it knows', async () => {
     const before = await told()
     expect(browser.storage.getItem(key(lost))).toContain('"told":true')
     push(before, lost)
@@ -199,7 +199,7 @@ describe('a rollback reported from memory', () => {
     expect(browser.storage.getItem(key(lost))).toBeNull()
   })
 
-  test('is forgotten once the server refuses to tell', async () => {
+  test('is forgotten once the server refuses to answer', async () => {
     ;(await told()).client.close()
     const after = await page()
     ;(await question()).reply({ error: { code: 403, message: 'LS_FORBIDDEN' } })
@@ -208,7 +208,7 @@ describe('a rollback reported from memory', () => {
     expect(browser.storage.getItem(key(lost))).toBeNull()
   })
 
-  test('is not told again before the next page may ask for it', async () => {
+  test('is not reported again before the next page may ask for it', async () => {
     vi.stubGlobal('navigator', { locks: new FakeLocks() })
     const { client } = await told()
     client.close()
@@ -234,7 +234,7 @@ describe('a rollback reported from memory', () => {
     expect((await question()).data).toEqual({ ids: [lost] })
   })
 
-  test('that nobody has heard is told as what it turned out to be', async () => {
+  test('that nobody has heard is reported as what it turned out to be', async () => {
     browser.leave('ann', lost)
     const client = browser.tab()
     const asked = await question()
@@ -248,7 +248,7 @@ describe('a rollback reported from memory', () => {
     expect(browser.storage.length).toBe(0)
   })
 
-  test('is told in vain when the storage has no room: forgotten, rather than told again', async () => {
+  test('is reported in vain when the storage has no room: forgotten, rather than reported again', async () => {
     const client = browser.tab()
     const call = client.call('send_message', 1, { id: lost })
     const rpc = await browser.gateway.calls.next()

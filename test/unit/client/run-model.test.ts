@@ -21,7 +21,7 @@ const histories = fc.array(fc.nat(), { minLength: 1, maxLength: 12 }).map((choic
   return told
 })
 
-test('the last state of a history is known, in whatever order and however often it is told', () => {
+test('the last state of a history is known, in whatever order and however often it arrives', () => {
   fc.assert(
     fc.property(histories, fc.array(fc.nat(), { maxLength: 30 }), (told, order) => {
       let known = askedRun

@@ -157,7 +157,7 @@ describe('a storage that fails', () => {
     expect(await call.outcome).toMatchObject({ outcome: 'committed' })
   })
 
-  test('that is full hides no outcome of an earlier page, and tells it once', async () => {
+  test('that is full hides no outcome of an earlier page, and reports it once', async () => {
     browser.leave('ann', lost, { owner: '' })
     vi.spyOn(browser.storage, 'setItem').mockImplementation(broken)
     const client = browser.tab()

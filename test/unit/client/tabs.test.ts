@@ -122,7 +122,7 @@ test('a client that is closed while it looks for abandoned operations leaves the
   expect(locks.held.size).toBe(1)
 })
 
-test('pages that are left give their operations free, and other tabs are told', async () => {
+test('pages that are left give their operations free, and other tabs hear of it', async () => {
   const listeners = new Map<string, Set<(event: object) => void>>()
   const fire = (type: string, event: object): void => listeners.get(type)?.forEach((call) => call(event))
   vi.stubGlobal('addEventListener', (type: string, call: (event: object) => void) => {

@@ -33,7 +33,7 @@ const verdictOf = (over: Partial<Facts> = {}) =>
 
 const rolledBack = { outcome: 'rolled_back', committedAt: undefined, sightings: [] } as const
 
-test('finds nothing where a commit was shown afterwards, and a rollback was told', () => {
+test('finds nothing where a commit was shown afterwards, and a rollback was reported', () => {
   expect(faultsOf(verdictOf())).toEqual([])
   expect(verdictOf()).toMatchObject({ healthy: true, gaps: [3] })
   expect(faultsOf(verdictOf({ ...rolledBack, isTold: true }))).toEqual([])

@@ -294,14 +294,14 @@ describe('the log and the callback', () => {
     expect(await lines.until(/onAlert failed: broken callback/)).toMatchObject([{ fields: { alert: 'a' } }])
   })
 
-  test('the same id is told once', () => {
+  test('the same id is sent once', () => {
     const heard: string[] = []
     const { tell } = start(undefined, ({ id }) => void heard.push(id))
     for (const id of ['a', 'b', 'a', 'a', 'b']) tell(low(id))
     expect(heard).toEqual(['a', 'b'])
   })
 
-  test('nothing is told after closing', async () => {
+  test('nothing is sent after closing', async () => {
     const heard: string[] = []
     const { tell } = start(undefined, ({ id }) => void heard.push(id))
     await tell.close()
@@ -320,7 +320,7 @@ describe('violations', () => {
   const counts = (heard: readonly Alert[]): unknown[] =>
     heard.map(({ violation: found }) => [found?.kind, found?.count])
 
-  test('of one kind are told once a minute, with the count since; each kind for itself', () => {
+  test('of one kind are sent once a minute, with the count since; each kind for itself', () => {
     const { clock, heard, tell } = world()
     for (let n = 0; n < 5; n++) tell(violation(`i${n}`))
     tell(violation('c0', 'cache_stale'))
@@ -347,7 +347,7 @@ describe('violations', () => {
     expect(new Set(heard.map(({ id }) => id)).size).toBe(2)
   })
 
-  test('what is still counted is told at closing', async () => {
+  test('what is still counted is sent at closing', async () => {
     const { heard, tell } = world()
     for (let n = 0; n < 5; n++) tell(violation(`i${n}`))
     await tell.close()
@@ -374,7 +374,7 @@ describe('violations', () => {
     expect(sent).toEqual([1, 99_999])
   })
 
-  test('a flood does not make an older alert of the score be told again', () => {
+  test('a flood does not make an older alert of the score be sent again', () => {
     const { heard, tell } = world()
     tell(low('s'))
     for (let n = 0; n < 10_000; n++) tell(violation(`i${n}`))

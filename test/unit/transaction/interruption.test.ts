@@ -15,7 +15,7 @@ it('many listeners in one operation are no leak that Node warns of', async () =>
 })
 
 describe('listening to a signal', () => {
-  it('tells all that listen, in their order, each once, and with what the signal was aborted for', () => {
+  it('calls all that listen, in their order, each once, and with what the signal was aborted for', () => {
     const controller = new AbortController()
     const heard: unknown[] = []
     const stop = whenAborted(controller.signal, () => heard.push('gone'))
@@ -27,7 +27,7 @@ describe('listening to a signal', () => {
     expect(heard).toEqual(['first', 'why', 'second'])
   })
 
-  it('spares who stops listening because of another that was told', () => {
+  it('spares who stops listening because of another that was called', () => {
     const controller = new AbortController()
     const heard: string[] = []
     whenAborted(controller.signal, () => stopOther())

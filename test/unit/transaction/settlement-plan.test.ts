@@ -185,7 +185,7 @@ it('keeps to its bounds, loses no settlement and ends none twice, whatever its s
   )
 })
 
-it('tells nobody that a settlement is held up before its patience is nearly over', () => {
+it('reports no settlement as held up before its patience is nearly over', () => {
   fc.assert(
     fc.property(plays.width, plays.steps, (width, steps) => {
       const play = new Play(width)

@@ -93,7 +93,7 @@ describe('a queue of settlements', () => {
     expect([...ended.values()]).toEqual(['X', 'Y', 'A', 'B', 'NEW', 'C'])
   })
 
-  it('tries one that is held up again, with longer and longer pauses, and tells it after its patience', async () => {
+  it('tries one that is held up again, with longer and longer pauses, and reports it after its patience', async () => {
     const { clock, sent, ended, ask, settled, asked } = createQueue({ patienceMs: 200 })
     ask('stuck')
     for (const pauseMs of [25, 50, 100]) {
@@ -112,7 +112,7 @@ describe('a queue of settlements', () => {
     expect(ended.get('stuck')).toBe(heldUp)
   })
 
-  it('tells all of a batch when the error is of none of them alone', async () => {
+  it('reports to all of a batch when the error is of none of them alone', async () => {
     const { sent, ended, ask, settled, asked } = createQueue()
     for (const name of ['x', 'y', 'a', 'b']) ask(name)
     sent[0]?.answer()
@@ -123,7 +123,7 @@ describe('a queue of settlements', () => {
     expect(asked()).toEqual(['x', 'y', 'a b'])
   })
 
-  it('tells one that the database refuses alone, and answers the others', async () => {
+  it('reports one that the database refuses alone, and answers the others', async () => {
     const { sent, ended, ask, settled } = createQueue()
     for (const name of ['x', 'y', 'a', 'b']) ask(name)
     sent[0]?.answer()
@@ -192,7 +192,7 @@ describe('a queue of settlements', () => {
     expect(asked().slice(8)).toEqual(['m1'])
   })
 
-  it('tells those behind a head that stays held after their patience, and others are settled within a second', async () => {
+  it('reports those behind a head that stays held after their patience, and others are settled within a second', async () => {
     const { clock, sent, ended, ask, settled } = createQueue()
     for (const name of ['x', 'y']) ask(name)
     for (let n = 0; n < 99; n++) ask(`m${n}`)
