@@ -86,6 +86,24 @@ export const testedBugs: readonly TestedBug[] = [
     test: 'a node keeps its lease while all of its own connections are busy, and the pool with them',
   },
   {
+    bug: 'no turns by user',
+    points: ['no turns by user'],
+    file: 'unit/core/admission.test.ts',
+    test: 'many users who ask now and then are all served before those who always want more',
+  },
+  {
+    bug: 'users who send far more read as fast while a node is busy',
+    points: ['users who send far more read as fast while a node is busy'],
+    file: 'integration/gateway/strain.test.ts',
+    test: 'a user who sends far more than others is read more slowly, and the others are not',
+  },
+  {
+    bug: 'question for outcomes paid as one command',
+    points: ['question for outcomes paid as one command'],
+    file: 'integration/transaction/closed-ids.test.ts',
+    test: 'a question counts as one command for each of its ids',
+  },
+  {
     bug: 'operator of the flush left to the search_path',
     database: ['operator of the flush left to the search_path'],
     file: 'integration/postgres/settings.test.ts',
