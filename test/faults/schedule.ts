@@ -147,13 +147,13 @@ async function killOne(options: ScheduleOptions, busy: Set<Slot>, random: Random
   const slot = random.pick(slots)
   const { node } = slot
   if (random.chance(0.5)) {
-    // Half of the deaths are in the phases of a run, where there are runs.
-    const isOfRuns = (options.weight.runs ?? 0) > 0 && random.chance(0.5)
+    // A quarter of these deaths are in the phases of a run, where there are runs; those are passed less often than others.
+    const isOfRuns = (options.weight.runs ?? 0) > 0 && random.chance(0.25)
     const point = random.pick<FaultPoint>(isOfRuns ? runFaultPoints : faultPoints)
     const armed = node.arm({
       point,
       action: random.chance(0.9) ? 'kill' : 'throw',
-      skip: random.between(0, 4),
+      skip: isOfRuns ? 0 : random.between(0, 4),
     })
     await Promise.race([armed, wait(2_000, options.signal)])
     await Promise.race([node.exited, wait(2_000, options.signal)])
