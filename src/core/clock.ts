@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+
 /** Time as the rooms see it, so that tests and simulations can drive it. */
 export interface Clock {
   /** Milliseconds since the epoch; may jump. For people and logs. */
