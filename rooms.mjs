@@ -75,6 +75,12 @@ export const rooms = [
     ],
   },
   {
+    name: 'drafts',
+    knows: 'what is shown before its operation commits: chunks, their rows, pushes and ends',
+    refuses: 'who listens, and SQL of its own',
+    only: ['protocol', 'core', 'postgres', 'transaction'],
+  },
+  {
     name: 'operations',
     knows: 'what an application declares: operations, queries, their inputs and who may call them',
     refuses: 'how an operation is carried out',
@@ -84,7 +90,7 @@ export const rooms = [
     name: 'runs',
     knows: 'long work that outlives its process: tasks, runs, steps, and which node has a run',
     refuses: 'sockets, and SQL of its own',
-    only: ['protocol', 'core', 'postgres', 'log', 'cluster', 'transaction', 'operations'],
+    only: ['protocol', 'core', 'postgres', 'log', 'cluster', 'transaction', 'drafts', 'operations'],
     wings: [
       { name: 'model', knows: 'what becomes of a run, decided without I/O: states, retries, deaths' },
       { name: 'store', knows: 'runs in the database: the part of an operation, changes, events, notices' },

@@ -119,11 +119,15 @@ class LockstepInstance<Db, User extends UserContext> {
   channel<const Pattern extends string, const Events extends EventSchemas = NoEvents>(
     pattern: Pattern,
     options: InternalChannelOptions<Events>,
-  ): ChannelFamily<Pattern, Events, true>
-  channel<const Pattern extends string, const Events extends EventSchemas = NoEvents>(
+  ): ChannelFamily<Pattern, Events, true, NoEvents>
+  channel<
+    const Pattern extends string,
+    const Events extends EventSchemas = NoEvents,
+    const Drafts extends EventSchemas = NoEvents,
+  >(
     pattern: Pattern,
-    options: ChannelOptions<Pattern, Events, Db, User>,
-  ): ChannelFamily<Pattern, Events>
+    options: ChannelOptions<Pattern, Events, Db, User, Drafts>,
+  ): ChannelFamily<Pattern, Events, false, Drafts>
   channel(
     pattern: string,
     options: InternalChannelOptions<EventSchemas> | ChannelOptions<string, EventSchemas, Db, User>,

@@ -123,7 +123,9 @@ end $$;
 -- its outcome as that of an operation of Lockstep's own. A run that fails is to its user an operation that was rolled
 -- back: with a notice, that operation has its outcome and its notice in the same transaction. The decision was made by whoever calls; here it is carried out
 -- or, where the run is another by now, not.
--- Lock order, here and in enter_step: the gate, the run, then channel heads in byte order.
+-- A change that ends an attempt rolls back the operations of its steps that have shown something, and retracts that: no
+-- flush of theirs is under way behind the gate, and no draft outlives its run.
+-- Lock order, here and in enter_step: the gate, the run, the locks of operations, then channel heads in byte order.
 -- A claim needs the lease of the node that claims, and where it takes the run from another node, that one's lease must
 -- have run out. Its row is locked: a renewal that was evaluated in time and commits late is no death. Claims share that
 -- lock, so that those of many runs of one dead node do not wait for each other.
@@ -165,6 +167,7 @@ create function {schema}.change_run(
   out node uuid,
   out positions jsonb,
   out notice_offset bigint,
+  out withdrawn json,
   out at timestamptz
 ) returns setof record language plpgsql
 set search_path = pg_catalog, pg_temp as $$
@@ -173,6 +176,9 @@ declare
   v_now timestamptz;
   v_is_final boolean := p_state not in ('pending', 'running');
   v_channel text;
+  -- Operations that end with the attempt, and the channels of what they have shown.
+  v_operation record;
+  v_shown text[] := '{}';
 begin
   perform set_config('lock_timeout', p_wait_ms::text, true);
   perform pg_advisory_xact_lock({schema}.run_gate(p_run));
@@ -210,14 +216,27 @@ begin
           result = p_result, notice = p_notice, ended_at = case when v_is_final then v_now end
       where r.id = p_run
       returning * into v_run;
-      if p_notice is not null then
-        -- Two operations append, so the heads are locked before: in byte order, each once.
+      if p_seen_attempt > 0 and (p_state <> 'running' or p_attempt <> p_seen_attempt) then
+        for v_operation in select * from {schema}.open_draft_operations(p_run) loop
+          perform pg_advisory_xact_lock({schema}.operation_lock(v_operation.id, v_operation.user_id));
+          v_shown := v_shown || v_operation.channels;
+        end loop;
+      end if;
+      if p_notice is not null or cardinality(v_shown) > 0 then
+        -- Several operations append, so the heads are locked before: in byte order, each once.
         for v_channel in
-          select distinct c.channel collate "C" from unnest(p_channels || p_notice_channel) as c (channel) order by 1
+          select distinct c.channel collate "C" from unnest(p_channels || v_shown || p_notice_channel) as c (channel)
+          where c.channel is not null order by 1
         loop
           insert into {schema}.channels as c (channel, head) values (v_channel, 0)
           on conflict (channel) do update set head = c.head;
         end loop;
+      end if;
+      if cardinality(v_shown) > 0 then
+        select json_agg(e.event order by o.id, e.place) into withdrawn
+        from {schema}.open_draft_operations(p_run) o
+        cross join lateral {schema}.retract_drafts(o.id, o.user_id, v_run.task || coalesce('.' || o.step, ''), p_node) r
+        cross join lateral json_array_elements(r) with ordinality as e (event, place);
       end if;
       if cardinality(p_channels) > 0 then
         select a.positions, a.at into positions, at from {schema}.append_events(

@@ -26,8 +26,8 @@ const envelopeBytes = 130
  */
 export class Outbox {
   readonly #options: OutboxOptions
-  #events: Waiting[] = []
-  #transients: Waiting[] = []
+  /** Events and transients, in the order in which they came. */
+  #items: Waiting[] = []
   readonly #heads = new Map<string, number>()
   #bytes = 0
 
@@ -36,11 +36,11 @@ export class Outbox {
   }
 
   get isEmpty(): boolean {
-    return this.#events.length === 0 && this.#heads.size === 0 && this.#transients.length === 0
+    return this.#items.length === 0 && this.#heads.size === 0
   }
 
   get eventCount(): number {
-    return this.#events.length
+    return this.#items.filter(({ kind }) => kind === 'events').length
   }
 
   add(events: readonly StoredEvent[]): void {
@@ -48,7 +48,7 @@ export class Outbox {
       const json = encodeBusEvent(event)
       const bytes = Buffer.byteLength(json) + 1
       if (this.#hasRoomFor(bytes)) {
-        this.#events.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
+        this.#items.push({ kind: 'events', subject: this.#options.subjectOf(event.channel), json, bytes })
         this.#bytes += bytes
       } else if (this.#heads.size < outboxBounds.maxWaitingHeads || this.#heads.has(event.channel)) {
         this.#heads.set(event.channel, Math.max(event.offset, this.#heads.get(event.channel) ?? 0))
@@ -61,15 +61,14 @@ export class Outbox {
     const json = encodeBusTransient(event)
     const bytes = Buffer.byteLength(json) + 1
     if (!this.#hasRoomFor(bytes)) return
-    this.#transients.push({ subject: this.#options.subjectOf(event.channel), json, bytes })
+    this.#items.push({ kind: 'transients', subject: this.#options.subjectOf(event.channel), json, bytes })
     this.#bytes += bytes
   }
 
   /** Empties it into as few messages as their size allows. */
   take(): readonly OutgoingMessage[] {
     const packer = new Packer(this.#options)
-    for (const { subject, json, bytes } of this.#events) packer.add(subject, 'events', json, bytes)
-    for (const { subject, json, bytes } of this.#transients) packer.add(subject, 'transients', json, bytes)
+    for (const { kind, subject, json, bytes } of this.#items) packer.add(subject, kind, json, bytes)
     for (const [channel, head] of this.#heads) {
       const json = encodeBusHead({ channel, head })
       packer.add(this.#options.subjectOf(channel), 'heads', json, Buffer.byteLength(json) + 1)
@@ -79,8 +78,7 @@ export class Outbox {
   }
 
   clear(): void {
-    this.#events = []
-    this.#transients = []
+    this.#items = []
     this.#heads.clear()
     this.#bytes = 0
   }
@@ -94,6 +92,7 @@ export class Outbox {
 }
 
 interface Waiting {
+  readonly kind: 'events' | 'transients'
   readonly subject: string
   readonly json: string
   readonly bytes: number
@@ -121,7 +120,9 @@ class Packer {
 
   add(subject: string, kind: 'events' | 'heads' | 'transients', json: string, bytes: number): void {
     let open = this.#open.get(subject)
-    if (open !== undefined && open.bytes + bytes > this.#maxMessageBytes) {
+    // Receivers take the events of a message first, so an event that follows a transient goes into the next one.
+    const isOvertaking = kind === 'events' && (open?.transients.length ?? 0) > 0
+    if (open !== undefined && (isOvertaking || open.bytes + bytes > this.#maxMessageBytes)) {
       this.#close(subject, open)
       open = undefined
     }

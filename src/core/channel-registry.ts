@@ -68,6 +68,13 @@ export class ChannelRegistry {
     throw new LockstepError('LS_CHANNEL_UNKNOWN')
   }
 
+  /** Whether drafts may be shown on the channel. */
+  hasDrafts(channel: string): boolean {
+    return this.#families.some(
+      (family) => Object.keys(family.drafts).length > 0 && family.match(channel) !== undefined,
+    )
+  }
+
   /**
    * Refuses a name that no subscription can have: a revocation of it would take nothing from anybody.
    * @throws LS_CHANNEL_NAME_INVALID, LS_CHANNEL_UNKNOWN; LS_CONFIG_INVALID for a user's own channel

@@ -35,9 +35,12 @@ export interface ChannelOptions<
   Events extends EventSchemas,
   Db,
   User extends UserContext = UserContext,
+  Drafts extends EventSchemas = EventSchemas,
 > {
   /** Event types that the family carries, each with the schema of its data. Default: none. */
   readonly events?: Events
+  /** Drafts that are shown before their commit, each with the schema of one chunk. Text appends; other chunks are a list. Default: none. */
+  readonly drafts?: Drafts
   readonly internal?: false
   /** Decides at every subscribe and every resume. Only `true` is a yes; an error counts as no, and is logged. */
   canSubscribe(question: SubscribeQuestion<ParamsOf<Pattern>, Db, User>): boolean | Promise<boolean>
@@ -50,16 +53,23 @@ export interface InternalChannelOptions<Events extends EventSchemas> {
 }
 
 /** A concrete channel, ready to be emitted to. */
-export interface Channel<Events extends EventSchemas = EventSchemas> {
+export interface Channel<
+  Events extends EventSchemas = EventSchemas,
+  Drafts extends EventSchemas = EventSchemas,
+> {
   readonly name: string
-  readonly definition: AnyFamily<Events>
+  readonly definition: AnyFamily<Events, Drafts>
 }
 
 /** Any family of channels, as the rooms that look for one see it. */
-export interface AnyFamily<Events extends EventSchemas = EventSchemas> {
+export interface AnyFamily<
+  Events extends EventSchemas = EventSchemas,
+  Drafts extends EventSchemas = EventSchemas,
+> {
   readonly kind: 'channel'
   readonly pattern: string
   readonly events: Events
+  readonly drafts: Drafts
   /** True where clients may not hear it, and are answered as for a channel that is not declared. */
   readonly internal: boolean
   /** The params when the name belongs to this family, else undefined. */
@@ -73,8 +83,9 @@ export interface ChannelFamily<
   Pattern extends string = string,
   Events extends EventSchemas = EventSchemas,
   Internal extends boolean = false,
-> extends AnyFamily<Events> {
-  (...params: unknown extends ParamsOf<Pattern> ? [] : [params: ParamsOf<Pattern>]): Channel<Events>
+  Drafts extends EventSchemas = EventSchemas,
+> extends AnyFamily<Events, Drafts> {
+  (...params: unknown extends ParamsOf<Pattern> ? [] : [params: ParamsOf<Pattern>]): Channel<Events, Drafts>
   readonly pattern: Pattern
   readonly internal: Internal
 }
@@ -85,6 +96,7 @@ export type EventDataOf<Events extends EventSchemas, Type extends keyof Events> 
 /** Options as code without types may give them. */
 interface GivenOptions {
   readonly events?: EventSchemas
+  readonly drafts?: EventSchemas
   readonly internal?: boolean
   canSubscribe?(question: SubscribeQuestion<never, never, never>): boolean | Promise<boolean>
 }
@@ -97,12 +109,18 @@ export type NoEvents = typeof noEvents
 
 const optionShape: Shape<GivenOptions> = {
   events: schemas,
+  drafts: schemas,
   internal: aFlag,
   canSubscribe: required(aFunction),
 }
 
 const internalShape: Shape<GivenOptions> = {
   events: schemas,
+  drafts: {
+    expected: 'left out, since no client may hear an internal channel',
+    fits: () => false,
+    advice: () => 'Leave out "internal" to show drafts.',
+  },
   internal: aFlag,
   canSubscribe: {
     expected: 'left out, since no client may hear an internal channel',
@@ -120,7 +138,8 @@ export function defineChannel<
   const Pattern extends string,
   const Events extends EventSchemas,
   const Internal extends boolean,
->(pattern: Pattern, options: GivenOptions): ChannelFamily<Pattern, Events, Internal> {
+  const Drafts extends EventSchemas = NoEvents,
+>(pattern: Pattern, options: GivenOptions): ChannelFamily<Pattern, Events, Internal, Drafts> {
   const parsed = parsePattern(pattern)
   assertNotOfUsers(parsed)
   assertOptions(
@@ -129,9 +148,9 @@ export function defineChannel<
     peek(options, 'internal') === true ? internalShape : optionShape,
     `lockstep.channel("${pattern}", { events, canSubscribe })`,
   )
-  const { events = noEvents, internal = false } = options
+  const { events = noEvents, drafts = noEvents, internal = false } = options
   assertEventNames(pattern, events)
-  const toChannel = (params: object = {}): Channel<Events> => {
+  const toChannel = (params: object = {}): Channel<Events, Drafts> => {
     const name: string = fillPattern(parsed, params as Readonly<Record<string, unknown>>)
     if (!isChannelName(name)) {
       throw new LockstepError('LS_CHANNEL_NAME_INVALID', {
@@ -147,11 +166,12 @@ export function defineChannel<
     kind: 'channel' as const,
     pattern,
     events,
+    drafts,
     internal,
     match,
     canSubscribe: options.canSubscribe?.bind(options) ?? (() => false),
     // The types of events and params exist at compile time only.
-  }) as unknown as ChannelFamily<Pattern, Events, Internal>
+  }) as unknown as ChannelFamily<Pattern, Events, Internal, Drafts>
   rememberPattern(parsed)
   return family
 }

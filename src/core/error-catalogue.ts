@@ -131,6 +131,15 @@ export const errorCatalogue = {
   LS_EVENT_UNKNOWN: entry(false, 'The channel does not carry events of that type.', replyCodes.internal),
   LS_EVENT_INVALID: entry(false, 'The event does not match its schema.', replyCodes.internal),
   LS_EVENT_TOO_LARGE: entry(false, 'The event is too large.', replyCodes.internal),
+  LS_DRAFT_UNKNOWN: entry(false, 'The channel has no draft of that name.', replyCodes.internal),
+  LS_DRAFT_NOWHERE: entry(false, 'The work shows a draft, and names no channel for it.', replyCodes.internal),
+  LS_DRAFT_INVALID: entry(false, 'A chunk does not match the schema of its draft.', replyCodes.internal),
+  LS_DRAFT_TOO_LARGE: entry(false, 'The draft is too large.', replyCodes.internal),
+  LS_DRAFTS_TOO_MANY: entry(
+    true,
+    'The channel shows too many drafts. Send it again later.',
+    replyCodes.internal,
+  ),
   LS_OPERATION_TOO_LARGE: entry(
     false,
     'The operation changes too much at once. Split it into smaller ones.',

@@ -40,7 +40,16 @@ export const runFaultPoints = [
   'runs.after-end',
 ] as const
 
-export type FaultPoint = (typeof faultPoints)[number] | (typeof runFaultPoints)[number]
+/** Fault points that only a node with drafts passes. */
+export const draftFaultPoints = [
+  'drafts.before-open',
+  'drafts.after-open',
+  'drafts.before-push',
+  'drafts.before-save',
+] as const
+
+export type FaultPoint =
+  (typeof faultPoints)[number] | (typeof runFaultPoints)[number] | (typeof draftFaultPoints)[number]
 
 let hook: FaultHook | undefined
 

@@ -1,5 +1,5 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
-import { limits } from '../protocol/index.ts'
+import { draftEvents, limits } from '../protocol/index.ts'
 import { detach, disregard, messageOf } from '../core/index.ts'
 import { eventBounds } from '../log/index.ts'
 import { FeedOngoing, type OngoingHost } from './feed-ongoing.ts'
@@ -42,7 +42,7 @@ export class ChannelFeed implements MemberHost, OngoingHost {
       unreadableAfterMs: options.unreadableAfterMs,
     })
     const { ongoing } = options
-    if (ongoing?.covers(channel) === true) this.#ongoing = new FeedOngoing(this, ongoing)
+    if (ongoing?.covers(channel) === true) this.#ongoing = new FeedOngoing(this, ongoing, options)
     this.#opened = this.#open()
     // Each join awaits and reports it; without members nobody needs to.
     disregard(this.#opened)
@@ -73,8 +73,19 @@ export class ChannelFeed implements MemberHost, OngoingHost {
 
   /** A push without an offset: shown to those who listen now, kept for nobody. */
   deliverTransient(push: TransientEvent): void {
-    this.#ongoing?.pushed(push)
-    this.#members.forEach((member) => member.deliverTransient(push))
+    if (this.#ongoing !== undefined) return this.#ongoing.pushed(push)
+    // Pass over drafts of a channel that this node knows to have none.
+    if (push.type !== draftEvents.push) this.show([push])
+  }
+
+  /** Shows pushes to those who listen now, behind all events up to the position. */
+  show(pushes: readonly TransientEvent[]): void {
+    for (const push of pushes) this.#members.forEach((member) => member.deliverTransient(push))
+  }
+
+  /** Asks how drafts stand that have been silent for some time. */
+  lookAtDrafts(): void {
+    this.#ongoing?.look()
   }
 
   /**
@@ -123,6 +134,7 @@ export class ChannelFeed implements MemberHost, OngoingHost {
     this.#cancelGapTimer?.()
     this.#cancelGapTimer = undefined
     this.#recent?.close()
+    this.#ongoing?.close()
     this.#members.forEach((member) => member.reset())
   }
 
@@ -130,6 +142,7 @@ export class ChannelFeed implements MemberHost, OngoingHost {
     this.#members.delete(member)
     if (this.#members.size > 0) return
     this.#cancelGapTimer?.()
+    this.#ongoing?.close()
     this.#recent?.close()
     this.#options.onEmpty(this)
   }
@@ -142,7 +155,7 @@ export class ChannelFeed implements MemberHost, OngoingHost {
     if (order.isBehind(recoverFrom)) await this.#catchUp()
     const next = order.join(recoverFrom)
     const { top } = order
-    member.ongoing = this.#ongoing?.text
+    member.cut(this.#ongoing?.text)
     if (next.step === 'answer') return member.joined(next.kind, top)
     const missed = await this.#memory().between(next.from, top.offset, maxBytes)
     if (missed === undefined) return member.joined('unrecoverable', order.top)
@@ -152,7 +165,7 @@ export class ChannelFeed implements MemberHost, OngoingHost {
     if (since === undefined) return member.joined('recovered', top, shown)
     // Count the hidden entries: the next live event tells these subscribers, too, that none is missing in between.
     this.#hidden = Math.max(this.#hidden, hidden)
-    member.ongoing = this.#ongoing?.text
+    member.cut(this.#ongoing?.text)
     return member.joined('recovered', order.top, shown)
   }
 
@@ -196,10 +209,10 @@ export class ChannelFeed implements MemberHost, OngoingHost {
   #deliver(events: readonly FeedEvent[]): void {
     if (events.length === 0 || this.#hasEnded) return
     this.#memory().append(events)
-    this.#ongoing?.delivered(events)
     const { shown, hidden } = shownOf(events, this.#hidden)
     this.#hidden = hidden
     if (shown.length > 0) this.#members.forEach((member) => member.deliver(shown))
+    this.#ongoing?.delivered(events)
   }
 
   #watchGap(): void {

@@ -1,4 +1,5 @@
-import type { Ongoing } from '../protocol/index.ts'
+import { draftEvents, type DraftPush, type Ongoing } from '../protocol/index.ts'
+import { OngoingDrafts } from './ongoing-drafts.ts'
 import { OngoingRuns } from './ongoing-runs.ts'
 import type { OngoingSnapshot } from './ongoing-source.ts'
 
@@ -12,9 +13,10 @@ interface Told {
 
 /**
  * Open drafts and runs of a channel, at the position of its feed: a snapshot of the database, and what has been delivered since.
- * Pure: the feed asks for the snapshot.
+ * Pure: the feed asks for the snapshot, and shows the pushes that are answered.
  */
 export class ChannelOngoing {
+  readonly drafts = new OngoingDrafts()
   readonly #runs = new OngoingRuns()
   /** Head in the snapshot; undefined before there is one. */
   #cut: number | undefined
@@ -29,7 +31,7 @@ export class ChannelOngoing {
 
   /** JSON text of what is open: one for all subscribers who join at one position. */
   get text(): string {
-    this.#text ??= JSON.stringify({ drafts: [], runs: this.#runs.all } satisfies Ongoing)
+    this.#text ??= JSON.stringify({ drafts: this.drafts.all, runs: this.#runs.all } satisfies Ongoing)
     return this.#text
   }
 
@@ -37,33 +39,52 @@ export class ChannelOngoing {
   startOver(): void {
     this.#cut = undefined
     this.#noted = []
-    this.#change()
+    this.changed()
   }
 
-  answered({ head, runs }: OngoingSnapshot): void {
+  answered({ head, runs, drafts }: OngoingSnapshot, now = 0): void {
     this.#runs.restart(runs)
+    this.drafts.restart(drafts, now)
     this.#cut = head
     const since = this.#noted
     this.#noted = []
-    this.#change()
-    this.delivered(since)
+    this.changed()
+    this.delivered(since, head, now)
   }
 
-  /** Events were delivered, in the order of the log. */
-  delivered(events: readonly Told[]): void {
+  /** Events were delivered, in the order of the log. @returns pushes that follow them */
+  delivered(events: readonly Told[], position = 0, now = 0): readonly DraftPush[] {
     if (this.#cut === undefined) {
       this.#noted.push(...events)
-      return
+      return []
     }
-    for (const event of events) if (event.offset > this.#cut && this.#runs.delivered(event)) this.#change()
+    for (const event of events) {
+      if (event.offset <= this.#cut) continue
+      const hasEnded = this.drafts.delivered(event, now)
+      if (this.#runs.delivered(event) || hasEnded) this.changed()
+    }
+    return this.#shown(this.drafts.moved(position, now))
   }
 
-  /** A push without an offset was shown. */
-  pushed(push: Pick<Told, 'type' | 'data'>): void {
-    if (this.#runs.pushed(push)) this.#change()
+  /** A push without an offset has come. @returns pushes to be shown in its place; undefined: itself */
+  pushed(push: Pick<Told, 'type' | 'data'>, position = 0, now = 0): readonly DraftPush[] | undefined {
+    if (push.type === draftEvents.push) {
+      // Drop a push before the snapshot is there: nobody listens yet, and what the snapshot lacks is asked for.
+      if (this.#cut === undefined) return []
+      const parsed = { ...(JSON.parse(push.data) as object), type: draftEvents.push } as DraftPush
+      return this.#shown(this.drafts.heard(parsed, position, now))
+    }
+    if (this.#runs.pushed(push)) this.changed()
+    return undefined
   }
 
-  #change(): void {
+  /** The drafts are others now. */
+  changed(): void {
     this.#text = undefined
+  }
+
+  #shown(pushes: readonly DraftPush[]): readonly DraftPush[] {
+    if (pushes.length > 0) this.changed()
+    return pushes
   }
 }

@@ -65,6 +65,7 @@ export class EventHub implements EventSource, LogHints {
       work: () => {
         // The feed logs what it cannot read; that it still cannot be read is no news.
         disregard(log.retryUnreadable())
+        for (const feed of this.#feeds.values()) feed.lookAtDrafts()
         return this.checkHeads()
       },
       onError: (error) => logger.error({ error }, `the comparison of heads failed: ${messageOf(error)}`),

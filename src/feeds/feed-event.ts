@@ -1,4 +1,4 @@
-import { touchedEvent } from '../protocol/index.ts'
+import { touchedEvent, type DraftPush } from '../protocol/index.ts'
 import { bytesOfEvent, type StoredEvent } from '../log/index.ts'
 
 /** Tags that the server adds to the live push of an event, besides the event itself. */
@@ -100,6 +100,8 @@ export interface TransientEvent {
   /** JSON text. */
   readonly data: string
   readonly at: Date
+  /** Chunks of a draft that it shows, where it has passed a feed. */
+  readonly push?: DraftPush
   /** Stack of the call that sent it, for the search for premature events; never leaves this process. */
   readonly stack?: string
 }

@@ -1,5 +1,5 @@
 import { mutationPoint } from '../protocol/mutation-point.ts'
-import type { StreamPosition } from '../protocol/index.ts'
+import { draftEvents, runEvents, type StreamPosition } from '../protocol/index.ts'
 import { eventBounds } from '../log/index.ts'
 import { HeldEvents } from './held-events.ts'
 import type { FeedEvent, TransientEvent } from './feed-event.ts'
@@ -10,7 +10,15 @@ export interface MemberHost {
   leave(member: Member): void
 }
 
+interface HeldPush {
+  readonly push: TransientEvent
+  readonly behind: number
+}
+
 const none: readonly FeedEvent[] = []
+/** Pushes of which nothing durable follows at once. */
+const keptTypes: ReadonlySet<string> = new Set([draftEvents.push, draftEvents.retracted, runEvents.progress])
+const mostHeldPushes = 1_000
 
 /** A subscriber in a feed: holds events back until its reply has been written. */
 export class Member implements Joined {
@@ -23,6 +31,9 @@ export class Member implements Joined {
   #state: 'waiting' | 'live' | 'left' = 'waiting'
   #held: HeldEvents | undefined
   #resetHeld = false
+  /** Pushes that wait, each with the last offset before it. */
+  #heldPushes: HeldPush[] = []
+  #heldUntil = 0
 
   constructor(host: MemberHost, subscriber: Subscriber) {
     this.#host = host
@@ -46,9 +57,16 @@ export class Member implements Joined {
     else if (this.#state === 'waiting') this.#hold(events)
   }
 
-  // Drops the push for a subscriber that still waits for its reply: the durable events follow.
+  // Drops a push for a subscriber that still waits for its reply, where the durable event follows. Chunks of drafts have no other.
   deliverTransient(push: TransientEvent): void {
     if (this.#state === 'live') this.#subscriber.deliverTransient(push)
+    else if (this.#state === 'waiting' && keptTypes.has(push.type)) this.#holdPush(push)
+  }
+
+  /** Takes what is open where the reply stands: pushes before are a part of it. */
+  cut(ongoing: string | undefined): void {
+    this.ongoing = ongoing
+    this.#heldPushes = []
   }
 
   reset(): void {
@@ -68,13 +86,32 @@ export class Member implements Joined {
     this.missed = none
     this.ongoing = undefined
     this.#state = 'live'
+    const pushes = this.#heldPushes
+    this.#heldPushes = []
     if (this.#resetHeld) this.reset()
-    else if (later.length > 0) this.#subscriber.deliver(later)
+    else this.#handOver(later, pushes)
+  }
+
+  #handOver(events: readonly FeedEvent[], pushes: readonly HeldPush[]): void {
+    let rest = events
+    for (const { push, behind } of pushes) {
+      const before = rest.filter(({ offset }) => offset <= behind)
+      if (before.length > 0) this.#subscriber.deliver(before)
+      rest = rest.slice(before.length)
+      this.#subscriber.deliverTransient(push)
+    }
+    if (rest.length > 0) this.#subscriber.deliver(rest)
+  }
+
+  #holdPush(push: TransientEvent): void {
+    if (this.#heldPushes.length < mostHeldPushes) this.#heldPushes.push({ push, behind: this.#heldUntil })
+    else this.#resetHeld = true
   }
 
   /** Holds events back; beyond the bounds the subscriber starts over, and reads what it is behind. */
   #hold(events: readonly FeedEvent[]): void {
     if (this.#resetHeld) return
+    this.#heldUntil = events.at(-1)?.offset ?? this.#heldUntil
     const held = (this.#held ??= new HeldEvents(
       eventBounds.heldForReplyEvents,
       eventBounds.heldForReplyBytes,

@@ -1,6 +1,13 @@
 import type { Queryable } from '../core/index.ts'
 import { phaseOf, type RunState } from '../protocol/index.ts'
-import { readOngoing, type OngoingRow } from '../postgres/index.ts'
+import {
+  readDrafts,
+  readOngoing,
+  type AskedDraftsRow,
+  type OngoingRow,
+  type StoredDraftRow,
+} from '../postgres/index.ts'
+import type { StoredDraft } from './ongoing-drafts.ts'
 import type { OngoingSnapshot, OngoingSource } from './ongoing-source.ts'
 
 export interface OngoingReaderOptions {
@@ -17,6 +24,8 @@ export class OngoingReader implements OngoingSource {
   readonly covers: (channel: string) => boolean
   readonly #own: Queryable
   readonly #schema: string
+  #askedDrafts: { readonly channel: string; readonly operation: string }[] = []
+  #draftsAnswer: Promise<ReadonlyMap<string, Omit<OngoingSnapshot, 'runs'>>> | undefined
   #asked: Set<string> | undefined
   #answer: Promise<ReadonlyMap<string, OngoingSnapshot>> | undefined
 
@@ -28,6 +37,27 @@ export class OngoingReader implements OngoingSource {
 
   async read(channel: string): Promise<OngoingSnapshot> {
     return (await this.#collect(channel)).get(channel) ?? { head: 0, drafts: [], runs: [] }
+  }
+
+  /** Questions that come in one turn of the loop share one statement. */
+  async readDrafts(channel: string, operations: readonly string[]): Promise<Omit<OngoingSnapshot, 'runs'>> {
+    this.#askedDrafts.push(...operations.map((operation) => ({ channel, operation })))
+    this.#draftsAnswer ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      const asked = this.#askedDrafts
+      this.#askedDrafts = []
+      this.#draftsAnswer = undefined
+      return this.#askDrafts(asked)
+    })
+    return (await this.#draftsAnswer).get(channel) ?? { head: 0, drafts: [] }
+  }
+
+  async #askDrafts(
+    asked: readonly { readonly channel: string; readonly operation: string }[],
+  ): Promise<ReadonlyMap<string, Omit<OngoingSnapshot, 'runs'>>> {
+    const channels = asked.map(({ channel }) => channel)
+    const operations = asked.map(({ operation }) => operation)
+    const { rows } = await this.#own.query<AskedDraftsRow>(readDrafts(this.#schema, channels, operations))
+    return new Map(rows.map(({ channel, head, drafts }) => [channel, { head, drafts: toDrafts(drafts) }]))
   }
 
   #collect(channel: string): Promise<ReadonlyMap<string, OngoingSnapshot>> {
@@ -52,11 +82,24 @@ export class OngoingReader implements OngoingSource {
   }
 }
 
-function toSnapshot({ head, runs }: OngoingRow): OngoingSnapshot {
+function toSnapshot({ head, runs, drafts }: OngoingRow): OngoingSnapshot {
   const open = (runs ?? []).map((row) => {
     const { runId, task, attempt, startedBy, progress } = row
     const state = row.state as RunState
     return { runId, task, state, phase: phaseOf(state), attempt, startedBy, waits: [], progress }
   })
-  return { head, drafts: [], runs: open }
+  return { head, drafts: toDrafts(drafts), runs: open }
+}
+
+function toDrafts(rows: readonly StoredDraftRow[] | null): readonly StoredDraft[] {
+  return (rows ?? []).flatMap(({ operation, attempt, runId, names }) =>
+    Object.entries(names ?? {}).map(([name, batches]) => {
+      const chunks: unknown[] = []
+      for (const { first, chunks: more } of batches) {
+        if (first > chunks.length + 1) break
+        chunks.push(...more.slice(chunks.length + 1 - first))
+      }
+      return { operation, name, attempt, runId, chunks }
+    }),
+  )
 }

@@ -1,8 +1,11 @@
-import type { Ongoing } from '../protocol/index.ts'
+import type { OngoingRun } from '../protocol/index.ts'
+import type { StoredDraft } from './ongoing-drafts.ts'
 
 /** Open drafts and runs of a channel, and its head in the same snapshot. */
-export interface OngoingSnapshot extends Ongoing {
+export interface OngoingSnapshot {
   readonly head: number
+  readonly drafts: readonly StoredDraft[]
+  readonly runs: readonly OngoingRun[]
 }
 
 /** Source of what is open on a channel, for its feed. */
@@ -11,4 +14,6 @@ export interface OngoingSource {
   covers(channel: string): boolean
   /** @throws retryable database errors */
   read(channel: string): Promise<OngoingSnapshot>
+  /** Reads those of the operations that are open. @throws retryable database errors */
+  readDrafts(channel: string, operations: readonly string[]): Promise<Omit<OngoingSnapshot, 'runs'>>
 }

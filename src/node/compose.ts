@@ -11,6 +11,7 @@ import {
   type Database,
   type UserContext,
 } from '../core/index.ts'
+import type { DraftWriter } from '../drafts/index.ts'
 import { Deliveries, EventHub, OngoingReader } from '../feeds/index.ts'
 import { createGateway, type Gateway } from '../gateway/index.ts'
 import { createCountedLog, type CreateLog, type LogReader, type Retention } from '../log/index.ts'
@@ -26,6 +27,7 @@ import {
   type TransactionCoordinator,
 } from '../transaction/index.ts'
 import { toAuthenticator } from './authenticator.ts'
+import { createDrafts, openDrafts, stepDrafts } from './draft-room.ts'
 import { assertDurations, createRetention, eventRetentionMs, type Base } from './durations.ts'
 import { createAdmission, createGuard, isProduction, loggerOf } from './guards.ts'
 import { NodeLife } from './life.ts'
@@ -53,6 +55,7 @@ export interface Rooms<Db> {
   readonly guard: OperationGuard | undefined
   readonly coordinator: TransactionCoordinator<Db>
   readonly runs: Runs<Db>
+  readonly drafts: DraftWriter
   readonly orphans: OrphanWatch
   readonly retention: Retention
   readonly channels: ChannelRegistry
@@ -93,8 +96,10 @@ export function composeRooms<Db>(
 
   const log = createLog(database.own, database.schema, epochs)
   // The tasks are declared on the room of the runs, which is made after the hub.
-  const covers = (channel: string): boolean => runs.mayShowOn(channel)
-  const ongoing = new OngoingReader({ ...base, covers })
+  const ongoing = new OngoingReader({
+    ...base,
+    covers: (name) => runs.mayShowOn(name) || channels.hasDrafts(name),
+  })
   const hub = createHub(base, log.read, ongoing, options)
   life.onStart(() => hub.start())
   const transport = busOf(options)
@@ -108,20 +113,35 @@ export function composeRooms<Db>(
   const scope = new UserScope({ database, admission, onBegin: options.onBegin })
   const guard = createGuard(logger, database)
   const runsPart = new RunsPart(database.schema)
-  const parts = [...otherParts, runsPart as Part<unknown>]
-  const { coordinator, answers, orphans } = createOperations(
+  const drafts = createDrafts(base, lease, deliveries)
+  const parts = [...otherParts, runsPart as Part<unknown>, drafts.part as Part<unknown>]
+  const { coordinator, settler, answers, orphans } = createOperations(
     { ...base, database, log: log.append, lease, rollout, admission, probe, deliveries, guard, parts, epoch },
     callables,
     options,
   )
   const retention = createRetention(base, log, options)
 
-  const channels = new ChannelRegistry({ checks: scope, logger, databaseCode: thrownErrorCode })
+  const channels: ChannelRegistry = new ChannelRegistry({
+    checks: scope,
+    logger,
+    databaseCode: thrownErrorCode,
+  })
   channels.declare(revocations)
   const authorizeSubscription = (user: UserContext, channel: string): Promise<void> =>
     channels.authorize(user, channel)
   const runs: Runs<Db> = createRuns(
-    { ...base, epochs, lease, scope, part: runsPart, deliveries, coordinator, authorizeSubscription },
+    {
+      ...base,
+      epochs,
+      lease,
+      scope,
+      part: runsPart,
+      drafts: stepDrafts(base, drafts, settler),
+      deliveries,
+      coordinator,
+      authorizeSubscription,
+    },
     options,
   )
   const authenticate = toAuthenticator(options.auth, logger)
@@ -142,6 +162,7 @@ export function composeRooms<Db>(
         outcomes: (user, data) =>
           answers.answer(user, data, (id) => coordinator.isOpen({ id, userId: user.id })),
         runs: runs.calls,
+        drafts: openDrafts({ ongoing, authorizeSubscription, epoch }),
         ready: life.start,
       }),
       // Clients learn no unknown names of operations in production.
@@ -205,6 +226,7 @@ export function composeRooms<Db>(
     guard,
     coordinator,
     runs,
+    drafts: drafts.writer,
     orphans,
     retention,
     channels,

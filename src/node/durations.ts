@@ -2,9 +2,11 @@ import { assertWholeNumbers, type Clock, type Logger, type Queryable } from '../
 import { Retention, type Log } from '../log/index.ts'
 import type { LockstepOptions } from './options.ts'
 import {
+  draftPages,
   operationPages,
   rollbackEventPages,
   runPages,
+  trimDrafts,
   trimOperations,
   trimRollbackEvents,
   trimRuns,
@@ -18,6 +20,8 @@ export interface Base {
   readonly logger: Logger
 }
 
+/** Drafts are kept for the next attempt at their run, and for a hand-over that takes its time. */
+const draftsMs = 60 * 60 * 1_000
 const dayMs = 24 * 60 * 60 * 1_000
 /** A copy of a call that was never heard of may be on its way for some seconds; a closed id outlives it by far. */
 const leastClosedIdMs = 10 * 60 * 1_000
@@ -73,6 +77,10 @@ export function createRetention(
       {
         pages: () => runPages(schema),
         trim: (page, pages) => trimRuns(schema, outcomesMs, page, pages),
+      },
+      {
+        pages: () => draftPages(schema),
+        trim: (page, pages) => trimDrafts(schema, draftsMs, page, pages),
       },
     ],
   })

@@ -30,6 +30,7 @@ export function endSteps<Db>(rooms: Rooms<Db>, drainMs: number): readonly (reado
     database,
     coordinator,
     runs,
+    drafts,
     gateway,
     revocations,
     hub,
@@ -54,6 +55,7 @@ export function endSteps<Db>(rooms: Rooms<Db>, drainMs: number): readonly (reado
       // Runs end beside the operations: commits of steps are some of them.
       { name: 'runs', run: () => runs.close(drainMs), reserveMs: reserved.forSockets },
     ],
+    [{ name: 'drafts', run: () => drafts.end(), reserveMs: reserved.forSockets }],
     [{ name: 'sockets', run: closeSockets, reserveMs: reserved.forRooms }],
     [{ name: 'feeds', run: closeFeeds, reserveMs: reserved.forRooms }],
     [

@@ -39,6 +39,7 @@ export function createOperations<Db>(
   durations: Durations,
 ): {
   readonly coordinator: TransactionCoordinator<Db>
+  readonly settler: Settler
   readonly answers: OutcomeAnswers
   readonly orphans: OrphanWatch
 } {
@@ -78,5 +79,5 @@ export function createOperations<Db>(
     rollbackOf: (name) => callables.rollbackOf(name),
     openLeases: () => coordinator.openLeases,
   })
-  return { coordinator, answers: new OutcomeAnswers(outcomes, settler, clock), orphans }
+  return { coordinator, settler, answers: new OutcomeAnswers(outcomes, settler, clock), orphans }
 }

@@ -104,18 +104,21 @@ export interface RpcOptions {
   readonly callables: Pick<Callables, 'find'>
   readonly runs: Pick<RunCalls<unknown>, 'stop' | 'get' | 'list'>
   readonly outcomes: (user: UserContext, data: unknown) => Promise<readonly OutcomeAnswer[]>
+  /** Answers open drafts of a channel to whoever may subscribe to it. */
+  readonly drafts: (user: UserContext, channel: unknown) => Promise<unknown>
   /** Settles once the node can serve. */
   readonly ready: () => Promise<void>
 }
 
 /** Finds the handler of an RPC method among what the application has declared. */
 export function createRpc(options: RpcOptions): (method: string) => RpcHandler | undefined {
-  const { callables, outcomes, runs, ready } = options
+  const { callables, outcomes, drafts, runs, ready } = options
   const reserved: Readonly<Record<string, RpcHandler>> = {
     [reservedMethods.outcomes]: async ({ data, user }) => ({ outcomes: await outcomes(user, data) }),
     [reservedMethods.stopRun]: ({ data, user }) =>
       runs.stop({ ...toCall(data), runId: peek(data, 'runId'), user }),
     [reservedMethods.getRun]: ({ data, user }) => runs.get(peek(data, 'runId'), user),
+    [reservedMethods.drafts]: ({ data, user }) => drafts(user, peek(data, 'channel')),
     [reservedMethods.listRuns]: ({ data, user }) => runs.list(peek(data, 'channel'), user),
   }
   return (method) => {

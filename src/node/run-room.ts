@@ -1,7 +1,7 @@
 import type { EpochWatch, NodeLease } from '../cluster/index.ts'
 import { assertWholeNumbers, type UserContext } from '../core/index.ts'
 import type { Deliveries } from '../feeds/index.ts'
-import { Runs, type RunsPart } from '../runs/index.ts'
+import { Runs, type RunsPart, type StepDraftPorts } from '../runs/index.ts'
 import type { TransactionCoordinator, UserScope } from '../transaction/index.ts'
 import type { Base } from './durations.ts'
 import type { LockstepOptions } from './options.ts'
@@ -11,6 +11,7 @@ interface RunRooms<Db> extends Base {
   readonly lease: NodeLease
   readonly scope: UserScope<Db>
   readonly part: RunsPart
+  readonly drafts: StepDraftPorts
   readonly deliveries: Deliveries
   readonly coordinator: TransactionCoordinator<Db>
   readonly authorizeSubscription: (user: UserContext, channel: string) => Promise<void>

@@ -31,6 +31,10 @@ export const limits = {
   maxOperationEvents: 10_000,
   /** Serialized `data` of all events of one operation. */
   maxOperationBytes: 16 * 1024 * 1024,
+  /** Serialized chunks of one draft. */
+  maxDraftBytes: 256 * 1024,
+  /** Operations that show drafts on one channel at once. */
+  maxDraftsPerChannel: 32,
   /** Serialized `result` of one operation. */
   maxResultBytes: 256 * 1024,
   /** Serialized data of one refusal. */

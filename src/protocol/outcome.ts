@@ -9,6 +9,7 @@ export const reservedMethods = {
   stopRun: 'lockstep.runs.stop',
   getRun: 'lockstep.runs.get',
   listRuns: 'lockstep.runs.list',
+  drafts: 'lockstep.drafts',
 } as const
 
 /** Tells a user that an operation was rolled back, in words a person can read. */

@@ -6,8 +6,9 @@ export { isFinal, runArrows, statesBy, type RunInput } from './model/run-machine
 export type { OnNodeDeath } from './model/run-decisions.ts'
 export type { Retry } from './model/retry-rules.ts'
 export type { StepName } from './model/step-name.ts'
-export type { Ending, WorkContext } from './execution/step-tries.ts'
 export { RunCalls } from './run-calls.ts'
+export type { Ending } from './execution/step-plan.ts'
+export type { StepDraftPorts } from './execution/step-draft-ports.ts'
 export { Runs, type RunsOptions } from './runs.ts'
 export { RunsPart } from './store/runs-part.ts'
 export { Task, type TaskHost } from './task.ts'
@@ -21,4 +22,5 @@ export type {
   Steps,
   TaskContext,
   TaskOptions,
+  WorkContext,
 } from './task-options.ts'

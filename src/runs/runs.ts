@@ -9,6 +9,7 @@ import { Executor } from './execution/executor.ts'
 import type { RunnableTask } from './execution/runnable-task.ts'
 import { RunEnds } from './execution/run-ends.ts'
 import type { StepOperation } from './execution/step-commit.ts'
+import type { StepDraftPorts } from './execution/step-draft-ports.ts'
 import { UndeclaredTasks } from './execution/undeclared-tasks.ts'
 import { effectOfStop } from './model/run-decisions.ts'
 import { RunCalls, type RunCallsOptions } from './run-calls.ts'
@@ -31,6 +32,7 @@ export interface RunsOptions<Db> extends RunStoreOptions, Omit<RunCallsOptions<D
   readonly logger: Logger
   readonly lease: NodeLease
   readonly part: RunsPart
+  readonly drafts: StepDraftPorts
   /** Runs that this node has at once. */
   readonly concurrency: number
   readonly push: (event: RunPush) => void
@@ -71,6 +73,7 @@ export class Runs<Db> {
       ports: {
         store,
         part,
+        drafts: options.drafts,
         clock,
         logger,
         run: (operation) => this.#runStep(operation),

@@ -10,9 +10,13 @@ import {
   required,
   type Caller,
   type Channel,
+  type DraftHandle,
+  type EventDataOf,
+  type EventSchemas,
   type Expectation,
   type InputOf,
   type Jsonify,
+  type NoEvents,
   type NoRefusals,
   type OutputOf,
   type RefusalSchemas,
@@ -23,15 +27,43 @@ import {
 } from '../core/index.ts'
 import { refusalsExpectation, userExpectation, type AuthorizeQuestion } from '../operations/index.ts'
 import { rollbackExpectation, type RollbackOptions, type Transaction } from '../transaction/index.ts'
-import type { Ending, WorkContext } from './execution/step-tries.ts'
+import type { Ending, WorkContext as UntypedWorkContext } from './execution/step-plan.ts'
 import type { OnNodeDeath } from './model/run-decisions.ts'
 import type { Retry } from './model/retry-rules.ts'
 import type { StepName } from './model/step-name.ts'
 
+/** Drafts that a channel declares. */
+export type DraftSchemasOf<Ch> =
+  Ch extends Channel<EventSchemas, infer Drafts>
+    ? string extends keyof Drafts
+      ? NoEvents
+      : Drafts
+    : NoEvents
+
+/** Context of the work of a step, with the drafts of its task's channel. */
+export interface WorkContext<Drafts extends EventSchemas = NoEvents> extends Omit<
+  UntypedWorkContext,
+  'draft' | 'previous'
+> {
+  /**
+   * Shows chunks to whoever listens to the channel of the run: they end with the commit of the step, and are retracted where it fails.
+   * @throws LS_DRAFT_UNKNOWN, LS_DRAFT_NOWHERE
+   */
+  readonly draft: <Name extends keyof Drafts & string>(name: Name) => DraftHandle<EventDataOf<Drafts, Name>>
+  /** Chunks that the last attempt had shown when its node died. They are off the screens unless this attempt appends them again. */
+  readonly previous: <Name extends keyof Drafts & string>(name: Name) => readonly EventDataOf<Drafts, Name>[]
+}
+
 /** A step with work outside of any transaction, and a commit. Write `work` first: its type is that of `value`. */
-export interface StepOptions<Db, User extends UserContext, Worked, Result> {
+export interface StepOptions<
+  Db,
+  User extends UserContext,
+  Worked,
+  Result,
+  Drafts extends EventSchemas = NoEvents,
+> {
   /** Runs outside of any transaction, at least once: calls of models and payment providers go here. */
-  readonly work: (context: WorkContext) => Promise<Worked>
+  readonly work: (context: WorkContext<Drafts>) => Promise<Worked>
   /** Runs in one transaction, exactly once: rows, events and the result of the step. */
   readonly commit: (tx: Transaction<Db, User>, value: Worked, ending: Ending) => Promise<Result>
   /**
@@ -44,14 +76,20 @@ export interface StepOptions<Db, User extends UserContext, Worked, Result> {
 }
 
 /** Steps of a run. Each is known by its name, and committed at most once; what has committed is answered from its row. */
-export interface Steps<Db, User extends UserContext, Progress> {
+export interface Steps<Db, User extends UserContext, Progress, Drafts extends EventSchemas = NoEvents> {
   /**
    * Work outside of a transaction, then its commit. What it returns is kept, and given back as JSON has it.
    * @throws the last error of the step; LS_STEP_REPEATED, LS_STEP_NESTED, LS_STEP_OUTSIDE_RUN, LS_STEP_RESULT_INVALID,
    * LS_RESULT_TOO_LARGE, LS_RUN_CODE_CHANGED, LS_CONFIG_INVALID
    */
-  do<Worked>(name: StepName, work: (context: WorkContext) => Promise<Worked>): Promise<Jsonify<Worked>>
-  do<Worked, Result>(name: StepName, step: StepOptions<Db, User, Worked, Result>): Promise<Jsonify<Result>>
+  do<Worked>(
+    name: StepName,
+    work: (context: WorkContext<Drafts>) => Promise<Worked>,
+  ): Promise<Jsonify<Worked>>
+  do<Worked, Result>(
+    name: StepName,
+    step: StepOptions<Db, User, Worked, Result, Drafts>,
+  ): Promise<Jsonify<Result>>
   /** Runs a transaction alone. Wait for nothing but the database in it. @throws as `do` */
   commit<Result>(
     name: StepName,
@@ -79,7 +117,7 @@ export interface TaskContext<
   readonly runId: string
   /** Channel on which the run is shown; undefined where the task names none, and it is that of its user. */
   readonly channel: Ch
-  readonly step: Steps<Db, User, Progress>
+  readonly step: Steps<Db, User, Progress, DraftSchemasOf<Ch>>
   /** Makes a refusal of a code that the task declares, to be thrown: the run fails with it. @throws LS_REFUSAL_INVALID */
   readonly refuse: Refuse<Refusals>
   /** Aborts when the run is stopped or lost, its time is over, or the node stops. */
@@ -128,7 +166,10 @@ export interface TaskOptions<
   readonly timeoutMs?: number
   /** Value of the work that a stop ends early: `keep` commits it, `discard` does not. Default `keep`. */
   readonly onStop?: 'keep' | 'discard'
-  /** A run whose node dies: `retry` goes on with another attempt on any node, `fail` ends it as `dead`. Default `retry`. */
+  /**
+   * A run whose node dies: `retry` goes on with another attempt on any node, `fail` ends it as `dead`. `keep` goes on as `retry` does, and
+   * commits the text that a step had shown in its one draft, with `stopped: true`, without its work. Default `retry`.
+   */
   readonly onNodeDeath?: OnNodeDeath
   /** Steps may be in flight side by side. Without it a new step waits until every committed one has been asked for. */
   readonly parallel?: boolean
@@ -152,7 +193,7 @@ export const taskShape: Shape<
   retry: nested(retryShape, 'Write retry: { attempts: 3 }.'),
   timeoutMs: aNumber,
   onStop: oneOf(['keep', 'discard']),
-  onNodeDeath: oneOf(['retry', 'fail']),
+  onNodeDeath: oneOf(['retry', 'keep', 'fail']),
   parallel: aFlag,
   progress: aSchema,
   channel: aFunction,

@@ -44,6 +44,7 @@ import {
   type EndedOptions,
   type ServerStart,
   type StartOptions,
+  type DraftSchemasOf,
   type Steps,
   type TaskOptions,
 } from './task-options.ts'
@@ -201,13 +202,15 @@ export class Task<
   /** Runs the code of an attempt. @throws what it throws; LS_INPUT_INVALID for an input that the schema refuses by now */
   async run({ input: stored, user, runId, step, signal }: RunContext): Promise<unknown> {
     const input = await validate(this.#schema, stored, 'LS_INPUT_INVALID', `input of ${this.name}`)
+    const channel = this.#channelOf(input, user)
+    step.showOn(channel)
     try {
       return await this.#options.run({
         input,
         user: user as User,
         runId,
-        channel: this.#channelOf(input, user) as Ch,
-        step: step as unknown as Steps<Db, User, InputOf<P>>,
+        channel: channel as Ch,
+        step: step as unknown as Steps<Db, User, InputOf<P>, DraftSchemasOf<Ch>>,
         refuse: this.#refusals.refuse,
         signal,
       })

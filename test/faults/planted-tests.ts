@@ -32,6 +32,30 @@ export const testedBugs: readonly TestedBug[] = [
     test: 'two users who call with one id at the same moment on one node each get their own answer',
   },
   {
+    bug: 'chunk shown before its row',
+    points: ['chunk shown before its row'],
+    file: 'integration/drafts/drafts.test.ts',
+    test: 'is shown only once its row was answered',
+  },
+  {
+    bug: 'chunks shown before the events they follow',
+    points: ['chunks shown before the events they follow'],
+    file: 'integration/drafts/drafts.test.ts',
+    test: 'names its run, follows its state, and ends with the commit of the step',
+  },
+  {
+    bug: 'retraction left out',
+    points: ['retraction left out'],
+    file: 'integration/drafts/drafts.test.ts',
+    test: 'is retracted with the rollback of its operation',
+  },
+  {
+    bug: 'older attempt shown',
+    points: ['older attempt shown'],
+    file: 'unit/feeds/ongoing-drafts.test.ts',
+    test: 'shows the highest attempt at a run, and nothing of the ones before',
+  },
+  {
     bug: 'any number of unheard ids closed',
     points: ['any number of unheard ids closed'],
     file: 'unit/transaction/closing-quota.test.ts',

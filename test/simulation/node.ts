@@ -2,6 +2,7 @@
 import { NodeBus } from '../../src/bus/index.ts'
 import { EpochWatch, NodeLease } from '../../src/cluster/index.ts'
 import { Admission, silentProbe, type Logger } from '../../src/core/index.ts'
+import { DraftsPart, DraftWriter, previousDrafts } from '../../src/drafts/index.ts'
 import { Deliveries, EventHub } from '../../src/feeds/index.ts'
 import { createCountedLog, Retention } from '../../src/log/index.ts'
 import { operationPages, trimOperations } from '../../src/postgres/index.ts'
@@ -79,10 +80,15 @@ export class SimulatedNode {
     this.answers = new OutcomeAnswers(outcomes, settler, clock)
     const late = new LateCalls({ clock, lateAfterMs: 5 * 60 * 1_000 })
     this.runsPart = hasRuns ? new RunsPart(schema) : undefined
+    const writer = new DraftWriter({ ...base, push: deliverTransient, mayShow: () => true })
+    const drafts = new DraftsPart(schema, writer)
     this.coordinator = createCoordinator({
       database,
       log: log.append,
-      parts: [shownPart, ...(this.runsPart === undefined ? [] : [this.runsPart as Part<unknown>])],
+      parts: [
+        shownPart,
+        ...(this.runsPart === undefined ? [] : [this.runsPart as Part<unknown>, drafts as Part<unknown>]),
+      ],
       rollbackEvents,
       intents: new IntentWriter({ ...base, late }),
       late,
@@ -105,6 +111,8 @@ export class SimulatedNode {
         ...base,
         lease: this.lease,
         part,
+        // The tasks here show nothing.
+        drafts: { writer, part: drafts, retract: async () => {}, previous: async () => previousDrafts([]) },
         concurrency: 20,
         epoch,
         deliver,

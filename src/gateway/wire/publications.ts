@@ -1,5 +1,5 @@
 import type { FeedEvent, PublicationTags, TransientEvent } from '../../feeds/index.ts'
-import { skippedTag } from '../../protocol/index.ts'
+import { draftEvents, skippedTag } from '../../protocol/index.ts'
 import { formOf, type EventCodec } from './codec.ts'
 
 /** An event as JSON text, made once for all who are sent it. */
@@ -35,7 +35,12 @@ const transientTexts = new WeakMap<TransientEvent, string>()
 export function transientPushOf(event: TransientEvent): string {
   const known = transientTexts.get(event)
   if (known !== undefined) return known
-  const push = pushOf(event.channel, `{"data":${envelopeOf(event, ',"committed":false')}}`)
+  // A draft has no envelope: its fields stand beside the type.
+  const data =
+    event.type === draftEvents.push
+      ? `{"type":"draft",${event.data.slice(1)}`
+      : envelopeOf(event, ',"committed":false')
+  const push = pushOf(event.channel, `{"data":${data}}`)
   transientTexts.set(event, push)
   return push
 }

@@ -1,4 +1,5 @@
 import type { Statement } from '../../core/index.ts'
+import { draftJson, isDraftOpen, type StoredDraftRow } from './drafts.ts'
 import { prepared } from './prepared.ts'
 
 export interface OngoingRow {
@@ -6,6 +7,7 @@ export interface OngoingRow {
   /** Head of the channel in the same snapshot. */
   readonly head: number
   readonly runs: readonly OngoingRunRow[] | null
+  readonly drafts: readonly StoredDraftRow[] | null
 }
 
 export interface OngoingRunRow {
@@ -32,6 +34,9 @@ const read = prepared(
                where r.channel = w.channel and r.state in ('pending', 'running')
                order by r.created_at desc limit $2::int
              ) r left join ${schema}.run_progress p on p.run = r.id
-           ) as runs
+           ) as runs, (
+             select json_agg(${draftJson(schema)} order by d.opened_at) from ${schema}.drafts d
+             where d.channel = w.channel and ${isDraftOpen(schema)}
+           ) as drafts
            from unnest($1::text[]) w (channel) left join ${schema}.channels c on c.channel = w.channel`,
 )

@@ -3,6 +3,7 @@ import type { Statement, UserContext } from '../../core/index.ts'
 import { msOf } from './milliseconds.ts'
 import { groupByChannel, type PendingEvent } from './operations.ts'
 import { prepared } from './prepared.ts'
+import type { WithdrawnEvent } from './settlements.ts'
 
 /** A run that begins if its operation commits. */
 export interface NewRun {
@@ -49,7 +50,7 @@ export interface RunRow {
   readonly state: RunState
   readonly attempt: number
   readonly deaths: number
-  readonly on_node_death: string
+  readonly on_node_death: 'retry' | 'keep' | 'fail'
   readonly is_stop_requested: boolean
   /** Rest of its time, in milliseconds; null where it has no limit. */
   readonly left_ms: number | null
@@ -160,6 +161,13 @@ export interface RunFailure {
   readonly channel: string
 }
 
+/** An event of an operation that ended with its attempt. */
+export interface WithdrawnOfRun extends WithdrawnEvent {
+  readonly operationId: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+}
+
 /** How a run stands after a change was asked for. */
 export interface ChangedRow extends Pick<
   RunRow,
@@ -170,6 +178,8 @@ export interface ChangedRow extends Pick<
   readonly positions: Readonly<Record<string, number>> | null
   /** Offset of the notice, in the channel of the run's user. */
   readonly notice_offset: number | null
+  /** Events that took back what steps of the attempt had shown. */
+  readonly withdrawn: readonly WithdrawnOfRun[] | null
   readonly at_ms: number | null
 }
 
@@ -211,7 +221,7 @@ export function changeRun(schema: string, asked: RunChangeRequest): Statement {
 const change = prepared(
   'change_run',
   (schema) => `select c.is_changed, c.state, c.attempt, c.deaths, c.is_stop_requested, c.left_ms, c.node,
-             c.positions, c.notice_offset, ${msOf('c.at')} as at_ms
+             c.positions, c.notice_offset, c.withdrawn, ${msOf('c.at')} as at_ms
            from ${schema}.change_run($1::uuid, $2, $3, $4::uuid, $5::uuid, $6, $7::int, $8::boolean, $9::uuid,
              $10::boolean, $11, $12::int, $13::int, $14::float8, $15::boolean, $16::text::json, $17::text::json,
              $18::uuid, $19, $20, $21::text[], $22::int[], $23::int[], $24::int[], $25::text[], $26::text[]::json[],

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
-import { LockstepError, whenSettled, type Clock, type ErrorCode } from '../../core/index.ts'
+import { LockstepError, whenSettled, type Channel, type Clock, type ErrorCode } from '../../core/index.ts'
+import { previousDrafts, type PreviousDrafts } from '../../drafts/index.ts'
 import { toKept } from '../model/kept-value.ts'
 import { CommittedSteps } from './committed-steps.ts'
 import type { ClaimedRun } from './runnable-task.ts'
@@ -37,6 +38,10 @@ export class Execution {
   readonly ended: Promise<ExecutionEnd>
   /** Ends what goes on beside the code, before the end of the attempt is written. */
   closing: () => Promise<void> = () => Promise.resolve()
+  /** Channel on which the task shows this run; undefined where it names none. */
+  channel: Channel | undefined
+  /** Drafts that the steps have shown in attempts before. */
+  previous: PreviousDrafts = previousDrafts([])
   readonly #clock: Clock
   readonly #controller = new AbortController()
   /** Interrupts commits that were not told of a stop, and commits that were. */
@@ -68,6 +73,20 @@ export class Execution {
 
   get attempt(): number {
     return this.claimed.run.facts.attempt
+  }
+
+  /** The channel for a draft of a step. @throws LS_DRAFT_NOWHERE */
+  readonly channelOf = (draft: string): Channel => {
+    if (this.channel !== undefined) return this.channel
+    throw new LockstepError('LS_DRAFT_NOWHERE', {
+      message: `Task "${this.claimed.task.name}" has no channel, so nobody could see draft "${draft}". Add channel: ({ input }) => … with drafts: { ${draft}: … }.`,
+    })
+  }
+
+  /** Text that a step had shown when the node of the last attempt died, where the task keeps that. */
+  keptOf(step: string): string | undefined {
+    const { run, isTakenOver } = this.claimed
+    return isTakenOver && run.facts.onNodeDeath === 'keep' ? this.previous.onlyText(step) : undefined
   }
 
   /** Steps that have committed, once they have been read. */

@@ -10,7 +10,7 @@ import { CommittedSteps } from './committed-steps.ts'
 import { Execution } from './execution.ts'
 import { DueRuns } from './due-runs.ts'
 import { RunEnding } from './run-ending.ts'
-import type { RunnableTask } from './runnable-task.ts'
+import type { ClaimedRun, RunnableTask } from './runnable-task.ts'
 import { RunSteps } from './steps.ts'
 import type { StepPorts } from './step-tries.ts'
 
@@ -191,7 +191,10 @@ export class Executor {
       }
       if (change.pauseMs > 0) this.look(change.pauseMs)
       if (state === 'running')
-        this.#track(this.#execute(claimed.run, task, node, clock.monotonic()), 'an attempt at a run')
+        this.#track(
+          this.#execute({ run: claimed.run, task, node, isTakenOver: run.node !== null }, clock.monotonic()),
+          'an attempt at a run',
+        )
       return true
     } catch (error) {
       if (isLockstepError(error, 'LS_STATEMENT_TIMEOUT')) this.#due.leaveOut(run.id)
@@ -212,9 +215,10 @@ export class Executor {
     detach(tracked, this.#options.logger, what)
   }
 
-  async #execute(run: StoredRun, task: RunnableTask, node: string, since: number): Promise<void> {
+  async #execute(claimed: ClaimedRun, since: number): Promise<void> {
     const { clock, lease } = this.#options
-    const execution = new Execution(clock, { run, node, task }, since)
+    const { run, node } = claimed
+    const execution = new Execution(clock, claimed, since)
     this.#executions.set(run.id, execution)
     if (this.#isClosed) execution.drain()
     try {
@@ -233,7 +237,13 @@ export class Executor {
     const { store, ports, logger } = this.#options
     const { run, task } = execution.claimed
     try {
-      const [rows, tries] = await Promise.all([store.steps(run.id), store.tries(run.id)])
+      const { attempt } = execution
+      const [rows, tries, previous] = await Promise.all([
+        store.steps(run.id),
+        store.tries(run.id),
+        attempt > 1 ? ports.drafts.previous(run.id, attempt) : undefined,
+      ])
+      if (previous !== undefined) execution.previous = previous
       const step = new RunSteps(execution, ports, new Map(tries.map((row) => [row.name, row])))
       const { input, user } = run
       const context = { input, user, runId: run.id, step, signal: execution.signal }

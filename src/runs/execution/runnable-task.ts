@@ -1,4 +1,4 @@
-import type { UserContext } from '../../core/index.ts'
+import type { Channel, UserContext } from '../../core/index.ts'
 import type { RollbackOptions } from '../../transaction/index.ts'
 import type { Retry } from '../model/retry-rules.ts'
 import type { StoredRun } from '../store/run-store.ts'
@@ -9,6 +9,8 @@ export interface StepCalls {
   do(name: StepName, step: unknown): Promise<unknown>
   commit(name: StepName, commit: unknown): Promise<unknown>
   progress(value: unknown): void
+  /** Names the channel of the run, before its code begins. */
+  showOn(channel: Channel | undefined): void
 }
 
 /** A run whose code is to go on, as that code sees it. */
@@ -48,4 +50,6 @@ export interface ClaimedRun {
   /** Lease under which it was claimed. */
   readonly node: string
   readonly task: RunnableTask
+  /** The node of the last attempt had died. */
+  readonly isTakenOver: boolean
 }

@@ -1,6 +1,7 @@
 import { faultPoint } from '../../core/fault-point.ts'
 import { isLockstepError, LockstepError, type ErrorCode, type UserContext } from '../../core/index.ts'
 import { thrownErrorCode } from '../../postgres/index.ts'
+import type { DraftsOfOperation, DraftStep } from '../../drafts/index.ts'
 import { handleIn, type EndedOperation, type Part, type Transaction } from '../../transaction/index.ts'
 import { toKept, type KeptValue } from '../model/kept-value.ts'
 import { derivedId } from '../model/step-name.ts'
@@ -23,6 +24,8 @@ export type RunStepOperation = (operation: StepOperation) => Promise<EndedOperat
 /** A single try to commit a step. */
 export interface CommitTry {
   readonly entry: EnteredStep
+  /** Drafts that its work has shown. */
+  readonly places: DraftStep['places']
   /** Number of the try, within this attempt at the run. */
   readonly number: number
   readonly task: string
@@ -67,10 +70,24 @@ const notItsFault: ReadonlySet<ErrorCode> = new Set([
   'LS_NODE_FENCED',
 ])
 
+/** Parts that the commit of a step is one of. */
+export interface StepParts {
+  readonly part: Part<RunsOfOperation>
+  readonly drafts: Part<DraftsOfOperation>
+}
+
+/** Id of the operation that a try to commit a step is. */
+export function stepOperationId(
+  { run, name, attempt }: Pick<EnteredStep, 'run' | 'name' | 'attempt'>,
+  number: number,
+): string {
+  return derivedId('step', run, name, attempt, number)
+}
+
 /** Commits a step once, or says why not. Never throws. */
 export async function commitStep(
   run: RunStepOperation,
-  part: Part<RunsOfOperation>,
+  { part, drafts }: StepParts,
   asked: CommitTry,
 ): Promise<CommitResult> {
   const { entry, number, who } = asked
@@ -78,7 +95,7 @@ export async function commitStep(
   try {
     await faultPoint('runs.before-step')
     const ended = await run({
-      id: derivedId('step', entry.run, entry.name, entry.attempt, number),
+      id: stepOperationId(entry, number),
       name: asked.task,
       user: asked.user,
       timeoutMs: asked.timeoutMs,
@@ -87,6 +104,8 @@ export async function commitStep(
         kept = undefined
         const handle = handleIn(tx, part)
         handle.enter(entry)
+        const { run: id, name: step, attempt } = entry
+        handleIn(tx, drafts).step = { run: id, step, attempt, places: asked.places }
         kept = toKept(await asked.commit(tx), who)
         handle.keep(kept.json)
       },

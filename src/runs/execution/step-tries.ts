@@ -6,52 +6,26 @@ import {
   pause,
   refusalIn,
   type Clock,
-  type ErrorCode,
   type Logger,
 } from '../../core/index.ts'
-import type { Part, Transaction } from '../../transaction/index.ts'
+import type { Part } from '../../transaction/index.ts'
 import { fromKept } from '../model/kept-value.ts'
-import { defaultRetry, pauseAfterThrowMs, type Retry } from '../model/retry-rules.ts'
+import { defaultRetry, pauseAfterThrowMs } from '../model/retry-rules.ts'
 import { derivedId, type StepName } from '../model/step-name.ts'
 import type { RunStore } from '../store/run-store.ts'
 import type { RunsOfOperation } from '../store/runs-part.ts'
 import type { Execution } from './execution.ts'
 import { commitStep, type RunStepOperation } from './step-commit.ts'
+import type { StepDraftPorts } from './step-draft-ports.ts'
+import { finalStepErrors, type StepPlan, type WorkContext } from './step-plan.ts'
+import { StepShowing } from './step-showing.ts'
 import { inStepTime } from './step-time.ts'
-
-/** Context of the work of a step. */
-export interface WorkContext {
-  /** Aborts when the run is stopped or lost, its time or that of the step is over, or the node stops. */
-  readonly signal: AbortSignal
-  /** The same for every attempt of this step: give it to a payment provider, say. */
-  readonly idempotencyKey: string
-  /** Number of the run's current claim, from 1. */
-  readonly attempt: number
-}
-
-/** Facts for the commit of a step, beside the value of its work. */
-export interface Ending {
-  /** The run was stopped meanwhile: the value is what the work had by then. */
-  readonly stopped: boolean
-  readonly attempt: number
-}
-
-/** A step as the task's code gives it, whatever its form. */
-export interface StepPlan {
-  readonly method: 'do' | 'commit'
-  readonly name: StepName
-  readonly key: string
-  readonly work: ((context: WorkContext) => Promise<unknown>) | undefined
-  readonly commit:
-    ((tx: Transaction<unknown>, value: unknown, ending: Ending) => Promise<unknown>) | undefined
-  readonly timeoutMs: number | undefined
-  readonly retry: Retry
-}
 
 /** Dependencies of the steps of a run. */
 export interface StepPorts {
   readonly store: RunStore
   readonly part: Part<RunsOfOperation>
+  readonly drafts: StepDraftPorts
   readonly run: RunStepOperation
   readonly clock: Clock
   readonly logger: Logger
@@ -67,22 +41,6 @@ const commitTimeoutMs = 30_000
 const longestPauseMs = 2_000
 const firstPauseMs = 50
 
-/** Errors that another try would meet again: the step, or the code around it, has to be changed. */
-const final: ReadonlySet<ErrorCode> = new Set([
-  'LS_STEP_RESULT_INVALID',
-  'LS_STEP_NESTED',
-  'LS_STEP_REPEATED',
-  'LS_STEP_OUTSIDE_RUN',
-  'LS_RESULT_TOO_LARGE',
-  'LS_RUN_CODE_CHANGED',
-  'LS_CONFIG_INVALID',
-  'LS_CHANNEL_INVALID',
-  'LS_EVENT_UNKNOWN',
-  'LS_EVENT_INVALID',
-  'LS_EVENT_TOO_LARGE',
-  'LS_OPERATION_TOO_LARGE',
-])
-
 /** Steps that have thrown in the attempts before: how often, and their last errors. */
 export type EarlierThrows = ReadonlyMap<string, { readonly thrown: number; readonly error: string }>
 
@@ -95,11 +53,15 @@ export class StepTries {
   #number = 1
   /** How often the step has thrown in this attempt. */
   #throws = 0
+  readonly #showing: StepShowing
+  /** The value is what a node that died had shown. */
+  #isPartial = false
 
   constructor(execution: Execution, ports: StepPorts, plan: StepPlan) {
     this.#execution = execution
     this.#ports = ports
     this.#plan = plan
+    this.#showing = new StepShowing(execution, ports.drafts, plan.key)
   }
 
   /** @throws the last error of the step */
@@ -111,6 +73,14 @@ export class StepTries {
         message: `${this.#who} has thrown ${before.thrown} times, the last time: ${before.error}`,
       })
     }
+    try {
+      return await this.#untilOver()
+    } finally {
+      this.#showing.end()
+    }
+  }
+
+  async #untilOver(): Promise<Committed | Over> {
     for (;;) {
       const worked = await this.#work()
       if (worked.kind === 'over') return over
@@ -127,10 +97,16 @@ export class StepTries {
     const { work, key, timeoutMs, name } = this.#plan
     if (work === undefined) return { kind: 'worked', value: undefined }
     const execution = this.#execution
+    const kept = this.#number === 1 ? execution.keptOf(key) : undefined
+    this.#isPartial = kept !== undefined
+    if (kept !== undefined) return { kind: 'worked', value: kept }
+    const drafts = this.#showing.begin(this.#number)
     const context = (signal: AbortSignal): WorkContext => ({
       signal,
       idempotencyKey: derivedId('idempotency', execution.id, key),
       attempt: execution.attempt,
+      draft: (draft) => drafts.draft(draft),
+      previous: (draft) => execution.previous.of(key, draft),
     })
     try {
       const within = { name, run: execution.id }
@@ -142,8 +118,17 @@ export class StepTries {
       if (execution.isStopped && execution.claimed.task.onStop === 'discard') return { kind: 'over' }
       return { kind: 'worked', value }
     } catch (error) {
+      if (execution.mayBegin) {
+        if (this.#showing.end()) {
+          this.#number += 1
+          await this.#persist(() => this.#showing.retract(drafts))
+        }
+        return { kind: 'threw', error }
+      }
       // Ignore an error once the attempt is to end, which has brought it about.
-      return execution.mayBegin ? { kind: 'threw', error } : { kind: 'over' }
+      const text = drafts.onlyText
+      const isKept = execution.mayCommit && execution.isStopped && execution.claimed.task.onStop === 'keep'
+      return isKept && text !== undefined ? { kind: 'worked', value: text } : { kind: 'over' }
     }
   }
 
@@ -160,28 +145,35 @@ export class StepTries {
       const isStopped = execution.isStopped
       // Value of work alone is worth keeping: a step without it does not begin after a stop.
       if (isStopped && (plan.work === undefined || claimed.task.onStop === 'discard')) return over
-      const result = await commitStep(run, part, {
-        entry: {
-          run: execution.id,
-          attempt,
-          node: claimed.node,
-          isStopped,
-          lastStep: committed.last,
-          name: plan.key,
+      const result = await commitStep(
+        run,
+        { part, drafts: this.#ports.drafts.part },
+        {
+          places: this.#showing.placesFor(this.#number),
+          entry: {
+            run: execution.id,
+            attempt,
+            node: claimed.node,
+            isStopped,
+            lastStep: committed.last,
+            name: plan.key,
+          },
+          number: this.#number++,
+          task: claimed.task.name,
+          who: this.#who,
+          user: claimed.run.user,
+          timeoutMs: plan.timeoutMs ?? commitTimeoutMs,
+          signal: execution.commitSignal(isStopped),
+          commit: async (tx) => {
+            // The connection may have shown another history, in which the number of this attempt is another node's.
+            if (execution.isOver) throw new LockstepError('LS_RUN_LOST')
+            if (plan.commit === undefined) return value
+            return insideStep.run(within, async () =>
+              plan.commit?.(tx, value, { stopped: isStopped || this.#isPartial, attempt }),
+            )
+          },
         },
-        number: this.#number++,
-        task: claimed.task.name,
-        who: this.#who,
-        user: claimed.run.user,
-        timeoutMs: plan.timeoutMs ?? commitTimeoutMs,
-        signal: execution.commitSignal(isStopped),
-        commit: async (tx) => {
-          // The connection may have shown another history, in which the number of this attempt is another node's.
-          if (execution.isOver) throw new LockstepError('LS_RUN_LOST')
-          if (plan.commit === undefined) return value
-          return insideStep.run(within, async () => plan.commit?.(tx, value, { stopped: isStopped, attempt }))
-        },
-      })
+      )
       if (result.kind === 'committed') {
         committed.add(plan.key, result.kept.json)
         return { kind: 'committed', value: result.kept.value }
@@ -211,7 +203,8 @@ export class StepTries {
     const plan = this.#plan
     const execution = this.#execution
     // A refusal is what the code wants: another try would refuse as well.
-    if (refusalIn(error) !== undefined || (isLockstepError(error) && final.has(error.code))) throw error
+    if (refusalIn(error) !== undefined || (isLockstepError(error) && finalStepErrors.has(error.code)))
+      throw error
     const { id: run, attempt, claimed } = execution
     const throws = (this.#throws += 1)
     const noted = { run, name: plan.key, attempt, node: claimed.node, throws, error: messageOf(error) }

@@ -1,11 +1,12 @@
-import { assertWholeNumbers, disregard, LockstepError, waitAtMost } from '../../core/index.ts'
+import { assertWholeNumbers, disregard, LockstepError, waitAtMost, type Channel } from '../../core/index.ts'
 import { fromKept } from '../model/kept-value.ts'
 import type { Retry } from '../model/retry-rules.ts'
 import { familyOf, stepKey, type StepName } from '../model/step-name.ts'
 import { never, type Execution } from './execution.ts'
 import { Progress } from './progress.ts'
 import type { StepCalls } from './runnable-task.ts'
-import { insideStep, StepTries, type EarlierThrows, type StepPlan, type StepPorts } from './step-tries.ts'
+import type { StepPlan } from './step-plan.ts'
+import { insideStep, StepTries, type EarlierThrows, type StepPorts } from './step-tries.ts'
 
 /** How long a new step waits until all committed ones have been asked for, in milliseconds. */
 const allAskedMs = 5_000
@@ -32,6 +33,10 @@ export class RunSteps implements StepCalls {
 
   commit(name: StepName, commit: unknown): Promise<unknown> {
     return this.#begin('commit', name, { commit: commit as NonNullable<StepPlan['commit']> })
+  }
+
+  showOn(channel: Channel | undefined): void {
+    this.#execution.channel = channel
   }
 
   progress(value: unknown): void {

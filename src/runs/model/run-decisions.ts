@@ -2,7 +2,7 @@ import type { RunState } from '../../protocol/index.ts'
 import { isFinal, type RunInput } from './run-machine.ts'
 
 /** Fate of a run whose node dies: another attempt, or an end. */
-export type OnNodeDeath = 'retry' | 'fail'
+export type OnNodeDeath = 'retry' | 'keep' | 'fail'
 
 /** Facts of a run, as its row has them. */
 export interface RunFacts {

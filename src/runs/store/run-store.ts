@@ -239,7 +239,8 @@ export class RunStore {
     const at = new Date(row.at_ms ?? 0)
     if (row.is_changed && row.positions !== null) {
       const offsets = new Map(Object.entries(row.positions))
-      const stored = [...toStoredEvents(operation, events, { offsets, at })]
+      const withdrawn = (row.withdrawn ?? []).map((event) => ({ ...event, at: new Date(event.at) }))
+      const stored = [...withdrawn, ...toStoredEvents(operation, events, { offsets, at })]
       if (failure !== undefined && row.notice_offset !== null) {
         const { channel, type } = failure
         const data = JSON.stringify(failure.notice)
@@ -292,7 +293,7 @@ function toStoredRun(row: RunRow): StoredRun {
       attempt: row.attempt,
       deaths: row.deaths,
       isStopRequested: row.is_stop_requested,
-      onNodeDeath: row.on_node_death === 'fail' ? 'fail' : 'retry',
+      onNodeDeath: row.on_node_death,
       leftMs: row.left_ms,
     },
   }

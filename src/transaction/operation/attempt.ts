@@ -23,7 +23,9 @@ export async function attempt<Db, Result>(
     return (await isKnown(request.intent)) ? { ending: 'known' } : neverBegun(error)
   }
   const { key, user, interruption, mode, emitNow } = request
-  const identity = { operationId: key.id, user, interruption, mode, emitNow }
+  const { node } = key
+  const { intent } = request
+  const identity = { operationId: key.id, user, interruption, mode, node, intent, emitNow }
   let scope: TransactionScope<Db>
   try {
     scope = TransactionScope.of<Db>(identity, open, request.parts, request.rollbackEvents)

@@ -1,5 +1,12 @@
 import { mutationPoint } from '../../protocol/mutation-point.ts'
-import { LockstepError, type Rows, type Statement, type Statements } from '../../core/index.ts'
+import {
+  LockstepError,
+  type Channel,
+  type DraftHandle,
+  type Rows,
+  type Statement,
+  type Statements,
+} from '../../core/index.ts'
 import type { PendingEvent } from '../../postgres/index.ts'
 import { Contributions } from '../parts/contributions.ts'
 import { assertOperationSize } from '../parts/event-json.ts'
@@ -30,7 +37,7 @@ export class OperationParts {
 
   /** @param parts the parts beside the events. @throws what a part's `open` throws */
   constructor(
-    operation: Pick<PartScope, 'operationId' | 'user' | 'mode'>,
+    operation: Omit<PartScope, 'contributions' | 'appendOnRollback'>,
     parts: readonly Part<unknown>[],
     rollbackEvents: Pick<OperationRollbackEvents, 'add'>,
   ) {
@@ -59,8 +66,19 @@ export class OperationParts {
   }
 
   close(): void {
+    if (this.#isClosed) return
     this.#isClosed = true
     for (const list of this.#lists) list.close()
+    for (const { part, handle } of this.#open) part.closed?.(handle)
+  }
+
+  /** Opens a draft in the part that has drafts. @throws LS_DRAFT_UNKNOWN, LS_CONFIG_INVALID */
+  draft(channel: Channel, name: string): DraftHandle<unknown> {
+    for (const { part, handle } of this.#open) {
+      const draft = part.draft?.(handle, channel, name)
+      if (draft !== undefined) return draft
+    }
+    throw new LockstepError('LS_CONFIG_INVALID', { message: 'This node has no part for drafts.' })
   }
 
   /** The handle of a part. @throws LS_CONFIG_INVALID when this node has no such part */
@@ -79,8 +97,14 @@ export class OperationParts {
   collectEvents(): readonly PendingEvent[] {
     const own = this.events.appended
     const others = this.#open.flatMap(({ part, handle }) => part.events?.(handle) ?? []).map(toPendingEvent)
-    if (others.length === 0) return own
-    const all = [...own, ...others]
+    const appended = others.length === 0 ? own : [...own, ...others]
+    const closing = this.#open.flatMap(({ part, handle }) => part.closingEvents?.(handle, appended) ?? [])
+    if (others.length === 0 && closing.length === 0) return own
+    const all = [
+      ...closing.flatMap(({ first }) => first.map(toPendingEvent)),
+      ...appended,
+      ...closing.flatMap(({ last }) => last.map(toPendingEvent)),
+    ]
     assertOperationSize({
       events: all.length,
       bytes: all.reduce((bytes, { data }) => bytes + Buffer.byteLength(data), 0),

@@ -1,9 +1,11 @@
 import {
+  assertChannel,
   assertWork,
   describeGiven,
   hasMethods,
   LockstepError,
   type Channel,
+  type DraftHandle,
   type EventDataOf,
   type EventSchemas,
   type Mode,
@@ -25,6 +27,10 @@ export interface ScopeIdentity {
   readonly user: UserContext
   readonly interruption: Interruption
   readonly mode: Mode
+  /** Lease under which the operation runs. */
+  readonly node: string
+  /** Settles to whether the id has no outcome yet. Absent when no intent is written. */
+  readonly intent: Promise<boolean> | undefined
   /** Sends an event at once, where the mode lets events leave before the commit. */
   readonly emitNow?: ((event: PendingEvent) => void) | undefined
 }
@@ -36,6 +42,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
   readonly user: UserContext
   readonly interruption: Interruption
   readonly mode: Mode
+  readonly node: string
+  readonly intent: Promise<boolean> | undefined
   readonly emitNow: ((event: PendingEvent) => void) | undefined
   readonly #savepoint: () => Promise<SavepointScope<Db>>
   readonly #parts: OperationParts
@@ -50,6 +58,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
     this.user = identity.user
     this.interruption = identity.interruption
     this.mode = identity.mode
+    this.node = identity.node
+    this.intent = identity.intent
     this.emitNow = identity.emitNow
     this.db = open.db
     this.#savepoint = open.savepoint
@@ -63,8 +73,8 @@ export class TransactionScope<Db> implements Transaction<Db> {
     parts: readonly Part<unknown>[],
     rollbackEvents: OperationRollbackEvents,
   ): TransactionScope<Db> {
-    const { operationId, user, mode } = identity
-    const opened = new OperationParts({ operationId, user, mode }, parts, rollbackEvents)
+    const { operationId, user, mode, node, intent } = identity
+    const opened = new OperationParts({ operationId, user, mode, node, intent }, parts, rollbackEvents)
     open.watchSavepoints(opened.savepoints.watch)
     return new TransactionScope(identity, { db: open.db, savepoint: () => open.savepoint() }, opened)
   }
@@ -146,6 +156,15 @@ export class TransactionScope<Db> implements Transaction<Db> {
       })
     }
     return task.startIn(this, input, options)
+  }
+
+  draft<Drafts extends EventSchemas, Name extends keyof Drafts & string>(
+    channel: Channel<EventSchemas, Drafts>,
+    name: Name,
+  ): DraftHandle<EventDataOf<Drafts, Name>> {
+    this.#assertOpen()
+    assertChannel(channel, 'tx.draft')
+    return this.#parts.draft(channel, name)
   }
 
   /** A step of a run is no part of an operation. @throws LS_STEP_OUTSIDE_RUN always: for code without types */

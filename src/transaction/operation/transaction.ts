@@ -1,4 +1,4 @@
-import type { Channel, EventDataOf, EventSchemas, Mode, UserContext } from '../../core/index.ts'
+import type { Channel, DraftHandle, EventDataOf, EventSchemas, Mode, UserContext } from '../../core/index.ts'
 
 /** Handle that an operation's code works with. Ends with the operation: afterwards every call throws. */
 export interface Transaction<Db, User extends UserContext = UserContext> {
@@ -42,6 +42,15 @@ export interface Transaction<Db, User extends UserContext = UserContext> {
    * @throws LS_INPUT_INVALID, LS_TRANSACTION_CLOSED, LS_CONFIG_INVALID for what is no task
    */
   start<Input, Ref>(task: Startable<Db, Input, Ref>, input: Input, options?: RunStart): Ref
+  /**
+   * Shows chunks to whoever listens to the channel, before the COMMIT. They end with it: by the event that the operation emits
+   * there, or by `draft.committed`; a rollback retracts them on every screen.
+   * @throws LS_CHANNEL_INVALID, LS_DRAFT_UNKNOWN, LS_TRANSACTION_CLOSED; LS_CONFIG_INVALID with `intent: false`
+   */
+  draft<Drafts extends EventSchemas, Name extends keyof Drafts & string>(
+    channel: Channel<EventSchemas, Drafts>,
+    name: Name,
+  ): DraftHandle<EventDataOf<Drafts, Name>>
 }
 
 /** Options of a start within an operation. */

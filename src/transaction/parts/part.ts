@@ -1,4 +1,5 @@
-import type { Mode, Rows, Statement, UserContext } from '../../core/index.ts'
+import type { Channel, DraftHandle, Mode, Rows, Statement, UserContext } from '../../core/index.ts'
+import type { PendingEvent } from '../../postgres/index.ts'
 import type { Contributions } from './contributions.ts'
 import type { OnRollback } from './operation-rollback-events.ts'
 import type { PartEvent } from './part-event.ts'
@@ -7,6 +8,10 @@ import type { PartEvent } from './part-event.ts'
 export interface PartScope {
   readonly operationId: string
   readonly user: UserContext
+  /** Lease under which the operation runs. */
+  readonly node: string
+  /** Settles to whether the id has no outcome yet, once the intent stands. Absent when no intent is written. */
+  readonly intent: Promise<boolean> | undefined
   /** Events of parts are appended in each mode: only what the application emits leaves early in `off` and `observe`. */
   readonly mode: Mode
   /**
@@ -44,6 +49,12 @@ export interface Fence {
   readonly statement: Statement
 }
 
+/** Events around those of all parts. */
+export interface ClosingEvents {
+  readonly first: readonly PartEvent[]
+  readonly last: readonly PartEvent[]
+}
+
 /**
  * Contributor to an operation's ending, such as its events, the first part; it commits or rolls back with the
  * operation. A part appends no event by itself and locks no head of a channel: flush and settlement do so for all parts
@@ -60,6 +71,15 @@ export interface Part<Handle> {
    * operation may have.
    */
   events?(handle: Handle): readonly PartEvent[]
+  /**
+   * Events that depend on what all parts append, asked for once that is known: `first` stand in front of the others, `last`
+   * behind them.
+   */
+  closingEvents?(handle: Handle, appended: readonly PendingEvent[]): ClosingEvents
+  /** Opens a draft for `tx.draft`. One part at most has drafts. @throws LS_DRAFT_UNKNOWN, LS_CONFIG_INVALID */
+  draft?(handle: Handle, channel: Channel, name: string): DraftHandle<unknown>
+  /** Called when the code of the attempt has ended, however: nothing may be contributed or shown any more. */
+  closed?(handle: Handle): void
   /**
    * Statements of its own tables, sent behind the outcome. They write what no other operation writes. Their texts go as the
    * application's own do, and are not prepared under a name.

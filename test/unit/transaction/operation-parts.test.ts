@@ -8,7 +8,11 @@ it('a part whose rollback event is written when the code of its operation has en
   let written = (): void => {}
   const writing = new Promise<void>((resolve) => (written = resolve))
   const part = createReceiptsPart()
-  const parts = new OperationParts({ ...operation, mode: 'enforce' }, [part], { add: () => writing })
+  const parts = new OperationParts(
+    { ...operation, mode: 'enforce', node: operation.operationId, intent: undefined },
+    [part],
+    { add: () => writing },
+  )
   const left = parts.handleOf(part).promise('room:a')
   parts.close()
   written()

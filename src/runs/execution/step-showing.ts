@@ -1,0 +1,55 @@
+import { StepDrafts, type DraftStep } from '../../drafts/index.ts'
+import type { Execution } from './execution.ts'
+import { stepOperationId } from './step-commit.ts'
+import type { StepDraftPorts } from './step-draft-ports.ts'
+
+/** Drafts of one step, by the operations that its tries are. */
+export class StepShowing {
+  readonly #execution: Execution
+  readonly #ports: StepDraftPorts
+  readonly #step: string
+  #drafts: StepDrafts | undefined
+
+  constructor(execution: Execution, ports: StepDraftPorts, step: string) {
+    this.#execution = execution
+    this.#ports = ports
+    this.#step = step
+  }
+
+  /** Drafts for the work whose value the try of that number commits. */
+  begin(number: number): StepDrafts {
+    const { id, attempt, channelOf } = this.#execution
+    const run = { id, step: this.#step }
+    const { writer } = this.#ports
+    this.#drafts = new StepDrafts({ writer, channel: channelOf, run, attempt }, this.#operation(number))
+    return this.#drafts
+  }
+
+  /** Drafts that the try of that number ends. The try before was rolled back, and its drafts with it: this one shows the same. */
+  placesFor(number: number): DraftStep['places'] {
+    const drafts = this.#drafts
+    if (drafts === undefined || drafts.places.length === 0) return []
+    const operation = this.#operation(number)
+    if (drafts.operation.id !== operation.id) drafts.showAs(operation)
+    return drafts.places
+  }
+
+  /** Shows nothing more. @returns whether anything was shown */
+  end(): boolean {
+    const drafts = this.#drafts
+    this.#drafts = undefined
+    drafts?.close()
+    return drafts !== undefined && drafts.places.length > 0
+  }
+
+  /** Takes back what work has shown that threw: nothing commits it any more. @throws database errors */
+  retract({ operation }: StepDrafts): Promise<void> {
+    return this.#ports.retract({ ...operation, name: this.#execution.claimed.task.name })
+  }
+
+  #operation(number: number): StepDrafts['operation'] {
+    const { id, attempt, claimed } = this.#execution
+    const operation = stepOperationId({ run: id, name: this.#step, attempt }, number)
+    return { id: operation, userId: claimed.run.userId, node: claimed.node }
+  }
+}
