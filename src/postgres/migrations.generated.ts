@@ -1442,6 +1442,7 @@ create function {schema}.change_run(
   p_types text[],
   p_data json[],
   p_wait_ms int,
+  p_last_step text,
   out is_changed boolean,
   out state text,
   out attempt int,
@@ -1476,7 +1477,10 @@ begin
   from {schema}.operations o where o.id = p_operation and o.user_id = p_user;
   if not found then
     is_changed := v_run.state = p_seen_state and v_run.attempt = p_seen_attempt
-      and (v_run.stop_requested_at is not null) = p_seen_stop and v_run.node is not distinct from p_seen_node;
+      and (v_run.stop_requested_at is not null) = p_seen_stop and v_run.node is not distinct from p_seen_node
+      -- A history that lacks a step which the code has seen committed gets no result of that code.
+      and (p_last_step is null
+        or exists (select from {schema}.run_steps s where s.run = p_run and s.name = p_last_step));
     if is_changed and p_is_claim then
       is_changed := exists (select from {schema}.nodes n where n.node = p_node and n.lease_until >= v_now);
       if is_changed and v_run.node is not null and exists (select from {schema}.nodes n where n.node = v_run.node) then

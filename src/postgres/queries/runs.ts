@@ -150,6 +150,8 @@ export interface RunChangeRequest {
   readonly events: readonly PendingEvent[]
   /** Longest wait for a lock, in milliseconds. */
   readonly waitMs: number
+  /** The last step that was seen committed: without it the run is another than it was seen. */
+  readonly lastStep?: string | undefined
 }
 
 /** The notice of a run that fails, and the operation that it stands for in the log. */
@@ -215,6 +217,7 @@ export function changeRun(schema: string, asked: RunChangeRequest): Statement {
     events.map(({ type }) => type),
     events.map(({ data }) => data),
     asked.waitMs,
+    asked.lastStep ?? null,
   ])
 }
 
@@ -225,7 +228,7 @@ const change = prepared(
            from ${schema}.change_run($1::uuid, $2, $3, $4::uuid, $5::uuid, $6, $7::int, $8::boolean, $9::uuid,
              $10::boolean, $11, $12::int, $13::int, $14::float8, $15::boolean, $16::text::json, $17::text::json,
              $18::uuid, $19, $20, $21::text[], $22::int[], $23::int[], $24::int[], $25::text[], $26::text[]::json[],
-             $27::int) c`,
+             $27::int, $28::text) c`,
 )
 
 /** How a run ended, or that it has not. */

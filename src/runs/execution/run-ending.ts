@@ -57,6 +57,7 @@ export class RunEnding {
           result,
           notice,
           waitMs: 2_000,
+          lastStep: end.kind === 'returned' ? execution.committed.last : undefined,
           operation,
         })
         await faultPoint('runs.after-end')
@@ -64,6 +65,8 @@ export class RunEnding {
           this.#log(execution, end, changed?.run)
           return
         }
+        // The history lacks a step that the code has seen: the run is handed back, and goes on under its next attempt.
+        if (changed.run.facts.isStopRequested === run.facts.isStopRequested) return
         // A stop was acknowledged meanwhile: the end is another now.
         run = { ...run, node: changed.run.node, facts: { ...run.facts, ...changed.run.facts } }
         operation = newOperationId()

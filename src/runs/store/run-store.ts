@@ -40,7 +40,7 @@ import {
 } from '../../postgres/index.ts'
 import { toPendingEvent } from '../../transaction/index.ts'
 import type { RunChange, RunFacts } from '../model/run-decisions.ts'
-import { statesBy, type RunInput } from '../model/run-machine.ts'
+import { statesBy } from '../model/run-machine.ts'
 import { fromKept } from '../model/kept-value.ts'
 import { derivedId } from '../model/step-name.ts'
 import { noticeType, stateEvent } from './run-events.ts'
@@ -74,8 +74,9 @@ export interface ChangeOptions {
   /** JSON text of the run's result. */
   readonly result?: string | null
   readonly notice?: Notice | undefined
-  /** Longest wait for a lock, in milliseconds. */
+  /** Longest wait for a lock, in milliseconds; and the last step that was seen committed, which has to be there. */
   readonly waitMs: number
+  readonly lastStep?: string | undefined
   /** Id of the change: the same where it is asked for once more, since the answer was lost. Default: a new one. */
   readonly operation?: string
 }
@@ -193,7 +194,7 @@ export class RunStore {
   async #change(
     run: StoredRun,
     { inputs, attempt, deaths, pauseMs }: RunChange,
-    { node, result = null, notice, waitMs, operation = newOperationId() }: ChangeOptions,
+    { node, result = null, notice, waitMs, lastStep, operation = newOperationId() }: ChangeOptions,
     { isClaim, isStop }: { readonly isClaim: boolean; readonly isStop: boolean },
   ): Promise<Changed | undefined> {
     const { facts } = run
@@ -212,7 +213,7 @@ export class RunStore {
     const { rows } = await this.#own.query<ChangedRow>(
       changeRun(this.#schema, {
         operation,
-        name: `lockstep.runs.${nameOf(inputs)}`,
+        name: `lockstep.runs.${inputs[0] ?? 'request_stop'}`,
         userId: serverUser.id,
         node,
         run: run.id,
@@ -232,6 +233,7 @@ export class RunStore {
         failure,
         events,
         waitMs,
+        lastStep,
       }),
     )
     const [row] = rows
@@ -250,11 +252,6 @@ export class RunStore {
     }
     return { isChanged: row.is_changed, run: { ...run, ...changedBy(run, row) } }
   }
-}
-
-/** Names the change in the log of operations. */
-function nameOf(inputs: readonly RunInput[]): string {
-  return inputs[0] ?? 'request_stop'
 }
 
 function changedBy(run: StoredRun, row: ChangedRow): Pick<StoredRun, 'facts' | 'node'> {

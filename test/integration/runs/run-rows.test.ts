@@ -202,6 +202,15 @@ describe('a step', () => {
     expect((await noted).rows).toEqual([])
   })
 
+  it('that an attempt has seen committed is needed for the end of the run, too', async () => {
+    const [run, node] = [await addRun(own), await addNode(own)]
+    await claim(own, run, node)
+    const end = { node, state: 'completed' as const, lastStep: 'two' }
+    expect(await change(own, run, end)).toMatchObject({ is_changed: false, state: 'running' })
+    await own.query(insertStep(schema, { run, name: 'two', operation: randomUUID() }, '2'))
+    expect(await change(own, run, end)).toMatchObject({ is_changed: true, state: 'completed' })
+  })
+
   it('that throws counts once, however often that is noted', async () => {
     const [run, first, second] = [await addRun(own), await addNode(own), await addNode(own)]
     const note = async (attempt: number, node: string, throws: number): Promise<unknown> => {

@@ -232,6 +232,8 @@ function isAsSeen(server: ModelServer, run: ModelRun, values: readonly unknown[]
   const [state, attempt, isStop, owner, isClaim] = values.slice(5, 10)
   const isSame =
     run.state === state && run.attempt === attempt && run.isStopRequested === isStop && run.node === owner
+  const lastStep = values[27]
+  if (lastStep !== null && !server.state.steps.has(placeOf(run.id, lastStep))) return false
   if (!isSame || isClaim !== true) return isSame
   return !server.isDead(String(values[3])) && (run.node === null || server.isDead(run.node))
 }
