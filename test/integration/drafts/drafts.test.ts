@@ -134,6 +134,7 @@ describe('a draft of an operation', () => {
     const { draft } = items.find(({ type }) => type === 'draft') ?? {}
     expect(items.at(-1)).toMatchObject({ type: 'draft.retracted', operationId: draft?.operation })
     expect((await join('talk:c')).data.drafts).toEqual([])
+    expect((await world.eventsOf('talk:c')).map(({ type }) => type)).toEqual(['draft.retracted'])
   })
 
   it('is retracted by the commit where its savepoint was rolled back', async () => {
@@ -154,11 +155,11 @@ describe('a draft of an operation', () => {
 
   it('is shown only once its row was answered', async () => {
     const order: string[] = []
-    setFaultHook((name) => {
-      if (!name.startsWith('drafts.')) return undefined
-      order.push(name)
+    setFaultHook(async (name) => {
+      if (!name.startsWith('drafts.')) return
       // Several pushes would leave in this time.
-      return name === 'drafts.after-open' ? new Promise((resolve) => setTimeout(resolve, 200)) : undefined
+      if (name === 'drafts.after-open') await new Promise((resolve) => setTimeout(resolve, 200))
+      order.push(name)
     })
     try {
       const early = await join('talk:j')

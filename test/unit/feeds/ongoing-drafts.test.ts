@@ -67,7 +67,7 @@ it('shows the highest attempt at a run, and nothing of the ones before', () => {
   expect(chunksOf(drafts.heard(push(1, ['new'], { operation: 'o2', attempt: 2 }, 'r1'), 0, 0))).toEqual([
     'new',
   ])
-  expect(drafts.heard(push(2, ['late'], {}, 'r1'), 0, 0)).toEqual([])
+  expect(drafts.heard(push(1, ['late'], {}, 'r1'), 0, 0)).toEqual([])
   expect(drafts.all.map(({ operation }) => operation)).toEqual(['o2'])
 })
 
