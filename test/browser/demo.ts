@@ -49,6 +49,11 @@ export class Demo {
     await once(this.#child, 'exit')
   }
 
+  /** Resolves when the demo has ended by itself. */
+  async died(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
+  }
+
   /** Starts the demo again on the same port and the same data. */
   async startAgain(): Promise<void> {
     this.#child = await run(this.#port, this.#directory)

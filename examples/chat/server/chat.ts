@@ -1,4 +1,6 @@
 import type { AppOf, Lockstep, SqlClient } from 'lockstep'
+import { defineAssistant } from './assistant.ts'
+import { conversationIn } from './channels.ts'
 import {
   conversationsOf,
   insertConversation,
@@ -14,17 +16,13 @@ import {
   ListConversationsInput,
   ListMessagesInput,
   SendMessageInput,
-  SentMessage,
 } from './shapes.ts'
 import { isEarly, tryToBreak } from './trials.ts'
 
 /** The application: what can be asked of it, and what each of these does in one transaction. */
 export function defineChat(lockstep: Lockstep<SqlClient>) {
-  /** The messages of one conversation. */
-  const conversation = lockstep.channel('conversation:{id}', {
-    events: { 'message.created': SentMessage },
-    canSubscribe: ({ user, params, db }) => isMember(db, user.id, params.id),
-  })
+  const conversation = conversationIn(lockstep)
+  const assistant = defineAssistant(lockstep, conversation)
 
   /** Channel of one user's invitations. */
   const inbox = lockstep.channel('inbox:{user}', {
@@ -97,6 +95,7 @@ export function defineChat(lockstep: Lockstep<SqlClient>) {
   })
 
   return {
+    ...assistant,
     conversation,
     inbox,
     sendMessage,

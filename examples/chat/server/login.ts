@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import { namePattern } from './shapes.ts'
+import { assistantName, namePattern } from './shapes.ts'
 
 const largestBody = 4 * 1024
 
@@ -28,6 +28,9 @@ export function loginRoutes(sign: (user: string) => Promise<string>): Hono {
           ),
           400,
         )
+      }
+      if (user.toLowerCase() === assistantName) {
+        return context.json(refusal('DEMO_NAME_TAKEN', 'The assistant has that name. Take another one.'), 400)
       }
       context.header('Cache-Control', 'no-store')
       return context.json({ token: await sign(user) })

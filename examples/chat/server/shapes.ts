@@ -7,6 +7,9 @@ export const maxBodyLength = 4000
 /** Names become parts of channels, where Lockstep refuses two dots in a row. */
 export const namePattern = /^(?!.*\.\.)[A-Za-z0-9._-]{1,32}$/
 
+/** Author of the assistant's answers. Nobody can sign in by that name. */
+export const assistantName = 'assistant'
+
 const userName = z.string().regex(namePattern)
 const conversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)
 
@@ -26,7 +29,11 @@ export const Uncoordinated = z.object({
   early: z.boolean(),
 })
 
-export const SentMessage = Message.extend({ uncoordinated: Uncoordinated.optional() })
+export const SentMessage = Message.extend({
+  uncoordinated: Uncoordinated.optional(),
+  /** The run that has written it. */
+  runId: z.string().optional(),
+})
 
 export const Conversation = z.object({
   id: conversationId,
@@ -40,6 +47,11 @@ export const Conversation = z.object({
 export const SendMessageInput = z.object({
   conversationId,
   body: z.string().trim().min(1).max(maxBodyLength),
+})
+
+export const AskInput = z.object({
+  conversationId,
+  question: z.string().trim().min(1).max(maxBodyLength),
 })
 
 export const ListMessagesInput = z.object({

@@ -1,6 +1,12 @@
 import { recordDelivery, userChannel, type Clock, type Layer, type Probe } from '../../core/index.ts'
 import type { FeedEvent, TransientEvent } from '../../feeds/index.ts'
-import { acknowledgeTag, coordinationEvents, runEvents, traceparentTag } from '../../protocol/index.ts'
+import {
+  acknowledgeTag,
+  coordinationEvents,
+  draftEvents,
+  runEvents,
+  traceparentTag,
+} from '../../protocol/index.ts'
 import type { AcknowledgementCollector } from './acknowledgement-collector.ts'
 
 const userPrefix = userChannel('')
@@ -65,8 +71,8 @@ export class DeliveryRecorder {
     this.#batches = []
     this.#transients = []
     for (const { operationId, userId, channel, type, stack } of transients) {
-      // Skip the progress of a run: nothing has to commit before it.
-      if (type === runEvents.progress) continue
+      // Skip progress and drafts: both are shown before any commit, and marked so.
+      if (type === runEvents.progress || type === draftEvents.push) continue
       const layer = layerOf(type)
       this.#probe.reached({
         layer,
@@ -83,8 +89,11 @@ export class DeliveryRecorder {
 
   #report(event: FeedEvent, at: number): void {
     const { operationId, channel, type, offset, flushedAt, wasRead, tags, template } = event
-    const report = { layer: layerOf(type), operationId, at, channel, offset, flushedAt }
-    this.#probe.reached(wasRead ? { ...report, wasRead } : report)
+    // A retraction names the operation that was rolled back: its outcome is the reason, and no contradiction.
+    if (type !== draftEvents.retracted) {
+      const report = { layer: layerOf(type), operationId, at, channel, offset, flushedAt }
+      this.#probe.reached(wasRead ? { ...report, wasRead } : report)
+    }
     const traceparent = tags?.[traceparentTag]
     if (traceparent === undefined) return
     const endedAt = this.#clock.now()

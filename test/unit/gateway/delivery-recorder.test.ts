@@ -63,3 +63,23 @@ test.each([
   recorder.flushed()
   expect(reached.map(({ operationId }) => operationId).toSorted()).toEqual(ids)
 })
+
+test('drafts, progress and retractions contradict no outcome, so none is reported; what leaves early is', () => {
+  const { recorder, reached } = createRecorder()
+  for (const type of ['draft', 'run.progress', 'noted']) {
+    const event = { channel: 'room:1', operationId: type, userId: 'ada', type, data: '1', at: new Date() }
+    recorder.handedTransient('bob', 'room:1', event)
+  }
+  const [kept] = batchOf('room:1', ['kept'])
+  const retracted = new FeedEvent({
+    channel: 'room:1',
+    offset: 2,
+    operationId: 'retracted',
+    type: 'draft.retracted',
+    data: '{}',
+    at: new Date(),
+  })
+  recorder.handed('bob', 'room:1', kept === undefined ? [] : [kept, retracted])
+  recorder.flushed()
+  expect(reached.map(({ operationId }) => operationId)).toEqual(['noted', 'kept'])
+})

@@ -1,12 +1,15 @@
 import { useEffect, useMemo, useState } from 'react'
 import { emptyDraft, type Draft } from '../state/drafts.ts'
 import { emptyThread, threadItems } from '../state/thread.ts'
-import type { Conversation, OutboxEntry } from '../state/types.ts'
+import type { Conversation, OutboxEntry, RunningAnswer } from '../state/types.ts'
 import { useChat, useSession } from '../state/use-session.ts'
 import { Composer } from './Composer.tsx'
+import { RunningAnswers } from './Answers.tsx'
 import { ConnectionBadge, ConnectionBanner } from './Connection.tsx'
 import { BackIcon, FlaskIcon, SplitIcon } from './icons.tsx'
 import { MessageList } from './MessageList.tsx'
+
+const noAnswers: readonly RunningAnswer[] = []
 
 interface ConversationViewProps {
   readonly id: string
@@ -28,6 +31,7 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
       ),
     [thread, outbox, id],
   )
+  const answers = useChat((state) => state.answers[id]) ?? noAnswers
   const [draft, showDraft] = useState(() => session.drafts.load(id))
 
   const newest = thread.messages.at(-1)?.createdAt
@@ -91,6 +95,8 @@ export function ConversationView({ id, panelShown, onBack, onTogglePanel }: Conv
         title={title}
         status={thread.status}
         items={items}
+        answers={<RunningAnswers conversationId={id} answers={answers} />}
+        isEmpty={items.length === 0 && answers.length === 0}
         user={session.user}
         hasEarlier={thread.hasEarlier}
         onEarlier={() => session.conversations.loadEarlier(id)}

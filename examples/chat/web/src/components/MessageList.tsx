@@ -1,4 +1,4 @@
-import { Fragment, useEffect, useLayoutEffect, useRef, useState, type UIEvent } from 'react'
+import { Fragment, useEffect, useLayoutEffect, useRef, useState, type ReactNode, type UIEvent } from 'react'
 import type { ThreadItem } from '../state/thread.ts'
 import type { OutboxEntry, Thread } from '../state/types.ts'
 import { DownIcon } from './icons.tsx'
@@ -8,6 +8,9 @@ interface MessageListProps {
   readonly title: string
   readonly status: Thread['status']
   readonly items: readonly ThreadItem[]
+  /** Answers that are being written, below the messages. */
+  readonly answers: ReactNode
+  readonly isEmpty: boolean
   readonly user: string
   readonly hasEarlier: boolean
   readonly onEarlier: () => Promise<void>
@@ -20,7 +23,7 @@ const nearEndPx = 80
 const groupWithinMs = 5 * 60_000
 
 export function MessageList(props: MessageListProps) {
-  const { title, status, items, user, hasEarlier, onEarlier, onReload, onEdit } = props
+  const { title, status, items, answers, isEmpty, user, hasEarlier, onEarlier, onReload, onEdit } = props
   const scroller = useRef<HTMLDivElement>(null)
   const [atEnd, setAtEnd] = useState(true)
   const following = useRef(true)
@@ -75,7 +78,7 @@ export function MessageList(props: MessageListProps) {
         <div className="thread-body">
           {status === 'loading' && items.length === 0 && <ThreadSkeleton />}
           {status === 'failed' && <LoadFailed onReload={onReload} />}
-          {status === 'ready' && items.length === 0 && <EmptyThread />}
+          {status === 'ready' && isEmpty && <EmptyThread />}
           {hasEarlier && <Earlier onEarlier={earlier} />}
           <ol>
             {items.map((item, index) => (
@@ -85,6 +88,7 @@ export function MessageList(props: MessageListProps) {
               </Fragment>
             ))}
           </ol>
+          {answers}
         </div>
       </div>
       {!atEnd && (
@@ -130,7 +134,7 @@ function EmptyThread() {
   return (
     <div className="thread-empty">
       <p className="thread-empty-title">Nothing here yet</p>
-      <p>Write a message. Everybody sees it at the moment it commits.</p>
+      <p>Write a message. Everybody sees it at the moment it commits. Begin with @assistant to ask one.</p>
     </div>
   )
 }

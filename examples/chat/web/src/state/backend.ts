@@ -28,3 +28,14 @@ export function connectBackend(user: string): Backend {
   })
   return client
 }
+
+/** The channel of a conversation, which reads what it holds by `getState`. */
+export function openConversation(
+  backend: Backend,
+  id: string,
+  getState: () => Promise<{ readonly offset: number; readonly epoch: string }>,
+) {
+  return backend.channel(`conversation:${id}`, { getState })
+}
+
+export type ConversationChannel = ReturnType<typeof openConversation>

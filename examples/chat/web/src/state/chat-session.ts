@@ -1,3 +1,4 @@
+import { Answers } from './answers.ts'
 import type { Backend } from './backend.ts'
 import { Conversations, readMarks } from './conversations.ts'
 import { createDraftStorage, type DraftStorage } from './drafts.ts'
@@ -19,6 +20,7 @@ export class ChatSession {
   readonly conversations: Conversations
   readonly sending: Sending
   readonly drafts: DraftStorage
+  readonly #answers: Answers
   readonly #backend: Backend
   readonly #stops: (() => void)[] = []
 
@@ -32,6 +34,7 @@ export class ChatSession {
       wasConnected: false,
       conversations: { status: 'loading', list: [] },
       threads: {},
+      answers: {},
       outbox: outbox.load(),
       read: readMarks(storage, user),
       timeline: [],
@@ -39,18 +42,21 @@ export class ChatSession {
       announcement: '',
     })
     this.sending = new Sending({
+      user,
       store: this.store,
       backend,
       outbox,
       onCommitted: (message) => this.conversations.show(message),
       onRolledBack: ({ conversationId, id }) => this.conversations.hide(conversationId, id),
     })
+    this.#answers = new Answers({ store: this.store, backend })
     this.conversations = new Conversations({
       user,
       store: this.store,
       backend,
       storage,
       onEvent: (message) => this.sending.settleByEvent(message),
+      onJoin: (id, channel) => this.#answers.follow(id, channel),
     })
   }
 
@@ -70,6 +76,15 @@ export class ChatSession {
     this.#remark('plain', 'Dropping the socket on purpose')
     this.#backend.connection.disconnect()
     setTimeout(() => this.#backend.connection.connect(), droppedMs)
+  }
+
+  /** Stops an answer. Where that is refused, the answer goes on, and the page says so. */
+  async stopAnswer(conversationId: string, runId: string): Promise<void> {
+    try {
+      await this.#answers.stop(conversationId, runId)
+    } catch (error) {
+      this.#remark('bad', `Stop was refused: ${error instanceof Error ? error.message : String(error)}`)
+    }
   }
 
   dismissToast(id: string): void {

@@ -1,4 +1,4 @@
-import type { Backend } from './backend.ts'
+import { openConversation, type Backend, type ConversationChannel } from './backend.ts'
 import type { Store } from './store.ts'
 import { emptyThread, mergeMessages, mergeNewest } from './thread.ts'
 import { addEntry, remark } from './timeline.ts'
@@ -13,6 +13,8 @@ interface ConversationsParts {
   readonly backend: Backend
   readonly storage: Storage
   readonly onEvent: (message: ShownMessage) => void
+  /** Called with the channel of each conversation that is joined. */
+  readonly onJoin: (id: string, channel: ConversationChannel) => void
 }
 
 /** Joins the user's conversations, keeps their messages, and remembers what has been read. */
@@ -55,14 +57,13 @@ export class Conversations {
   /** Reads the conversation and follows it from exactly there. Does nothing when it is followed already. */
   join(id: string): void {
     if (this.#joined.has(id)) return
-    const { backend } = this.#parts
-    const name = `conversation:${id}` as const
-    const channel = backend.channel(name, { getState: () => this.#read(id) })
+    const { backend, onJoin } = this.#parts
+    const channel = openConversation(backend, id, () => this.#read(id))
     // Events of the turn in which the channel is joined again: what was missed is delivered together with that news.
     let missed: number | undefined
     channel.on('message.created', (message, { operationId, offset }) => {
       if (missed !== undefined) missed++
-      const { uncoordinated, ...sent } = message
+      const { uncoordinated, runId: _, ...sent } = message
       this.#arrived({
         ...sent,
         operationId,
@@ -82,7 +83,8 @@ export class Conversations {
         missed = undefined
       })
     })
-    channel.onReset(() => this.#remark(`${name} was read again from the database`))
+    channel.onReset(() => this.#remark(`conversation:${id} was read again from the database`))
+    onJoin(id, channel)
     this.#joined.set(id, channel)
   }
 

@@ -1,4 +1,5 @@
 import { LockstepClientError, newOperationId, type Ended } from 'lockstep/client'
+import { asksAssistant } from './answers.ts'
 import type { Backend } from './backend.ts'
 import type { OutboxStorage } from './outbox.ts'
 import { SendQueue } from './send-queue.ts'
@@ -15,6 +16,7 @@ import type {
 } from './types.ts'
 
 interface SendingParts {
+  readonly user: string
   readonly store: Store<ChatState>
   readonly backend: Backend
   readonly outbox: OutboxStorage
@@ -45,12 +47,13 @@ export class Sending {
     const stops = [
       // Handles outcomes of an earlier page's messages too; each arrives here once.
       backend.operations.on('settled', ({ id, name }, outcome) => {
-        if (name === 'send_message') this.#settled(id, outcome)
+        if (isSending(name)) this.#settled(id, name, outcome)
       }),
       backend.notices.on(({ transactionId, userMessage, errorMessage, failedOperation }) => {
         if (this.#entry(transactionId) !== undefined)
           this.#rolledBack(transactionId, userMessage, errorMessage)
-        else if (failedOperation === 'send_message' && outbox.find(transactionId)?.state.kind !== 'believed')
+        else if (failedOperation === 'answer') this.#toast(transactionId, userMessage)
+        else if (isSending(failedOperation) && outbox.find(transactionId)?.state.kind !== 'believed')
           this.#toast(transactionId, userMessage)
       }),
       this.#askForForgotten(),
@@ -150,7 +153,9 @@ export class Sending {
   /** Resolves when it is settled, whichever way. */
   async #call({ id, conversationId, body }: OutboxEntry): Promise<void> {
     try {
-      await this.#parts.backend.call('send_message', { conversationId, body }, { id }).outcome
+      const { backend } = this.#parts
+      if (asksAssistant(body)) await backend.call('ask', { conversationId, question: body }, { id }).outcome
+      else await backend.call('send_message', { conversationId, body }, { id }).outcome
     } catch (error) {
       this.#refused(id, error)
     }
@@ -162,7 +167,7 @@ export class Sending {
       timeline: addEntry(state.timeline, {
         kind: 'operation',
         id,
-        name: 'send_message',
+        name: asksAssistant(body) ? 'ask' : 'send_message',
         summary: body,
         at: sentAt,
         state: 'open',
@@ -170,13 +175,14 @@ export class Sending {
     }))
   }
 
-  #settled(id: string, settled: Ended): void {
+  #settled(id: string, name: string, settled: Ended): void {
     if (settled.outcome === 'committed') {
       const offset = Object.values(settled.positions)[0]?.offset
       const position = offset === undefined ? {} : { offset }
       this.#timeline(id, { state: 'committed', ...position })
-      const message = settled.result as Message
-      this.#parts.onCommitted({ ...message, operationId: id, isCommitted: true, ...position })
+      const message = name === 'ask' ? this.#questionOf(id) : (settled.result as Message)
+      if (message !== undefined)
+        this.#parts.onCommitted({ ...message, operationId: id, isCommitted: true, ...position })
       this.discard(id)
       this.#askForEvidence(id)
       return
@@ -187,6 +193,14 @@ export class Sending {
     }
     this.#timeline(id, { state: 'never_received' })
     this.#change(id, { kind: 'never_received' })
+  }
+
+  /** A question that has committed, until its event says the same; undefined where that has come. */
+  #questionOf(id: string): Message | undefined {
+    const entry = this.#entry(id)
+    if (entry === undefined) return undefined
+    const { conversationId, body, sortAt } = entry
+    return { id, conversationId, author: this.#parts.user, body, createdAt: sortAt }
   }
 
   #rolledBack(id: string, text: string, detail: string): void {
@@ -267,6 +281,11 @@ export class Sending {
       announcement: text,
     }))
   }
+}
+
+/** True for the operations that send a message. */
+function isSending(operation: string): boolean {
+  return operation === 'send_message' || operation === 'ask'
 }
 
 /** State of a message, in words for its author. */

@@ -40,6 +40,17 @@ export interface OutboxEntry {
   readonly isShown?: true
 }
 
+/** An answer of the assistant that is being written. */
+export interface RunningAnswer {
+  readonly runId: string
+  readonly startedBy: string
+  readonly phase: 'queued' | 'active'
+  /** Text so far, which is not saved yet. */
+  readonly text: string
+  /** True from the press of Stop until its end. */
+  readonly isStopping: boolean
+}
+
 export interface Thread {
   readonly status: 'loading' | 'ready' | 'failed'
   /** Sorted by `createdAt`, then `id`. */
@@ -94,6 +105,8 @@ export interface ChatState {
     readonly list: readonly Conversation[]
   }
   readonly threads: Readonly<Record<string, Thread>>
+  /** Answers that are being written, by conversation. */
+  readonly answers: Readonly<Record<string, readonly RunningAnswer[]>>
   readonly outbox: readonly OutboxEntry[]
   /** Newest message that the user has seen, as its `createdAt`, by conversation. */
   readonly read: Readonly<Record<string, string>>
