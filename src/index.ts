@@ -52,6 +52,7 @@ export {
   type Database,
   type DatabaseSession,
   type DatabaseTrouble,
+  type DraftHandle,
   type ErrorCode,
   type Isolation,
   type Logger,

@@ -122,6 +122,7 @@ export class DraftBoard {
     { type, operationId, data }: Pick<EventEnvelope, 'type' | 'operationId' | 'data'>,
     offset: number,
   ): DraftNews {
+    const before = this.#offset
     this.#offset = offset
     this.#ended.add(operationId)
     for (const [id, { facts }] of this.#drafts)
@@ -131,7 +132,8 @@ export class DraftBoard {
       this.#begins(runId, attempt)
     }
     // Chunks that came before the event behind which they belong.
-    for (const draft of this.#drafts.values()) if (draft.after === offset) this.#show(draft)
+    for (const draft of this.#drafts.values())
+      if (draft.after > before && draft.after <= offset) this.#show(draft)
     return this.#news()
   }
 

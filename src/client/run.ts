@@ -31,9 +31,9 @@ export interface Run<
   readonly phase: RunPhase
   /** The newest one; undefined before the first. */
   readonly progress: Progress | undefined
-  /** Steps that had committed when the run was last asked for: at the beginning, after a reconnect, and at its end. */
+  /** Steps that had committed when the run was last asked for: when it is opened, and at its end. A reconnect alone need not refresh them. */
   readonly steps: RunReport['steps']
-  /** The draft of that name which the run shows now. */
+  /** Open draft of that name, while the run shows one. */
   draft<Draft extends keyof Drafts & string>(name: Draft): DraftView<Drafts[Draft]> | undefined
   readonly end: RunEnd<Result, Refused> | undefined
   /** Reason why the run cannot be followed. */

@@ -2,7 +2,7 @@ import { validateChunk, type DraftHandle } from '../core/index.ts'
 import type { DraftWriter } from './draft-writer.ts'
 import type { DraftPlace } from './shown-draft.ts'
 
-/** A draft as the code sees it that shows it. */
+/** Handle by which the application appends to a draft. */
 export class WritableDraft implements DraftHandle<unknown> {
   readonly #writer: DraftWriter
   readonly #place: () => DraftPlace

@@ -59,7 +59,7 @@ export class DraftWriter {
   readonly #pushing: Repeat
   readonly #saving: Repeat
   /** Server sessions that have kept chunks. */
-  readonly #sessions = new Set<number>()
+  readonly #sessions = new Set<string>()
 
   constructor(options: DraftWriterOptions) {
     this.#options = options
@@ -197,7 +197,7 @@ export class DraftWriter {
     if (batches.length > 0) {
       try {
         await faultPoint('drafts.before-save')
-        const { rows } = await own.query<{ readonly session: number }>(saveChunks(schema, batches))
+        const { rows } = await own.query<{ readonly session: string }>(saveChunks(schema, batches))
         this.#heardOf(rows[0]?.session)
       } catch (error) {
         this.#saveAgain()
@@ -210,7 +210,7 @@ export class DraftWriter {
   }
 
   /** A session that is new may stand behind a crash of the server, which has lost what was not on the disk. */
-  #heardOf(session: number | undefined): void {
+  #heardOf(session: string | undefined): void {
     if (session === undefined || this.#sessions.has(session)) return
     if (this.#sessions.size > 0) this.#saveAgain()
     this.#sessions.add(session)

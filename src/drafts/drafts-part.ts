@@ -36,13 +36,19 @@ export class DraftsOfOperation {
 
 const mostRemembered = 10_000
 
+/** Attempts of this node at one operation that have shown drafts. */
+interface ShownBefore {
+  readonly number: number
+  readonly channels: ReadonlySet<string>
+}
+
 /** The part of an operation that shows drafts. */
 export class DraftsPart implements Part<DraftsOfOperation> {
   readonly name = 'drafts'
   readonly #schema: string
   readonly #writer: DraftWriter
   /** Attempts at operations that have shown drafts: the next one takes the place of what the last has shown. */
-  readonly #attempts = new Map<string, number>()
+  readonly #attempts = new Map<string, ShownBefore>()
 
   constructor(schema: string, writer: DraftWriter) {
     this.#schema = schema
@@ -63,8 +69,9 @@ export class DraftsPart implements Part<DraftsOfOperation> {
 
   closingEvents(handle: DraftsOfOperation, appended: readonly PendingEvent[]): ClosingEvents {
     const { places, standing, step, scope } = handle
-    if (places.length === 0) return { first: [], last: [] }
-    const first: PartEvent[] = []
+    const left = this.#leftBehind(handle)
+    if (places.length === 0 && left.length === 0) return { first: [], last: [] }
+    const first: PartEvent[] = left.map((channel) => retracted(channel))
     const last: PartEvent[] = []
     const ended = new Set(scope.mode === 'enforce' ? appended.map(({ channel }) => channel) : [])
     for (const channel of new Set(places.map(({ entry }) => entry.channel))) {
@@ -80,8 +87,9 @@ export class DraftsPart implements Part<DraftsOfOperation> {
     return { first, last }
   }
 
-  rows({ places, scope }: DraftsOfOperation): readonly Statement[] {
-    if (places.length === 0) return []
+  rows(handle: DraftsOfOperation): readonly Statement[] {
+    const { places, scope } = handle
+    if (places.length === 0 && this.#leftBehind(handle).length === 0) return []
     return forgetDrafts(this.#schema, { id: scope.operationId, userId: scope.user.id })
   }
 
@@ -107,24 +115,35 @@ export class DraftsPart implements Part<DraftsOfOperation> {
       operation,
       channel: channel.name,
       run: step && { id: step.run, step: step.step },
-      attempt: step?.attempt ?? this.#attemptAt(handle),
+      attempt: step?.attempt ?? (handle.attempt = this.#attemptAt(handle, channel.name)),
     }
     const place = this.#writer.open(entry, channel, step === undefined ? scope.intent : undefined)
     handle.opened.set(channel.name, place)
     return place
   }
 
-  #attemptAt(handle: DraftsOfOperation): number {
-    if (handle.attempt > 0) return handle.attempt
-    const { operationId, user } = handle.scope
-    const key = `${operationId} ${user.id}`
-    handle.attempt = (this.#attempts.get(key) ?? 0) + 1
+  /** Channels on which an earlier attempt at the operation has shown drafts, and this one shows none. */
+  #leftBehind({ step, scope, places }: DraftsOfOperation): readonly string[] {
+    if (step !== undefined || this.#attempts.size === 0) return []
+    const before = this.#attempts.get(keyOf(scope))
+    if (before === undefined) return []
+    return [...before.channels].filter((channel) => !places.some(({ entry }) => entry.channel === channel))
+  }
+
+  #attemptAt({ scope, attempt }: DraftsOfOperation, channel: string): number {
+    const key = keyOf(scope)
+    const before = this.#attempts.get(key)
+    const number = attempt > 0 ? attempt : (before?.number ?? 0) + 1
     this.#attempts.delete(key)
-    this.#attempts.set(key, handle.attempt)
+    this.#attempts.set(key, { number, channels: new Set([...(before?.channels ?? []), channel]) })
     const [oldest] = this.#attempts.keys()
     if (this.#attempts.size > mostRemembered && oldest !== undefined) this.#attempts.delete(oldest)
-    return handle.attempt
+    return number
   }
+}
+
+function keyOf({ operationId, user }: PartScope): string {
+  return `${operationId} ${user.id}`
 }
 
 function retracted(channel: string, names?: readonly string[]): PartEvent {

@@ -11,6 +11,9 @@ interface Told {
   readonly operationId: string
 }
 
+/** Characters of progress, of all runs together, in one reply. */
+const mostProgressLength = 64 * 1024
+
 /**
  * Open drafts and runs of a channel, at the position of its feed: a snapshot of the database, and what has been delivered since.
  * Pure: the feed asks for the snapshot, and shows the pushes that are answered.
@@ -22,6 +25,8 @@ export class ChannelOngoing {
   #cut: number | undefined
   /** Events delivered since the snapshot was asked for. */
   #noted: Told[] = []
+  /** Pushes about runs since the snapshot was asked for. */
+  #pushes: Pick<Told, 'type' | 'data'>[] = []
   #text: string | undefined
 
   /** Whether it is known at a position of the feed. */
@@ -31,7 +36,7 @@ export class ChannelOngoing {
 
   /** JSON text of what is open: one for all subscribers who join at one position. */
   get text(): string {
-    this.#text ??= JSON.stringify({ drafts: this.drafts.all, runs: this.#runs.all } satisfies Ongoing)
+    this.#text ??= JSON.stringify({ drafts: this.drafts.all, runs: this.#shownRuns() } satisfies Ongoing)
     return this.#text
   }
 
@@ -39,6 +44,7 @@ export class ChannelOngoing {
   startOver(): void {
     this.#cut = undefined
     this.#noted = []
+    this.#pushes = []
     this.changed()
   }
 
@@ -50,12 +56,15 @@ export class ChannelOngoing {
     this.#noted = []
     this.changed()
     this.delivered(since, head, now)
+    const pushes = this.#pushes
+    this.#pushes = []
+    for (const push of pushes) this.#runs.pushed(push)
   }
 
   /** Events were delivered, in the order of the log. @returns pushes that follow them */
   delivered(events: readonly Told[], position = 0, now = 0): readonly DraftPush[] {
     if (this.#cut === undefined) {
-      this.#noted.push(...events)
+      for (const event of events) this.#noted.push(event)
       return []
     }
     for (const event of events) {
@@ -74,13 +83,23 @@ export class ChannelOngoing {
       const parsed = { ...(JSON.parse(push.data) as object), type: draftEvents.push } as DraftPush
       return this.#shown(this.drafts.heard(parsed, position, now))
     }
-    if (this.#runs.pushed(push)) this.changed()
+    if (this.#cut === undefined) this.#pushes.push(push)
+    else if (this.#runs.pushed(push)) this.changed()
     return undefined
   }
 
-  /** The drafts are others now. */
+  /** Drops the cached text, because drafts or runs have changed. */
   changed(): void {
     this.#text = undefined
+  }
+
+  /** Open runs. Progress goes along as far as it fits: a client keeps what it has, and hears the next one. */
+  #shownRuns(): Ongoing['runs'] {
+    let left = mostProgressLength
+    return this.#runs.all.map((run) => {
+      left -= JSON.stringify(run.progress ?? null).length
+      return left >= 0 ? run : { ...run, progress: null }
+    })
   }
 
   #shown(pushes: readonly DraftPush[]): readonly DraftPush[] {

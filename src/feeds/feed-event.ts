@@ -100,7 +100,7 @@ export interface TransientEvent {
   /** JSON text. */
   readonly data: string
   readonly at: Date
-  /** Chunks of a draft that it shows, where it has passed a feed. */
+  /** Parsed form of a draft push, set by the feed that has put it in order. */
   readonly push?: DraftPush
   /** Stack of the call that sent it, for the search for premature events; never leaves this process. */
   readonly stack?: string

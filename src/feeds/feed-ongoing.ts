@@ -1,4 +1,4 @@
-import { draftEvents, type DraftPush } from '../protocol/index.ts'
+import { draftEvents, touchedEvent, type DraftPush } from '../protocol/index.ts'
 import { detach, type Clock, type Logger } from '../core/index.ts'
 import { ChannelOngoing } from './channel-ongoing.ts'
 import type { TransientEvent } from './feed-event.ts'
@@ -28,6 +28,8 @@ export class FeedOngoing {
   #asking: Promise<void> | undefined
   #cancel: (() => void) | undefined
   #isFilling = false
+  /** Offset of the last event that clients were shown; 0 before the first. */
+  #shownOffset = 0
 
   constructor(
     host: OngoingHost,
@@ -65,6 +67,7 @@ export class FeedOngoing {
 
   /** Events were shown: what follows them may be shown now. */
   delivered(events: readonly { offset: number; type: string; data: string; operationId: string }[]): void {
+    this.#shownOffset = events.findLast(({ type }) => type !== touchedEvent)?.offset ?? this.#shownOffset
     this.#show(this.#ongoing.delivered(events, this.#host.position, this.#clock.monotonic()))
   }
 
@@ -86,7 +89,9 @@ export class FeedOngoing {
   }
 
   #toTransient(push: DraftPush): TransientEvent {
-    const { type, draft, runId, chunks } = push
+    const { type, runId, chunks } = push
+    // The feed shows chunks behind the events that they follow. A subscriber does not know of entries that no client is shown.
+    const draft = { ...push.draft, after: Math.min(push.draft.after, this.#shownOffset) }
     return {
       channel: this.#host.channel,
       type,
@@ -112,10 +117,14 @@ export class FeedOngoing {
     if (asked.length === 0 || !this.#ongoing.isKnownAt(position)) return
     this.#isFilling = true
     try {
-      const { head, drafts: open } = await this.#source.readDrafts(channel, asked)
+      const { head, drafts: open, openOperations } = await this.#source.readDrafts(channel, asked)
       if (this.#host.hasEnded) return
       const now = this.#clock.monotonic()
-      const { shown, ended } = drafts.answered(asked, open, { reached: this.#host.position >= head, now })
+      const { shown, ended } = drafts.answered(asked, open, {
+        openOperations,
+        reached: this.#host.position >= head,
+        now,
+      })
       this.#ongoing.changed()
       this.#show(shown)
       this.#host.show(ended.map((operationId) => this.#retracted(operationId)))

@@ -114,24 +114,34 @@ export class OngoingDrafts {
 
   /**
    * The database has answered.
+   * @param openOperations operations that are open, also those of which no chunk is stored yet
    * @param reached whether the feed has come as far as the snapshot: then what is not open there has ended without an event
    * @returns pushes to show, and operations whose end is to be shown
    */
   answered(
     asked: readonly string[],
     open: readonly StoredDraft[],
-    { reached, now }: { readonly reached: boolean; readonly now: number },
+    {
+      openOperations,
+      reached,
+      now,
+    }: { readonly openOperations: readonly string[]; readonly reached: boolean; readonly now: number },
   ): { readonly shown: readonly DraftPush[]; readonly ended: readonly string[] } {
     const shown: DraftPush[] = []
     for (const draft of open) {
       if (this.#isEnded(draft.operation, now)) continue
-      shown.push(...this.#show(toPush(draft), now))
+      for (const push of this.#show(toPush(draft), now)) shown.push(push)
       for (const known of this.#drafts.values()) if (known.operation === draft.operation) known.heardAt = now
     }
+    for (const { operation } of open) if (!this.#hasHole(operation)) this.#missing.delete(operation)
     if (!reached) return { shown, ended: [] }
-    const isOpen = new Set(open.map(({ operation }) => operation))
+    const isOpen = new Set(openOperations)
     const gone = asked.filter((operation) => !isOpen.has(operation) && !this.#isEnded(operation, now))
     return { shown, ended: gone.filter((operation) => this.end(operation, now)) }
+  }
+
+  #hasHole(operation: string): boolean {
+    return [...this.#drafts.values()].some((known) => known.operation === operation && known.ahead.length > 0)
   }
 
   #isEnded(operation: string, now: number): boolean {
@@ -155,10 +165,9 @@ export class OngoingDrafts {
     const draft = known ?? this.#take({ ...push.draft, runId: push.runId, chunks: [] }, now)
     draft.heardAt = now
     if (chunks.length === 0) return []
-    draft.chunks.push(...chunks)
+    for (const chunk of chunks) draft.chunks.push(chunk)
     const { ahead } = draft
     draft.ahead = []
-    if (ahead.length === 0 && from === 1 + have) this.#missing.delete(operation)
     return [
       { ...push, draft: { ...push.draft, from: have + 1 }, chunks },
       ...ahead.flatMap((next) => this.#show(next, now)),

@@ -8,7 +8,7 @@ import {
   type StoredDraftRow,
 } from '../postgres/index.ts'
 import type { StoredDraft } from './ongoing-drafts.ts'
-import type { OngoingSnapshot, OngoingSource } from './ongoing-source.ts'
+import type { OngoingSnapshot, OngoingSource, OpenDrafts } from './ongoing-source.ts'
 
 export interface OngoingReaderOptions {
   readonly own: Queryable
@@ -25,7 +25,7 @@ export class OngoingReader implements OngoingSource {
   readonly #own: Queryable
   readonly #schema: string
   #askedDrafts: { readonly channel: string; readonly operation: string }[] = []
-  #draftsAnswer: Promise<ReadonlyMap<string, Omit<OngoingSnapshot, 'runs'>>> | undefined
+  #draftsAnswer: Promise<ReadonlyMap<string, OpenDrafts>> | undefined
   #asked: Set<string> | undefined
   #answer: Promise<ReadonlyMap<string, OngoingSnapshot>> | undefined
 
@@ -40,24 +40,29 @@ export class OngoingReader implements OngoingSource {
   }
 
   /** Questions that come in one turn of the loop share one statement. */
-  async readDrafts(channel: string, operations: readonly string[]): Promise<Omit<OngoingSnapshot, 'runs'>> {
-    this.#askedDrafts.push(...operations.map((operation) => ({ channel, operation })))
+  async readDrafts(channel: string, operations: readonly string[]): Promise<OpenDrafts> {
+    for (const operation of operations) this.#askedDrafts.push({ channel, operation })
     this.#draftsAnswer ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
       const asked = this.#askedDrafts
       this.#askedDrafts = []
       this.#draftsAnswer = undefined
       return this.#askDrafts(asked)
     })
-    return (await this.#draftsAnswer).get(channel) ?? { head: 0, drafts: [] }
+    return (await this.#draftsAnswer).get(channel) ?? { head: 0, drafts: [], openOperations: [] }
   }
 
   async #askDrafts(
     asked: readonly { readonly channel: string; readonly operation: string }[],
-  ): Promise<ReadonlyMap<string, Omit<OngoingSnapshot, 'runs'>>> {
+  ): Promise<ReadonlyMap<string, OpenDrafts>> {
     const channels = asked.map(({ channel }) => channel)
     const operations = asked.map(({ operation }) => operation)
     const { rows } = await this.#own.query<AskedDraftsRow>(readDrafts(this.#schema, channels, operations))
-    return new Map(rows.map(({ channel, head, drafts }) => [channel, { head, drafts: toDrafts(drafts) }]))
+    return new Map(
+      rows.map(({ channel, head, drafts }) => {
+        const openOperations = (drafts ?? []).map(({ operation }) => operation)
+        return [channel, { head, drafts: toDrafts(drafts), openOperations }]
+      }),
+    )
   }
 
   #collect(channel: string): Promise<ReadonlyMap<string, OngoingSnapshot>> {
@@ -97,7 +102,7 @@ function toDrafts(rows: readonly StoredDraftRow[] | null): readonly StoredDraft[
       const chunks: unknown[] = []
       for (const { first, chunks: more } of batches) {
         if (first > chunks.length + 1) break
-        chunks.push(...more.slice(chunks.length + 1 - first))
+        for (const chunk of more.slice(chunks.length + 1 - first)) chunks.push(chunk)
       }
       return { operation, name, attempt, runId, chunks }
     }),

@@ -8,6 +8,12 @@ export interface OngoingSnapshot {
   readonly runs: readonly OngoingRun[]
 }
 
+/** Open drafts among those that were asked for, and the head of their channel in the same snapshot. */
+export interface OpenDrafts extends Omit<OngoingSnapshot, 'runs'> {
+  /** Operations that are open, also those of which no chunk is stored yet. */
+  readonly openOperations: readonly string[]
+}
+
 /** Source of what is open on a channel, for its feed. */
 export interface OngoingSource {
   /** Whether the channel may have runs or drafts at all. Feeds of other channels ask nothing. */
@@ -15,5 +21,5 @@ export interface OngoingSource {
   /** @throws retryable database errors */
   read(channel: string): Promise<OngoingSnapshot>
   /** Reads those of the operations that are open. @throws retryable database errors */
-  readDrafts(channel: string, operations: readonly string[]): Promise<Omit<OngoingSnapshot, 'runs'>>
+  readDrafts(channel: string, operations: readonly string[]): Promise<OpenDrafts>
 }

@@ -41,7 +41,7 @@ export function stepDrafts(
     },
     async previous(run, attempt) {
       const { rows } = await own.query<PreviousDraftRow>(readPreviousDrafts(schema, run, attempt))
-      return previousDrafts(rows)
+      return previousDrafts(rows, attempt)
     },
   }
 }

@@ -2,10 +2,12 @@ import { assertWholeNumbers, type Clock, type Logger, type Queryable } from '../
 import { Retention, type Log } from '../log/index.ts'
 import type { LockstepOptions } from './options.ts'
 import {
+  draftChunkPages,
   draftPages,
   operationPages,
   rollbackEventPages,
   runPages,
+  trimDraftChunks,
   trimDrafts,
   trimOperations,
   trimRollbackEvents,
@@ -81,6 +83,10 @@ export function createRetention(
       {
         pages: () => draftPages(schema),
         trim: (page, pages) => trimDrafts(schema, draftsMs, page, pages),
+      },
+      {
+        pages: () => draftChunkPages(schema),
+        trim: (page, pages) => trimDraftChunks(schema, page, pages),
       },
     ],
   })

@@ -1,4 +1,3 @@
-import { postgresBus, type Bus } from '../bus/index.ts'
 import {
   Admission,
   assertWholeNumbers,
@@ -34,9 +33,4 @@ export function createGuard<Db>(logger: Logger, database: Database<Db>): Operati
 
 export function isProduction(): boolean {
   return process.env['NODE_ENV'] === 'production'
-}
-
-export function busOf<Db>({ bus, database }: LockstepOptions<Db>): Bus | undefined {
-  if (bus === false) return undefined
-  return bus ?? (database.openSession === undefined ? undefined : postgresBus(database))
 }

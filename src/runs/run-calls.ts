@@ -48,7 +48,8 @@ export interface StopCall {
   readonly repeat: boolean
 }
 
-const notHis: ReadonlySet<ErrorCode> = new Set([
+/** Codes by which a subscription is refused: the user may not look at the run either. */
+const subscriptionRefusals: ReadonlySet<ErrorCode> = new Set([
   'LS_CHANNEL_FORBIDDEN',
   'LS_CHANNEL_UNKNOWN',
   'LS_CHANNEL_NAME_INVALID',
@@ -157,7 +158,7 @@ export class RunCalls<Db> {
       await this.#options.authorizeSubscription(user, channel)
       return true
     } catch (error) {
-      if (isLockstepError(error) && notHis.has(error.code)) return false
+      if (isLockstepError(error) && subscriptionRefusals.has(error.code)) return false
       throw error
     }
   }

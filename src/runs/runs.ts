@@ -165,17 +165,18 @@ export class Runs<Db> {
     const { clock, lease, logger, push } = this.#options
     // Another attempt may have the run once the lease is not known to hold.
     if (lease.node !== claimed.node || lease.state !== 'held') return
+    // Keep it first: a feed that opens meanwhile reads it, or hears the push.
     try {
-      push({
-        channel: claimed.run.channel,
-        type: runEvents.progress,
-        operationId: id,
-        data: `{"runId":${JSON.stringify(id)},"progress":${json}}`,
-        at: new Date(clock.now()),
-      })
       await this.#store.saveProgress({ run: id, attempt, node: claimed.node }, json)
     } catch (error) {
       logger.warn({ run: id, error: messageOf(error) }, 'the progress of a run was not kept this time')
     }
+    push({
+      channel: claimed.run.channel,
+      type: runEvents.progress,
+      operationId: id,
+      data: `{"runId":${JSON.stringify(id)},"progress":${json}}`,
+      at: new Date(clock.now()),
+    })
   }
 }

@@ -50,7 +50,10 @@ export interface WorkContext<Drafts extends EventSchemas = NoEvents> extends Omi
    * @throws LS_DRAFT_UNKNOWN, LS_DRAFT_NOWHERE
    */
   readonly draft: <Name extends keyof Drafts & string>(name: Name) => DraftHandle<EventDataOf<Drafts, Name>>
-  /** Chunks that the last attempt had shown when its node died. They are off the screens unless this attempt appends them again. */
+  /**
+   * Chunks that this step had shown in the newest earlier attempt that showed any, whatever ended it: a death, a deploy or a throw. Screens do
+   * not show them unless this attempt appends them again.
+   */
   readonly previous: <Name extends keyof Drafts & string>(name: Name) => readonly EventDataOf<Drafts, Name>[]
 }
 

@@ -1,10 +1,11 @@
 // A bus over Redis that is closed while the broker is away leaves nothing in the application's clients.
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { redisBus, type IoRedisClient, type NodeRedisClient } from '../../src/bus/index.ts'
 import { silentLogger, systemClock } from '../../src/core/index.ts'
 import { missing, startRedis } from '../support/brokers.ts'
+import { eventually } from '../support/eventually.ts'
 
 const why = missing('redis-server')
 
@@ -47,9 +48,9 @@ describe.skipIf(why !== undefined)('closed while the broker is away', () => {
       missed: () => {},
     })
     bus.serve('room:1')
-    await vi.waitFor(() => expect(bus.health.state).toBe('up'), 10_000)
+    await eventually(() => expect(bus.health.state).toBe('up'), 10_000)
     await redis.kill()
-    await vi.waitFor(() => expect(bus.health.state).toBe('down'), 10_000)
+    await eventually(() => expect(bus.health.state).toBe('down'), 10_000)
     await bus.close()
     const back = new Promise<void>((resolve) => subscriber.client.on('ready', () => resolve()))
     await redis.start()

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Centrifuge, PublicationContext, ServerPublicationContext } from 'centrifuge'
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import { newOperationId } from '../../src/index.ts'
 import { createSettingsWorld, type SettingsNode, type Surroundings } from '../support/settings-world.ts'
 import { centrifuge, connected, Inbox, listen } from '../support/sockets.ts'
+import { eventually } from '../support/eventually.ts'
 
 const text = 'Grüße – 你好 🎉'
 const soon = { timeout: 15_000, interval: 50 }
@@ -103,7 +104,7 @@ export async function walkThrough(surroundings: Surroundings): Promise<void> {
     // Health: counted by both nodes, with a violation that was stored and read back.
     await call('add_early', { id: 'n5', text })
     for (const { lockstep } of [first, second]) {
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         expect(await lockstep.health.report()).toMatchObject({
           status: 'ok',
           lease: 'held',

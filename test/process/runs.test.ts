@@ -68,7 +68,10 @@ it.each(faults)(
     )
     expect(ends).toHaveLength(1)
     // An attempt that is over before its note has come counts no throw.
-    const isNoted = throwsFirst && (point === 'runs.after-throw-noted' || action === 'throw')
+    const isNoted =
+      action === 'throw'
+        ? throwsFirst || point === 'runs.before-step'
+        : throwsFirst && point === 'runs.after-throw-noted'
     const thrown = await world.rows('select thrown from lockstep.run_tries where run = $1', [id])
     expect(thrown).toEqual(isNoted ? [{ thrown: 1 }] : [])
     expect(took).toBeLessThan(leaseMs + 2_000)

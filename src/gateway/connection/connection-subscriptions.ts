@@ -191,7 +191,7 @@ export class ConnectionSubscriptions implements Receiver {
       this.#remove(subscription)
       return this.host.push(refusalReply(id, 'LS_POSITION_UNRECOVERABLE'))
     }
-    this.host.push(reply(id, 'subscribe', subscribeResult(joined, asked)))
+    this.host.push(reply(id, 'subscribe', subscribeResult(joined, asked)), undefined, true)
     this.#start(subscription)
   }
 

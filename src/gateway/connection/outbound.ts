@@ -40,10 +40,15 @@ export class Outbound {
     this.#shared = shared
   }
 
-  /** @param event the event that the frame shows, where other sockets are sent the same one */
-  push(frame: string, event?: FeedEvent): void {
+  /**
+   * @param event the event that the frame shows, where other sockets are sent the same one
+   * @param hasWaited true for a reply that waited until the peer had taken what came before: it may be longer than the queue
+   */
+  push(frame: string, event?: FeedEvent, hasWaited = false): void {
     if (this.#closed) return
-    if (this.waiting + frame.length > this.#shared.settings.limits.maxQueuedBytes) {
+    const { maxQueuedBytes } = this.#shared.settings.limits
+    const room = hasWaited && this.waiting <= maxQueuedBytes / 4 ? Infinity : maxQueuedBytes
+    if (this.waiting + frame.length > room) {
       this.#owner.overflow()
       return
     }

@@ -87,8 +87,8 @@ export class Session implements SocketOwner, InboundOwner, OutboundOwner, Subscr
     return this.#outbound.waiting
   }
 
-  push(frame: string, event?: FeedEvent): void {
-    this.#outbound.push(frame, event)
+  push(frame: string, event?: FeedEvent, hasWaited = false): void {
+    this.#outbound.push(frame, event, hasWaited)
   }
 
   pushTransient(frame: string): boolean {

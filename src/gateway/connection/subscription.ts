@@ -1,11 +1,12 @@
 import type { FeedEvent, Joined, Subscriber, TransientEvent } from '../../feeds/index.ts'
+import { draftEvents } from '../../protocol/index.ts'
 import { publicationOf, transientPushOf } from '../wire/publications.ts'
 import type { ReplyPeer } from './reply-queue.ts'
 
 /** The connection that subscriptions belong to. */
 export interface SubscriptionHost extends ReplyPeer {
   readonly id: string
-  push(frame: string, event?: FeedEvent): void
+  push(frame: string, event?: FeedEvent, hasWaited?: boolean): void
   /** Pushes a frame that may be dropped when the peer is behind: then false. */
   pushTransient(frame: string): boolean
   /** Frames of these events have been pushed. */
@@ -47,8 +48,11 @@ export class Subscription implements Subscriber {
   }
 
   deliverTransient(event: TransientEvent): void {
-    if (this.state !== 'live' || !this.#set.host.pushTransient(transientPushOf(event))) return
-    this.#set.host.handedTransient(this.channel, event)
+    if (this.state !== 'live') return
+    if (this.#set.host.pushTransient(transientPushOf(event)))
+      this.#set.host.handedTransient(this.channel, event)
+    // Drafts have no offsets by which a client would miss them: the reply to its next subscribe has what it lacks.
+    else if (event.type === draftEvents.push || event.type === draftEvents.retracted) this.reset()
   }
 
   reset(): void {

@@ -12,12 +12,12 @@ const fall = 4
 const rise = 1.5
 /** The slowest pace of a user, in commands a second: a person who works with a page needs no more. */
 const fewestPerSecond = 5
-/** A user sends far more than others who sends so many times what the least active quarter of users does at the most. */
+/** A user sends far more than others from this many times the rate of the least active quarter of users. */
 const farMore = 8
 
 /**
  * How fast one user may be read: as fast as the limits say, unless the loop is at work for most of its time. Then users who
- * send far more than others are read more slowly, until the loop has time again. Where all users are alike nobody does,
+ * send far more than others are read more slowly, until the loop has time again. Where all users send alike, nobody is read more slowly,
  * and the node works at its full rate.
  */
 export class Strain {

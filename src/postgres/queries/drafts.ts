@@ -57,7 +57,7 @@ export interface ChunkBatch {
   readonly chunks: string
 }
 
-/** Keeps chunks without waiting for the disk. Answers the process id of the server's session, which a crash of the server ends. */
+/** Keeps chunks without waiting for the disk. Answers a name of the server's session, which a crash of the server ends. */
 export function saveChunks(schema: string, batches: readonly ChunkBatch[]): Statement {
   return save(schema, [
     batches.map(({ operation }) => operation.id),
@@ -79,7 +79,7 @@ const save = prepared(
              where set_config('synchronous_commit', 'off', true) = 'off'
              on conflict do nothing
            )
-           select pg_backend_pid() as session`,
+           select pg_backend_pid() || ' ' || pg_postmaster_start_time() as session`,
 )
 
 /** Removes all that an operation leaves of its drafts, in the transaction that commits it. */
@@ -189,6 +189,23 @@ export function trimDrafts(schema: string, keptMs: number, firstPage: number, pa
            delete from ${schema}.draft_chunks c using gone
            where c.operation_id = gone.operation_id and c.user_id = gone.user_id and c.channel = gone.channel`,
     values: [firstPage, firstPage + pages, keptMs / 1000],
+  }
+}
+
+/** Removes, from a range of heap pages, chunks that were saved while their draft was being removed. */
+export function trimDraftChunks(schema: string, firstPage: number, pages: number): Statement {
+  return {
+    text: `delete from ${schema}.draft_chunks c
+           where c.ctid >= format('(%s,0)', $1::bigint)::tid and c.ctid < format('(%s,0)', $2::bigint)::tid
+             and not exists (select from ${schema}.drafts d where d.operation_id = c.operation_id
+               and d.user_id = c.user_id and d.channel = c.channel)`,
+    values: [firstPage, firstPage + pages],
+  }
+}
+
+export function draftChunkPages(schema: string): Statement {
+  return {
+    text: `select (pg_relation_size('${schema}.draft_chunks') / current_setting('block_size')::int)::int as pages`,
   }
 }
 

@@ -23,7 +23,7 @@ export class Progress {
       this.#waiting = json
       return
     }
-    this.#pushed = this.#push(json)
+    this.#pushed = this.#pushed.then(() => this.#push(json))
     this.#rest()
   }
 
@@ -31,7 +31,8 @@ export class Progress {
   close(): Promise<void> {
     this.#cancel?.()
     this.#cancel = () => {}
-    if (this.#waiting !== undefined) this.#pushed = this.#push(this.#waiting)
+    const last = this.#waiting
+    if (last !== undefined) this.#pushed = this.#pushed.then(() => this.#push(last))
     this.#waiting = undefined
     return this.#pushed
   }

@@ -50,7 +50,12 @@ export type CommitResult =
   /** The signal has interrupted the commit, and it was rolled back. */
   | { readonly kind: 'interrupted' }
   /** The step has not committed, for no fault of the step: another try may succeed with the same value. */
-  | { readonly kind: 'again'; readonly error: unknown }
+  | {
+      readonly kind: 'again'
+      readonly error: unknown
+      /** The node has not taken it: no operation of that id has begun. */
+      readonly isNotAccepted?: boolean
+    }
   /** Whether the step has committed is not known. */
   | { readonly kind: 'pending' }
   | { readonly kind: 'threw'; readonly error: unknown }
@@ -70,13 +75,21 @@ const notItsFault: ReadonlySet<ErrorCode> = new Set([
   'LS_NODE_FENCED',
 ])
 
-/** Parts that the commit of a step is one of. */
+/** Errors by which a node refuses to begin an operation. */
+const notAccepted: ReadonlySet<ErrorCode> = new Set([
+  'LS_NODE_STARTING',
+  'LS_NODE_STOPPING',
+  'LS_NODE_OVERLOADED',
+  'LS_NODE_FENCED',
+])
+
+/** Parts that take part in the commit of a step. */
 export interface StepParts {
   readonly part: Part<RunsOfOperation>
   readonly drafts: Part<DraftsOfOperation>
 }
 
-/** Id of the operation that a try to commit a step is. */
+/** Id of the operation by which one try commits a step. */
 export function stepOperationId(
   { run, name, attempt }: Pick<EnteredStep, 'run' | 'name' | 'attempt'>,
   number: number,
@@ -115,9 +128,10 @@ export async function commitStep(
     const error = ended.error ?? new LockstepError('LS_OPERATION_FENCED')
     return resultOf(error, asked, kept !== undefined)
   } catch (error) {
-    return isLockstepError(error, 'LS_OUTCOME_PENDING')
-      ? { kind: 'pending' }
-      : resultOf(error, asked, kept !== undefined)
+    if (isLockstepError(error, 'LS_OUTCOME_PENDING')) return { kind: 'pending' }
+    const result = resultOf(error, asked, kept !== undefined)
+    const isNotAccepted = isLockstepError(error) && notAccepted.has(error.code)
+    return result.kind === 'again' ? { ...result, isNotAccepted } : result
   }
 }
 

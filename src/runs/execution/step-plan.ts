@@ -16,7 +16,10 @@ export interface WorkContext {
    * @throws LS_DRAFT_UNKNOWN, LS_DRAFT_NOWHERE
    */
   readonly draft: (name: string) => DraftHandle<unknown>
-  /** Chunks that the last attempt had shown when its node died. They are off the screens unless this attempt appends them again. */
+  /**
+   * Chunks that this step had shown in the newest earlier attempt that showed any, whatever ended it: a death, a deploy or a throw. Screens do
+   * not show them unless this attempt appends them again.
+   */
   readonly previous: (name: string) => readonly unknown[]
 }
 

@@ -3,7 +3,7 @@ import type { Execution } from './execution.ts'
 import { stepOperationId } from './step-commit.ts'
 import type { StepDraftPorts } from './step-draft-ports.ts'
 
-/** Drafts of one step, by the operations that its tries are. */
+/** Drafts of one step. Each try to commit the step is an operation of its own, so a new try shows the drafts under its own id. */
 export class StepShowing {
   readonly #execution: Execution
   readonly #ports: StepDraftPorts
@@ -16,8 +16,9 @@ export class StepShowing {
     this.#step = step
   }
 
-  /** Drafts for the work whose value the try of that number commits. */
+  /** Opens drafts for work whose value is committed by the try with this number. */
   begin(number: number): StepDrafts {
+    this.#drafts?.close()
     const { id, attempt, channelOf } = this.#execution
     const run = { id, step: this.#step }
     const { writer } = this.#ports
@@ -25,7 +26,7 @@ export class StepShowing {
     return this.#drafts
   }
 
-  /** Drafts that the try of that number ends. The try before was rolled back, and its drafts with it: this one shows the same. */
+  /** Drafts that this try commits. A try that was rolled back took its drafts along, so the next one shows them again. */
   placesFor(number: number): DraftStep['places'] {
     const drafts = this.#drafts
     if (drafts === undefined || drafts.places.length === 0) return []

@@ -182,6 +182,8 @@ export class StepTries {
       if (result.kind === 'interrupted') continue
       if (result.kind === 'stopDiffers') execution.stop()
       if (result.kind === 'again') this.#logAgain(result.error)
+      // Keep the number of a try that no node has taken: nothing was rolled back, and its drafts stand.
+      if (result.kind === 'again' && result.isNotAccepted === true) this.#number -= 1
       // Ask before any other try: while the database is away, each of them would be one more operation to settle.
       const row = await this.#persist(() => this.#ports.store.step(execution.id, plan.key))
       if (row !== undefined) {

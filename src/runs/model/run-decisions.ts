@@ -47,7 +47,8 @@ export function changeByClaim(run: RunFacts, isOwnerDead: boolean): RunChange | 
   if (run.isStopRequested) return end('stop')
   if (isOver(run)) return end('expire')
   if (run.onNodeDeath === 'fail' || deaths > mostDeaths) return end('die')
-  const pauseMs = pauseAfterDeathsMs(deaths)
+  // Do not rest: only the next claim keeps the text that a dead node had shown.
+  const pauseMs = run.onNodeDeath === 'keep' ? 0 : pauseAfterDeathsMs(deaths)
   if (pauseMs > 0) return { ...end('release'), pauseMs }
   return { ...end('claim'), inputs: ['claim', 'begin'], attempt: run.attempt + 1 }
 }

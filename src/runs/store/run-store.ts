@@ -83,7 +83,7 @@ export interface ChangeOptions {
 
 /** How a run stands after a change was asked for. */
 export interface Changed {
-  /** False: the run was another than it was seen. */
+  /** False where the run had changed since it was read. */
   readonly isChanged: boolean
   readonly run: StoredRun
 }

@@ -111,7 +111,7 @@ export class SettlementPlan<Entry extends QueuedSettlement> {
 
   #nextEndMs(): number | undefined {
     const ends = [this.#live, this.#orphans].flatMap(({ troubled }) => troubled.nextEndMs ?? [])
-    return ends.length === 0 ? undefined : Math.min(...ends)
+    return ends.length === 0 ? undefined : ends.reduce((one, other) => Math.min(one, other))
   }
 
   #nextOrphans(nowMs: number): PlanStep<Entry> | undefined {

@@ -49,7 +49,7 @@ export class TroubledChannels<Entry extends QueuedSettlement> {
       if (known === undefined) isNew.add(trouble)
       else if (!isNew.has(trouble) && !trouble.isHeld) this.#endPause(trouble)
     }
-    this.#ready.push(...isNew)
+    for (const one of isNew) this.#ready.push(one)
   }
 
   /** Takes a settlement that was held up alone: it comes again after a pause. */

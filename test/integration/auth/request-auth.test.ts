@@ -7,6 +7,7 @@ import type { AuthQuestion } from '../../../src/index.ts'
 import { serve } from '../../support/sockets.ts'
 import { createWorld } from '../../support/world.ts'
 import { RawClient } from '../gateway/harness.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -99,7 +100,7 @@ test('a client without getToken whose cookies are nobody is refused for good, in
     onError: (error) => heard.push(error),
   })
   closers.push(async () => client.close())
-  await vi.waitFor(() => expect(client.connection.state).toBe('disconnected'))
+  await eventually(() => expect(client.connection.state).toBe('disconnected'))
   expect(client.connection.error).toMatchObject({
     reason: 'LS_CLIENT_REFUSED',
     message: expect.stringContaining('the server does not know who asks. Is the user signed in?') as string,
@@ -117,5 +118,5 @@ test('a connection by cookies is given no end, since it has no token to refresh,
   const page = createClient({ url: served.url, websocket: withCookie('session=ann'), storage: null })
   closers.push(async () => page.close())
   await vi.waitFor(() => expect(asked.length).toBeGreaterThan(2), { timeout: 20_000 })
-  await vi.waitFor(() => expect(page.connection.state).toBe('connected'))
+  await eventually(() => expect(page.connection.state).toBe('connected'))
 })

@@ -9,6 +9,7 @@ import { silentLogger } from '../../../src/core/index.ts'
 import { createGateway, toNodeHandler, type GatewayPorts } from '../../../src/gateway/index.ts'
 import { signToken } from '../../../src/auth/index.ts'
 import { startWorld, token, type World } from '../gateway/harness.ts'
+import { eventually } from '../../support/eventually.ts'
 
 let world: World
 let printed: Mock
@@ -180,7 +181,7 @@ test.each(mistakes)('%s: every promise settles, and one line says what to check'
 test('a channel that is misspelt is named on the console, and its ready rejects', async () => {
   const client = connect()
   const channel = client.channel('rom:1')
-  await vi.waitFor(() => expect(channel.state).toBe('unsubscribed'))
+  await eventually(() => expect(channel.state).toBe('unsubscribed'))
   const words =
     'channel "rom:1" was refused: There is no such channel. Is it declared on the server, and spelled so?'
   expect(lines()).toEqual([`lockstep: ${words}`])

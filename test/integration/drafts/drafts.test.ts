@@ -1,12 +1,13 @@
 // Drafts on a real Postgres: chunks reach subscribers before the commit, late joiners have all of them, and each draft ends once on
 // every screen.
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { setFaultHook } from '../../../src/core/fault-point.ts'
 import { defineChannel } from '../../../src/core/index.ts'
 import type { DraftPush, Ongoing } from '../../../src/protocol/index.ts'
 import { centrifuge, connected, Inbox, serve, type Served } from '../../support/sockets.ts'
 import { createWorld, type World } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const events = { said: z.object({ text: z.string() }) }
 const drafts = { answer: z.string(), parts: z.object({ n: z.number() }) }
@@ -122,6 +123,35 @@ describe('a draft of an operation', () => {
     expect((await world.eventsOf('talk:b')).map(({ type }) => type)).toEqual(['draft.committed'])
   })
 
+  it('of an attempt that met a conflict is retracted by the commit of the next one, which shows none', async () => {
+    const early = await join('talk:again')
+    let attempts = 0
+    await world.lockstep.transaction({ name: 'again', ...ada }, async (tx) => {
+      attempts += 1
+      if (attempts > 1) return
+      tx.draft(talk({ id: 'again' }), 'answer').append('first')
+      await early.inbox.until(() => early.chunks().length === 1)
+      await tx.db.query(`do $$ begin raise sqlstate '40001'; end $$`)
+    })
+    expect(attempts).toBe(2)
+    await early.inbox.until((all) => all.some(({ type }) => type === 'draft.retracted'))
+    expect((await world.eventsOf('talk:again')).map(({ type }) => type)).toEqual(['draft.retracted'])
+    expect(await world.rows('select * from lockstep.drafts')).toEqual([])
+  })
+
+  it('shows behind an entry that no client is shown', async () => {
+    const early = await join('talk:hidden')
+    await world.lockstep.rollout.set('quiet', 'observe')
+    await world.lockstep.transaction({ name: 'quiet', ...ada }, async (tx) =>
+      tx.emit(talk({ id: 'hidden' }), 'said', { text: 'x' }),
+    )
+    await world.lockstep.transaction({ name: 'think', ...ada }, async (tx) => {
+      tx.draft(talk({ id: 'hidden' }), 'answer').append('a')
+      const items = await early.inbox.until((all) => all.some(({ type }) => type === 'draft'))
+      expect(items.findLast(({ type }) => type === 'draft')?.draft?.after).toBe(0)
+    })
+  })
+
   it('is retracted with the rollback of its operation', async () => {
     const early = await join('talk:c')
     const failing = world.lockstep.transaction({ name: 'fail', ...ada }, async (tx) => {
@@ -194,7 +224,7 @@ it('lockstep.drafts answers whoever may subscribe', async () => {
     await early.inbox.until(() => early.chunks().length === 1)
     const bob = await connected(centrifuge(served.url, 'bob'))
     clients.push(bob)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { data } = await bob.rpc('lockstep.drafts', { channel: 'talk:k' })
       expect(data).toMatchObject({
         drafts: [
@@ -330,7 +360,7 @@ describe('a draft of a step', () => {
       run: async ({ step }) => step.do('write', async ({ draft }) => draft('text' as never)),
     })
     await task.ended(await task.start({}, ada))
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(world.logger.lines.map(({ fields }) => String(fields['error']))).toContainEqual(
         expect.stringContaining('Task "report" has no channel, so nobody could see draft "text".'),
       ),

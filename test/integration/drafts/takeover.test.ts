@@ -1,8 +1,9 @@
 // Drafts of a run whose node dies: the claim of the next attempt retracts them, and `keep` commits what was shown.
-import { afterEach, expect, it, vi } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import { z } from 'zod'
 import { defineChannel } from '../../../src/core/index.ts'
 import { createWorld, type World } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const events = { said: z.object({ text: z.string() }) }
 const drafts = { answer: z.string() }
@@ -52,7 +53,7 @@ it.each([
 ] as const)('a run that is taken over under %s', async (onNodeDeath, text) => {
   const first = await createNode()
   const run = await declare(first, 'a', onNodeDeath, true).start({}, { user: 'ada' })
-  await vi.waitFor(async () =>
+  await eventually(async () =>
     expect(await first.rows('select chunks from lockstep.draft_chunks')).toEqual([{ chunks: ['half'] }]),
   )
   const [shown] = await first.rows<{ operation_id: string }>('select operation_id from lockstep.drafts')

@@ -2,7 +2,7 @@
 // lying ones, on real sockets.
 import assert from 'node:assert/strict'
 import { Centrifuge, type PublicationContext } from 'centrifuge'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient } from '../../../src/client/index.ts'
 import { systemClock, type Clock, type IsolationReport, type LayerReport } from '../../../src/core/index.ts'
@@ -10,6 +10,7 @@ import { createFaultProxy } from '../../faults/proxy.ts'
 import { Inbox } from '../../support/sockets.ts'
 import { RawClient, signal, startWorld, token, type World } from './harness.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const room = 'room:1'
 const asked = { ack: '1' }
@@ -229,7 +230,7 @@ describe('what is forged, broken or too much', () => {
     world.events.append(room, 'ho')
     expect(await control.next()).toMatchObject({ push: { pub: { offset: 2 } } })
     // Expect one burst only: the clock stands still.
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect(world.gateway.acknowledgements?.rejected).toBeGreaterThanOrEqual(5_000 * 20 - 1)
     }, 10_000)
     expect(await control.settled()).toBeUndefined()

@@ -12,6 +12,7 @@ import { batchedLogSql, createBatchedLog } from '../../support/batched-log.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { keyOf } from '../../support/settlements.ts'
 import { createTestLogger } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const logs: readonly [string, CreateLog, string?][] = [
   ['counted offsets', createCountedLog],
@@ -105,16 +106,16 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     const { heard } = await follow()
     await commit(1)
     node.hub.deliver(await commit(2))
-    await vi.waitFor(() => expect(heard).toEqual(places(2)))
+    await eventually(() => expect(heard).toEqual(places(2)))
     await commit(3)
     await node.hub.checkHeads()
-    await vi.waitFor(() => expect(heard).toEqual(places(3)))
+    await eventually(() => expect(heard).toEqual(places(3)))
   })
 
   it('begins at a position, however far behind', async () => {
     for (let n = 0; n < 12; n += 1) await commit(...Array.from({ length: 100 }, (__, i) => n * 100 + i + 1))
     const { heard, resets } = await follow({ from: { offset: 150, epoch: await epochOf() } })
-    await vi.waitFor(() => expect(heard).toHaveLength(1_050))
+    await eventually(() => expect(heard).toHaveLength(1_050))
     expect(heard).toEqual(places(1_050, 151))
     expect(resets).toEqual([])
   })
@@ -127,7 +128,7 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     for (const n of [2, 3, 4]) node.hub.deliver(await commit(n))
     expect(heard).toEqual(places(1))
     free()
-    await vi.waitFor(() => expect(heard).toEqual(places(4)))
+    await eventually(() => expect(heard).toEqual(places(4)))
   })
 
   it('hears when events behind its position are removed, and goes on behind them', async () => {
@@ -135,11 +136,11 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     const epoch = await epochOf()
     await pool.query('delete from lockstep.events where channel = $1 and "offset" <= 2', [channel])
     const { heard, resets } = await follow({ from: { offset: 0, epoch } })
-    await vi.waitFor(() => expect(heard).toEqual([[3, 3]]))
+    await eventually(() => expect(heard).toEqual([[3, 3]]))
     expect(resets).toEqual([{ offset: 2, epoch }])
     await pool.query('delete from lockstep.events where channel = $1', [channel])
     const all = await follow({ from: { offset: 0, epoch } })
-    await vi.waitFor(() => expect(all.resets).toEqual([{ offset: 3, epoch }]))
+    await eventually(() => expect(all.resets).toEqual([{ offset: 3, epoch }]))
     node.hub.deliver(await commit(4))
     expect(all.heard).toEqual([[4, 4]])
   })
@@ -152,16 +153,16 @@ describe.each(logs)('a follower over the log of %s', (_, createLog, sql) => {
     expect(beyond.resets).toEqual([{ offset: 2, epoch: await epochOf() }])
     await pool.query(`update lockstep.meta set epoch = 'next'`)
     await node.hub.checkHeads().catch(() => {})
-    await vi.waitFor(() => expect(stranger.resets.at(-1)).toEqual({ offset: 2, epoch: 'next' }))
+    await eventually(() => expect(stranger.resets.at(-1)).toEqual({ offset: 2, epoch: 'next' }))
     node.hub.deliver(await commit(3))
-    await vi.waitFor(() => expect(stranger.heard).toEqual([[3, 3]]))
+    await eventually(() => expect(stranger.heard).toEqual([[3, 3]]))
   })
 
   it('tries again where the log cannot be read, and hears nothing once closed', async () => {
     await commit(1)
     isAway = true
     const { follower, heard } = await follow({ from: { offset: 0, epoch: await epochOf() } })
-    await vi.waitFor(() => expect(refused).toBeGreaterThan(1))
+    await eventually(() => expect(refused).toBeGreaterThan(1))
     expect(heard).toEqual([])
     isAway = false
     await vi.waitFor(() => expect(heard).toEqual(places(1)), { timeout: 10_000 })

@@ -1,8 +1,9 @@
 // A node that cannot read what others have committed says so, to its operators and to those who wait for it.
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { newOperationId } from '../../../src/index.ts'
 import { createSettingsWorld } from '../../support/settings-world.ts'
 import { centrifuge, connected, listen } from '../../support/sockets.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const soon = { timeout: 15_000, interval: 50 }
 
@@ -30,7 +31,7 @@ it('events that cannot be read for a while degrade health, their subscribers are
     await ada.rpc('add_note', { id: newOperationId(), input: { id: 'n1', text: 'hello' } })
     await told
     await refused
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await blind.lockstep.health.report()).toMatchObject({
         status: 'degraded',
         logUnreadableMs: expect.any(Number) as number,
@@ -44,19 +45,19 @@ it('events that cannot be read for a while degrade health, their subscribers are
 
     await world.admin.query(`grant select on lockstep.events to ${role}`)
     await inbox.until((items) => items.length === 1)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await blind.lockstep.health.report()).toMatchObject({ status: 'ok', logUnreadableMs: null })
     }, soon)
 
     // No client asks again for the events that could not be read.
     await world.admin.query(`revoke select on lockstep.events from ${role}`)
     await ada.rpc('add_note', { id: newOperationId(), input: { id: 'n2', text: 'hello' } })
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await blind.lockstep.health.report()).toMatchObject({ status: 'degraded' })
     }, soon)
     bob.disconnect()
     await world.admin.query(`grant select on lockstep.events to ${role}`)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await blind.lockstep.health.report()).toMatchObject({ status: 'ok', logUnreadableMs: null })
     }, soon)
   } finally {

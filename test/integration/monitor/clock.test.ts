@@ -1,6 +1,7 @@
 // A node that does not know the database's clock yet.
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { createHealthWorld, endReport } from '../../support/health.ts'
+import { eventually } from '../../support/eventually.ts'
 
 test('a node asked for its health before it knows the time reads what the others measured once it does', async () => {
   const world = await createHealthWorld()
@@ -13,6 +14,6 @@ test('a node asked for its health before it knows the time reads what the others
   const other = world.monitor()
   for (let n = 0; n < 50; n += 1) other.probe.ended(endReport())
   await other.rollUp()
-  await vi.waitFor(async () => expect(await early.score()).toMatchObject({ operations: 50 }), 10_000)
+  await eventually(async () => expect(await early.score()).toMatchObject({ operations: 50 }), 10_000)
   await world.close()
 })

@@ -1,8 +1,9 @@
 // Statements of the health monitor that take effect and whose reply is lost: told all the same, and once.
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LockstepError, type Queryable } from '../../../src/core/index.ts'
 import type { HealthMonitor, HealthSink, Violation } from '../../../src/monitor/index.ts'
 import { createHealthWorld, endReport, layerReport, newIds, type HealthWorld } from '../../support/health.ts'
+import { eventually } from '../../support/eventually.ts'
 
 let world: HealthWorld
 
@@ -11,7 +12,7 @@ beforeEach(async () => {
 })
 afterEach(() => world.close())
 
-const until = (check: () => Promise<void> | void): Promise<void> => vi.waitFor(check, 15_000)
+const until = (check: () => Promise<void> | void): Promise<void> => eventually(check, 15_000)
 
 /** Operations whose events left the sockets half a second before, or right after their end. */
 function run(monitor: HealthMonitor, ids: readonly string[], { early }: { readonly early: boolean }): void {

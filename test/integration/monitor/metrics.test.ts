@@ -2,12 +2,13 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { newOperationId, signToken } from '../../../src/index.ts'
 import { parsePrometheus, type Exposition } from '../../support/prometheus-text.ts'
 import { centrifuge, connected, listen } from '../../support/sockets.ts'
 import { createWorld, room, secret, type World, type WorldOptions } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const opened: (() => unknown)[] = []
 afterEach(async () => {
@@ -76,7 +77,7 @@ test('counts what was done, and how far apart it was', async () => {
   const fail = (): Promise<never> => Promise.reject(new Error('as asked'))
   await world.lockstep.transaction({ name: 'untold', user: 'ann' }, fail).catch(() => {})
 
-  const found = await vi.waitFor(async () => {
+  const found = await eventually(async () => {
     const exposition = await read(node)
     expect(valueOf(exposition, 'lockstep_violations_total')).toBe(1)
     expect(valueOf(exposition, 'lockstep_gap_seconds_count', { kind: 'rollback_notice_gap' })).toBe(3)
@@ -125,12 +126,12 @@ test('shows how many bytes wait for those who do not read', async () => {
         tx.emit(room({ id: '1' }), 'note.added', { id: newOperationId(), text: 'x'.repeat(50_000) })
       }
     })
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await fill()
     expect(valueOf(await read(node), 'lockstep_outbound_bytes')).toBeGreaterThan(0)
   }, 15_000)
   reader.resume()
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect(valueOf(await read(node), 'lockstep_outbound_bytes')).toBe(0)
   }, 15_000)
 })

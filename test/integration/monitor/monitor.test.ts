@@ -1,7 +1,7 @@
 // The health monitor against a real database: what it finds, what it counts, and what survives.
 import { readFileSync } from 'node:fs'
 import { PGlite } from '@electric-sql/pglite'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   LockstepError,
   newOperationId,
@@ -12,6 +12,7 @@ import {
 import { HealthMonitor, type HealthSink, type Violation } from '../../../src/monitor/index.ts'
 import { fromPglite } from '../../../src/postgres/index.ts'
 import { createHealthWorld, endReport, layerReport, newIds, type HealthWorld } from '../../support/health.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const docs = readFileSync(new URL('../../../docs/reference/health.md', import.meta.url), 'utf8')
 const [scoreSql = '', kindsSql = ''] = [...docs.matchAll(/```sql\n(.*?)```/gs)].map(([, sql = '']) => sql)
@@ -28,7 +29,7 @@ type Monitor = ReturnType<HealthWorld['monitor']>
 const violationsOf = async (monitor: HealthMonitor): Promise<Record<string, number>> =>
   (await monitor.summary()).violations
 
-const until = (check: () => Promise<void> | void): Promise<void> => vi.waitFor(check, 15_000)
+const until = (check: () => Promise<void> | void): Promise<void> => eventually(check, 15_000)
 
 /** Operations that ran on a node and whose events left its sockets when they should. */
 function runWell(monitor: Monitor, count: number): void {

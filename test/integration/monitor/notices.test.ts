@@ -1,6 +1,7 @@
 // Notices that no longer stand in the log: those that were lost, and those whose time was up.
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createHealthWorld, newIds, type HealthWorld } from '../../support/health.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const kind = 'missing_rollback_notification'
 let world: HealthWorld
@@ -10,7 +11,7 @@ beforeEach(async () => {
 })
 afterEach(() => world.close())
 
-const until = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, 15_000)
+const until = (check: () => Promise<void>): Promise<void> => eventually(check, 15_000)
 
 async function storedIds(): Promise<string[]> {
   const rows = await world.rows<{ operation_id: string }>(

@@ -1,6 +1,6 @@
 // The health monitor on the whole system: the demo's chat on two nodes, people on sockets, alerts to a real receiver.
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import type { App } from '../../../examples/chat/server/chat.ts'
 import type { Client } from '../../../src/client/index.ts'
 import {
@@ -17,6 +17,7 @@ import { centrifuge, connected, listen, serve } from '../../support/sockets.ts'
 import { WebhookReceiver } from '../../support/webhook-receiver.ts'
 import { createWorld, secret } from '../../support/world.ts'
 import { RawClient } from '../gateway/harness.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const opened: (() => unknown)[] = []
 afterEach(async () => {
@@ -104,18 +105,18 @@ describe('10 users × 5 operations', () => {
     const nodes = [await startNode(url, { alerts }), await startNode(url, { alerts })] as const
     const [first, second] = nodes
     await first.setMode('observe')
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect(second.lockstep.rollout.modeOf('send_message', { id: 'user0' })).toBe('observe')
     }, soon)
     await scenario(nodes)
 
     const violations = { ...none, websocket_before_commit: 10, missing_rollback_notification: 10 }
     for (const node of nodes) {
-      await vi.waitFor(async () => expect((await node.health()).violations).toEqual(violations), soon)
-      await vi.waitFor(() => allCounted(node), soon)
+      await eventually(async () => expect((await node.health()).violations).toEqual(violations), soon)
+      await eventually(() => allCounted(node), soon)
     }
     // Gaps come from both nodes, by two clocks; those of the other node come with its next roll-up.
-    const { score, gaps } = await vi.waitFor(async () => {
+    const { score, gaps } = await eventually(async () => {
       const health = await first.health()
       expect(health.gaps.websocket_db_gap.early).toBe(20)
       return health
@@ -123,7 +124,7 @@ describe('10 users × 5 operations', () => {
     expect(score).toBeLessThan(0.8)
     expect(gaps.websocket_db_gap).toEqual(figures)
     expect(gaps.websocket_db_gap.min).toBeLessThan(-450)
-    await vi.waitFor(
+    await eventually(
       async () => expect(ofCluster(await second.health())).toEqual(ofCluster(await first.health())),
       soon,
     )
@@ -132,7 +133,7 @@ describe('10 users × 5 operations', () => {
     expect(early).toMatchObject({ operation: 'send_message', layers: ['database', 'websocket'] })
     expect(found.some(({ stack }) => stack?.includes('chat.ts'))).toBe(true)
 
-    await vi.waitFor(() => expect(told.some(({ kind }) => kind === 'score_low')).toBe(true), soon)
+    await eventually(() => expect(told.some(({ kind }) => kind === 'score_low')).toBe(true), soon)
     for (const node of nodes) await node.close()
     const low = told.filter(({ kind }) => kind === 'score_low')
     expect(low).toHaveLength(1)
@@ -144,7 +145,7 @@ describe('10 users × 5 operations', () => {
 
     const later: Alert[] = []
     const after = await startNode(url, { alerts: { onAlert: (alert) => void later.push(alert) } })
-    await vi.waitFor(() => allCounted(after), soon)
+    await eventually(() => allCounted(after), soon)
     expect((await after.health()).violations).toEqual(violations)
     const { score: shown, history } = await after.lockstep.health.dashboard()
     expect(shown).toMatchObject({ alert: 'firing', operations })
@@ -160,9 +161,9 @@ describe('10 users × 5 operations', () => {
     const nodes = [await startNode(url, { alerts }), await startNode(url, { alerts })] as const
     const [first, second] = nodes
     await scenario(nodes)
-    for (const node of nodes) await vi.waitFor(() => allCounted(node), soon)
+    for (const node of nodes) await eventually(() => allCounted(node), soon)
     // Gaps are of each message on both nodes, and of each notice on its user's node.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { gaps } = await first.health()
       expect(gaps.websocket_db_gap).toMatchObject({ count: 2 * (operations - userCount), early: 0 })
       expect(gaps.rollback_notice_gap).toMatchObject({ count: userCount, early: 0 })
@@ -183,7 +184,7 @@ describe('10 users × 5 operations', () => {
       'rollback_notice_gap',
       'websocket_db_gap',
     ])
-    await vi.waitFor(
+    await eventually(
       async () => expect(ofCluster(await second.health())).toEqual(ofCluster(await first.health())),
       soon,
     )
@@ -192,7 +193,7 @@ describe('10 users × 5 operations', () => {
     await first.lockstep.rollout.set('planted', 'observe')
     const fail = (): Promise<never> => Promise.reject(new LockstepError('LS_INPUT_INVALID'))
     await first.lockstep.transaction({ name: 'planted', user: 'user0' }, fail).catch(() => {})
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await second.health()).violations).toEqual({ ...none, missing_rollback_notification: 1 })
     }, soon)
     expect(told.filter(({ kind }) => kind !== 'violation')).toEqual([])
@@ -221,7 +222,7 @@ test('forged acknowledgements move neither score nor violations, and at most one
   const asked = pushes.filter(({ tags }) => tags?.['ack'] !== undefined).length
   expect(asked).toBeGreaterThan(0)
   const { health } = world.lockstep
-  await vi.waitFor(async () => expect(await health.score()).toMatchObject({ operations: count }), soon)
+  await eventually(async () => expect(await health.score()).toMatchObject({ operations: count }), soon)
   const before = await health.score()
   const offsets = Array.from({ length: 2 * count }, (_, n) => n + 1)
   const lies = [-1, -0.001, 1e9, 1e308, 60_000, 0, 0, 0.5].flatMap((heldMs) =>
@@ -239,7 +240,7 @@ test('forged acknowledgements move neither score nor violations, and at most one
   const { overall, operations: ended, unhealthy } = await health.score()
   expect([overall, ended, unhealthy]).toEqual([before.overall, before.operations, before.unhealthy])
   // An acknowledgement counts once, if it is of an event sent to that client, and fits into the time since.
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const { gaps, violations } = await health.report()
     expect(violations).toEqual(none)
     expect(gaps.client_ack_gap.count).toBeGreaterThan(0)

@@ -8,13 +8,14 @@ import {
   type ReadableSpan,
 } from '@opentelemetry/sdk-trace-base'
 import type { PublicationContext } from 'centrifuge'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { createClient } from '../../../src/client/index.ts'
 import { memoryBus, newOperationId, signToken, type AppOf } from '../../../src/index.ts'
 import { centrifuge, connected, listen, serve, type Inbox, type Served } from '../../support/sockets.ts'
 import { createWorld, secret, type room, type World, type WorldOptions } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const opened: (() => unknown)[] = []
 afterEach(async () => {
@@ -72,7 +73,7 @@ async function wire({ served }: Node): Promise<Inbox<PublicationContext>> {
 const note = (text: string, fail = false) => ({ room: '1', id: newOperationId(), text, fail })
 
 async function spansOf(exporter: InMemorySpanExporter, names: readonly string[]): Promise<ReadableSpan[]> {
-  await vi.waitFor(() => {
+  await eventually(() => {
     expect(
       exporter
         .getFinishedSpans()

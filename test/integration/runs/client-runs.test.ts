@@ -1,12 +1,13 @@
 // Runs as a page sees them: the client starts, follows and stops runs of a real node, over cut connections and from other
 // pages.
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
 import { createClient, RolledBackError, type Client, type Run } from '../../../src/client/index.ts'
 import { signToken, type AppOf, type Lockstep, type PgDatabase } from '../../../src/index.ts'
 import { serve, type Served } from '../../support/sockets.ts'
 import { createWorld, room, secret, type World } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const input = z.object({ room: z.string(), text: z.string().default('x') })
 
@@ -44,7 +45,7 @@ function declareApplication(lockstep: Lockstep<PgDatabase>) {
     run: async ({ input: asked, tx }) => ({ run: tx.start(write, asked) }),
   })
   const release = (run: string): Promise<void> =>
-    vi.waitFor(() => {
+    eventually(() => {
       const end = gates.get(run)
       if (end === undefined) throw new Error('its work has not begun')
       end()
@@ -97,7 +98,7 @@ function open(user: string) {
   return { client, errors, cut: () => sockets.at(-1)?.terminate() }
 }
 const until = (run: Run<string, unknown, unknown>, phase: string) =>
-  vi.waitFor(() => expect(run.phase).toBe(phase))
+  eventually(() => expect(run.phase).toBe(phase))
 
 describe('a run that a page starts', () => {
   it('has an outcome, goes through its phases, and has its result', async () => {
@@ -107,7 +108,7 @@ describe('a run that a page starts', () => {
     run.on('change', () => phases.at(-1) !== run.phase && phases.push(run.phase))
     expect(run).toMatchObject({ state: 'pending', phase: 'queued', end: undefined })
     expect(await run.outcome).toMatchObject({ outcome: 'committed', result: run.ref })
-    await vi.waitFor(() => expect(run.progress).toEqual({ done: 1 }))
+    await eventually(() => expect(run.progress).toEqual({ done: 1 }))
     await declared.release(run.id)
     expect(await run.result).toEqual({ length: 4 })
     expect(run.end).toEqual({ state: 'completed', result: { length: 4 } })
@@ -135,7 +136,7 @@ describe('a run that a page starts', () => {
     await expect(run.ended).rejects.toMatchObject({ reason: 'LS_FORBIDDEN' })
     expect(run.error).toMatchObject({ code: 403 })
     client.start('write', { room: 'forbidden' })
-    await vi.waitFor(() => expect(errors).toMatchObject([{ reason: 'LS_FORBIDDEN' }]))
+    await eventually(() => expect(errors).toMatchObject([{ reason: 'LS_FORBIDDEN' }]))
   })
 
   it('fails with a notice that the page has once, and a start that has committed', async () => {
@@ -151,7 +152,7 @@ describe('a run that a page starts', () => {
     })
     await expect(run.result).rejects.toThrow(RolledBackError)
     expect(await run.outcome).toMatchObject({ outcome: 'committed' })
-    await vi.waitFor(() => expect(notices).toEqual([run.id]))
+    await eventually(() => expect(notices).toEqual([run.id]))
     const refused = client.start('write', { room: 'a', text: 'refuse' })
     await declared.release(refused.id)
     expect(await refused.ended).toMatchObject({
@@ -176,7 +177,7 @@ describe('a run that was started elsewhere', () => {
     const other = open('bob').client
     const run = other.run(JSON.parse(JSON.stringify(ref)) as typeof ref)
     await until(run, 'active')
-    await vi.waitFor(() => expect(run.progress).toEqual({ done: 1 }))
+    await eventually(() => expect(run.progress).toEqual({ done: 1 }))
     expect(await other.runs('room:b')).toEqual([ref])
     await declared.release(ref.id)
     expect(await run.result).toEqual({ length: 1 })
@@ -226,7 +227,7 @@ describe('a run that was started elsewhere', () => {
     await channel.ready()
     await declared.release(run.id)
     expect(await run.result).toEqual({ length: 1 })
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(states).toEqual(['pending', 'starting', 'running', 'completing', 'completed']),
     )
     // The channel stays open for the page when the run needs it no more.

@@ -1,13 +1,14 @@
 // Runs as clients of another language see them: an unmodified `centrifuge` client starts, stops and looks at runs on a real
 // node, and those who may not are told nothing.
 import type { Centrifuge } from 'centrifuge'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { newOperationId, refuse } from '../../../src/index.ts'
 import type { OngoingRun, Outcome, RunReport } from '../../../src/protocol/index.ts'
 import { statesOf, stepsOf } from '../../support/runs.ts'
 import { centrifuge, connected, listen, serve, type Served } from '../../support/sockets.ts'
 import { createWorld, room, type World } from '../../support/world.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const input = z.object({ room: z.string(), text: z.string().default('x') })
 const refusals = { closed: z.object({ until: z.string() }) }
@@ -58,7 +59,7 @@ function declareTasks({ lockstep }: Pick<World, 'lockstep'>) {
     wait,
     controlled,
     release: (run: string) =>
-      vi.waitFor(() => {
+      eventually(() => {
         const end = released.get(run)
         if (end === undefined) throw new Error('its work has not begun')
         end()
@@ -98,7 +99,7 @@ const startOf = async (data: object = {}, user = 'ada') => {
 const stop = (user: string, runId: string, id = newOperationId()) =>
   rpc<Outcome<{ state: string; phase: string }>>(user, 'lockstep.runs.stop', { id, runId })
 const untilRunning = (run: string, channel = 'room:a') =>
-  vi.waitFor(async () => expect(await statesOf(world, run, channel)).toContain('running'))
+  eventually(async () => expect(await statesOf(world, run, channel)).toContain('running'))
 
 describe('a start over the wire', () => {
   it('is an operation that has the id of its run, and its result is the ref', async () => {
@@ -190,7 +191,7 @@ describe('a start over the wire', () => {
       refusal: { code: 'closed', data: { until: '13:00' } },
       notice: { runId: id, userMessage: 'Too late.', errorCode: 'LS_OPERATION_REFUSED' },
     })
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(own).toContainEqual(
         expect.objectContaining({
           type: 'transaction_rolled_back',
@@ -250,7 +251,7 @@ describe('a stop over the wire', () => {
     await blocker.query('begin')
     await blocker.query('select pg_advisory_xact_lock(lockstep.run_gate($1))', [run.id])
     const stopping = stop('ada', run.id)
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(
         await world.rows(
           `select from pg_stat_activity where wait_event = 'advisory' and query like '%stop_run%'`,
@@ -313,9 +314,9 @@ describe('whoever may subscribe', () => {
   it('reads a run with its steps, its progress and its result', async () => {
     const { id } = await startOf({ room: 'look' })
     await untilRunning(id, 'room:look')
-    await vi.waitFor(async () => expect(await stepsOf(world, id)).toEqual(['first']))
+    await eventually(async () => expect(await stepsOf(world, id)).toEqual(['first']))
     const report = () => rpc<RunReport>('bob', 'lockstep.runs.get', { runId: id })
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(await report()).toEqual({
         runId: id,
         task: 'wait',

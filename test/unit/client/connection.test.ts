@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Client } from '../../../src/client/index.ts'
 import { ClientWorld } from './client-world.ts'
 import { committed, MemoryStorage, Queue, tokenOf } from './fake-gateway.ts'
+import { eventually } from '../../support/eventually.ts'
 
 let world: ClientWorld
 let gateway: ClientWorld['gateway']
@@ -86,7 +87,7 @@ test.each(['change', 'error'] as const)('a listener of %s may connect at once: i
   call.outcome.catch(() => {})
   ;(await gateway.connects.next()).socket.close(3500, 'invalid token')
   await gateway.connects.next()
-  await vi.waitFor(() => expect(client.pending).toEqual([]))
+  await eventually(() => expect(client.pending).toEqual([]))
   expect(client.connection).toMatchObject({ state: 'connected', error: undefined })
   // `onError` is called before a listener of errors can connect again; a listener of states connects before that, and
   // leaves no error to report.

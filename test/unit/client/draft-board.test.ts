@@ -60,6 +60,13 @@ describe('chunks', () => {
     expect(texts(board.push(push(3, ['c'], { after: 6 })).changed)).toEqual([['abc', 'open']])
   })
 
+  test('are shown by a later event, where the one behind which they belong is shown to no client', () => {
+    const board = new DraftBoard()
+    board.joined([], 4)
+    expect(board.push(push(1, ['a'], { after: 5 })).changed).toEqual([])
+    expect(texts(board.event(event('y'), 6).changed)).toEqual([['a', 'open']])
+  })
+
   test('that come after the end are dropped', () => {
     const board = new DraftBoard()
     board.push(push(1, ['a']))

@@ -1,8 +1,9 @@
 // Drafts over a socket that the test scripts: pushes, joins with what is open, events that end them.
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type DraftView } from '../../../src/client/index.ts'
 import { envelope, epoch, FakeGateway, Queue, tokenOf } from './fake-gateway.ts'
+import { eventually } from '../../support/eventually.ts'
 
 let gateway: FakeGateway
 let client: Client
@@ -129,7 +130,7 @@ describe('a draft', () => {
     const { drafts, connection } = await listenTo()
     const run = client.run('answer', 'r1')
     expect(await drafts.next()).toMatchObject({ text: 'old', run: { id: 'r1', task: 'answer' } })
-    await vi.waitFor(() => expect(run.draft('answer')).toMatchObject({ text: 'old' }))
+    await eventually(() => expect(run.draft('answer')).toMatchObject({ text: 'old' }))
     connection.publish(room, 2, envelope('run.state', state('r1', 2), { operationId: 'claim' }))
     expect(shown(await drafts.next())).toEqual(['old', 'retracted'])
     connection.publish(room, undefined, push(1, ['new'], { operation: 'op2', attempt: 2, after: 2 }, 'r1'))

@@ -60,3 +60,19 @@ it('asks anew once events between are gone', () => {
   ongoing.answered({ head: 9, drafts: [], runs: [] })
   expect(statesIn(ongoing)).toEqual([])
 })
+
+it('bounds the progress of all runs together: a reply that is too long would end the connection of every reader', () => {
+  const ongoing = new ChannelOngoing()
+  const long = 'x'.repeat(30_000)
+  const runs = ['a', 'b', 'c'].map((id) => ({ ...runOf(id, 'running'), progress: long }))
+  ongoing.answered({ head: 0, drafts: [], runs })
+  const shown = (JSON.parse(ongoing.text) as { runs: OngoingRun[] }).runs
+  expect(shown.map(({ progress }) => progress === long)).toEqual([true, true, false])
+})
+
+it('has the progress that was pushed while the snapshot was asked for', () => {
+  const ongoing = new ChannelOngoing()
+  ongoing.pushed({ type: 'run.progress', data: JSON.stringify({ runId: 'a', progress: 7 }) })
+  ongoing.answered({ head: 0, drafts: [], runs: [runOf('a', 'running')] })
+  expect((JSON.parse(ongoing.text) as { runs: OngoingRun[] }).runs[0]?.progress).toBe(7)
+})

@@ -15,6 +15,7 @@ const push = (
   chunks,
 })
 const chunksOf = (pushes: readonly DraftPush[]) => pushes.flatMap(({ chunks }) => chunks)
+const open = (openOperations: readonly string[], now = 0) => ({ openOperations, reached: true, now })
 const said = (operationId: string) => ({ type: 'said', data: '{}', operationId })
 
 it('holds chunks until the events that they follow have been shown', () => {
@@ -37,9 +38,10 @@ it('shows each chunk once: what overlaps is cut, and what is behind a hole waits
     runId: null,
     chunks: ['a', 'b', 'c', 'd', 'e'],
   }
-  const { shown, ended } = drafts.answered(['o1'], [stored], { reached: true, now: 0 })
+  const { shown, ended } = drafts.answered(['o1'], [stored], open(['o1']))
   expect(chunksOf(shown)).toEqual(['d', 'e', 'f'])
   expect(ended).toEqual([])
+  expect(drafts.hasMissing).toBe(false)
 })
 
 it('ends with the first event of its operation, and shows nothing of it that comes late', () => {
@@ -77,7 +79,25 @@ it('asks how a draft stands that is silent, and ends it where the database has n
   expect(drafts.asked(1_999)).toEqual([])
   expect(drafts.asked(2_000)).toEqual(['o1'])
   // The feed has not come as far as the snapshot: the event that ends it may be on its way.
-  expect(drafts.answered(['o1'], [], { reached: false, now: 2_000 }).ended).toEqual([])
-  expect(drafts.answered(['o1'], [], { reached: true, now: 2_000 }).ended).toEqual(['o1'])
+  expect(drafts.answered(['o1'], [], { ...open([], 2_000), reached: false }).ended).toEqual([])
+  expect(drafts.answered(['o1'], [], open([], 2_000)).ended).toEqual(['o1'])
   expect(drafts.all).toEqual([])
+})
+
+it('goes on asking for a draft that is open and of which no chunk is stored yet', () => {
+  const drafts = new OngoingDrafts()
+  // The first push was sent before this feed was there.
+  expect(drafts.heard(push(2, ['b']), 0, 0)).toEqual([])
+  expect(drafts.answered(['o1'], [], open(['o1']))).toEqual({ shown: [], ended: [] })
+  expect(drafts.hasMissing).toBe(true)
+  const stored = { operation: 'o1', name: 'answer', attempt: 1, runId: null, chunks: ['a', 'b'] }
+  expect(chunksOf(drafts.answered(['o1'], [stored], open(['o1'])).shown)).toEqual(['a', 'b'])
+  expect(drafts.hasMissing).toBe(false)
+})
+
+it('keeps asking for one draft of an operation while another one goes on', () => {
+  const drafts = new OngoingDrafts()
+  drafts.heard(push(3, ['c']), 0, 0)
+  drafts.heard(push(1, ['x'], { name: 'title' }), 0, 0)
+  expect(drafts.asked(0)).toEqual(['o1'])
 })

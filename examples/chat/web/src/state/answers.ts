@@ -19,6 +19,8 @@ interface AnswersParts {
 /** Follows the answers that the assistant writes in the conversations of this page. */
 export class Answers {
   readonly #parts: AnswersParts
+  /** Runs that have ended: a list that was read before may still name them. */
+  readonly #over = new Set<string>()
 
   constructor(parts: AnswersParts) {
     this.#parts = parts
@@ -28,13 +30,17 @@ export class Answers {
   follow(id: string, channel: ConversationChannel): void {
     channel.on('run.state', ({ runId, task, phase, startedBy }) => {
       if (task !== 'answer') return
-      if (phase !== 'queued' && phase !== 'active') return this.#remove(id, runId)
+      if (phase !== 'queued' && phase !== 'active') {
+        this.#over.add(runId)
+        return this.#remove(id, runId)
+      }
       this.#change(id, { runId, startedBy, phase })
     })
     channel.onDraft('answer', ({ run, text, state }) => {
       if (run === undefined) return
       // The message comes in the same turn, and takes its place.
       if (state === 'committed') return this.#remove(id, run.id)
+      if (this.#over.has(run.id)) return
       this.#change(id, { runId: run.id, text: state === 'open' ? text : '' })
     })
     channel.onChange((state) => {
@@ -63,7 +69,7 @@ export class Answers {
     const ids = new Set(open.map((ref) => ref.id))
     for (const { runId } of this.#parts.store.get().answers[id] ?? [])
       if (!ids.has(runId)) this.#remove(id, runId)
-    for (const { id: runId } of open) this.#change(id, { runId })
+    for (const { id: runId } of open) if (!this.#over.has(runId)) this.#change(id, { runId })
   }
 
   #change(id: string, change: Partial<RunningAnswer> & Pick<RunningAnswer, 'runId'>): void {
