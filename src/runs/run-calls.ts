@@ -1,4 +1,5 @@
 import {
+  assertOperationId,
   isLockstepError,
   isOperationId,
   LockstepError,
@@ -68,11 +69,12 @@ export class RunCalls<Db> {
 
   /**
    * Stops a run by an operation, whose result is the state that it found.
-   * @throws LS_RUN_UNKNOWN, LS_FORBIDDEN, and what else means "not accepted"; LS_OUTCOME_PENDING
+   * @throws LS_OPERATION_ID_INVALID, LS_RUN_UNKNOWN, LS_FORBIDDEN, and what else means "not accepted"; LS_OUTCOME_PENDING
    */
   async stop({ id, runId: asked, user, repeat }: StopCall): Promise<Outcome<FoundRun>> {
     const { store, part, run: execute, recall, earliestArrival } = this.#options
     const since = earliestArrival()
+    assertOperationId(id)
     const runId = toRunId(asked)
     const name = reservedMethods.stopRun
     const inputHash = hashInput(name, { runId })

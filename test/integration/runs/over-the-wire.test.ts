@@ -222,6 +222,14 @@ describe('a stop over the wire', () => {
     expect(await stop('ada', id)).toMatchObject({ outcome: 'committed', result: { state: 'cancelled' } })
   })
 
+  it('needs an id that is one', async () => {
+    const call = { id: 'x', runId: newOperationId() }
+    await expect(rpc('ada', 'lockstep.runs.stop', call)).rejects.toMatchObject({
+      code: 401,
+      message: expect.stringContaining('LS_OPERATION_ID_INVALID'),
+    })
+  })
+
   it('cancels a run that has not begun, with its event', async () => {
     const run = await tasks.wait.start(
       { room: 'a' },
