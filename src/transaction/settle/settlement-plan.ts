@@ -75,7 +75,7 @@ export class SettlementPlan<Entry extends QueuedSettlement> {
       this.#nextOf(this.#live, nowMs) ??
       this.#nextOrphans(nowMs)
     if (step?.step === 'send') this.#sent(step.batch)
-    return step ?? { step: 'wait', untilMs: this.#nextEndMs() }
+    return step ?? { step: 'wait', untilMs: this.#nextEndMs(nowMs) }
   }
 
   answered(batch: SettlementBatch<Entry>): void {
@@ -109,8 +109,11 @@ export class SettlementPlan<Entry extends QueuedSettlement> {
     return entry?.isOrphan === true ? this.#orphans : this.#live
   }
 
-  #nextEndMs(): number | undefined {
-    const ends = [this.#live, this.#orphans].flatMap(({ troubled }) => troubled.nextEndMs ?? [])
+  /** The next end of a pause. One that has passed waits for a statement under way, whose answer asks again. */
+  #nextEndMs(nowMs: number): number | undefined {
+    const ends = [this.#live, this.#orphans]
+      .flatMap(({ troubled }) => troubled.nextEndMs ?? [])
+      .filter((endMs) => endMs > nowMs)
     return ends.length === 0 ? undefined : ends.reduce((one, other) => Math.min(one, other))
   }
 

@@ -46,6 +46,8 @@ class Play {
       const next = this.#plan.next(this.nowMs)
       if (next.step === 'wait') {
         this.#untilMs = next.untilMs
+        // A timer for it would fire at once, again and again, until a statement under way is answered.
+        if ((next.untilMs ?? Infinity) <= this.nowMs) this.broken.push('a wait that is over already')
         return this.#assertAwake()
       }
       if (next.step === 'fail') for (const entry of next.entries) this.#end(entry, 'stopped')
@@ -223,4 +225,18 @@ it('puts no settlement into a batch of others whose channel is known to be held'
       expect(free?.entries.map(({ channel }) => channel)).toEqual(['free'])
     }),
   )
+})
+
+it('asks for no wait that is over: a pause that ends while its lane has a statement under way', () => {
+  const plan = new SettlementPlan<Entry>(2, patienceMs)
+  const held: Entry = { name: 'held', channel: 'a', isSuspect: true, isOrphan: true }
+  plan.add(held, 0)
+  const first = plan.next(0)
+  if (first.step !== 'send') throw new Error('nothing was sent')
+  plan.failed(first.batch, 'heldUp', new Error('held'), 0)
+  const paused = plan.next(0)
+  if (paused.step !== 'wait' || paused.untilMs === undefined) throw new Error('there is no pause')
+  plan.add({ name: 'other', channel: 'b', isSuspect: false, isOrphan: true }, 0)
+  expect(plan.next(0)).toMatchObject({ step: 'send' })
+  expect(plan.next(paused.untilMs)).toEqual({ step: 'wait', untilMs: undefined })
 })
