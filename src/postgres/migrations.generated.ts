@@ -1577,7 +1577,7 @@ end $$;
     name: 'drafts',
     sql: `-- Drafts: named chunks that are shown before their operation commits.
 
--- What an operation shows on a channel before its commit. A draft is open while its operation has no outcome and, for one
+-- Drafts of an operation, by the channel that shows them before its commit. A draft is open while its operation has no outcome and, for one
 -- of a run, while the run is in that attempt. Rows of operations that commit go with the commit; those of others stay for
 -- the next attempt to read, until the retention removes them.
 create table {schema}.drafts (
