@@ -203,6 +203,28 @@ describe('a draft of an operation', () => {
     expect(order.slice(0, 3)).toEqual(['drafts.before-open', 'drafts.after-open', 'drafts.before-push'])
   })
 
+  it('of great length reaches a late joiner whole, with others beside it, and the connection stays', async () => {
+    const { open, passed } = gate()
+    const users = ['u1', 'u2', 'u3', 'u4', 'u5']
+    const writing = users.map((user) =>
+      world.lockstep.transaction({ name: 'long', user }, async (tx) => {
+        tx.draft(talk({ id: 'long' }), 'answer').append('x'.repeat(250_000))
+        await passed
+      }),
+    )
+    await eventually(async () =>
+      expect(await world.rows(`select from lockstep.draft_chunks where channel = 'talk:long'`)).toHaveLength(
+        5,
+      ),
+    )
+    const late = await join('talk:long')
+    expect(late.data.drafts.map(({ chunks }) => chunks.join('').length)).toEqual(users.map(() => 250_000))
+    open()
+    await Promise.all(writing)
+    // Ends come over the same connection: it was not closed for the length of the reply.
+    await late.inbox.until((all) => all.filter(({ type }) => type === 'draft.committed').length === 5)
+  })
+
   it('refuses names that its channel does not declare, and chunks that its schema refuses', async () => {
     await world.lockstep.transaction({ name: 'mistakes', ...ada }, async (tx) => {
       expect(() => tx.draft(talk({ id: 'e' }), 'anwser' as 'answer')).toThrow(
